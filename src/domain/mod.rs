@@ -1,0 +1,16 @@
+//! Types and rules of the domain: no IO, no async, no SQL.
+//!
+//! In the order of the flow: a [`session`] is a set of [`observation`]s; a [`transcript`] is what they say, turn by turn
+//! and tool call by tool call; a [`reading`] is what was asked and said; a [`claim`] is what the tools say they did; a
+//! [`lookup`] asks the system of record and a [`lookup::Fact`] is its answer; a [`verdict`] compares them all; a
+//! [`diagnosis`] explains a failure. A [`playbook`] teaches all of these a domain.
+
+pub mod claim;
+pub mod diagnosis;
+pub mod lookup;
+pub mod observation;
+pub mod playbook;
+pub mod reading;
+pub mod session;
+pub mod transcript;
+pub mod verdict;

@@ -1,0 +1,1 @@
+//! A playbook teaches aftercall a domain without code.

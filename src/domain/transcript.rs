@@ -1,0 +1,70 @@
+//! What was said and done in a session: turns and tool calls, in order, internal steps left out.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speaker {
+    /// The person.
+    Caller,
+    /// The AI agent.
+    Agent,
+}
+
+/// One thing said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Position in the conversation, from 1: what a reading's `turn` cites.
+    pub index: u32,
+    /// Who said it.
+    pub speaker: Speaker,
+    /// The words, without machine payload.
+    pub text: String,
+    /// The trace that it came from.
+    pub trace_id: String,
+    /// When it was said, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// One call of a tool by the agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Id of the observation: the step id that a diagnosis cites.
+    pub step: String,
+    /// Position among the session's tool calls, from 1.
+    pub order: u32,
+    /// Index of the last turn before it; 0 when nothing was said yet.
+    pub turn: u32,
+    /// The playbook's name of the tool; the observation's name where the playbook knows none.
+    pub tool: String,
+    /// The playbook's name of the action, where the tool has actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The observation's own name.
+    pub name: String,
+    /// Arguments; a string inside a string is decoded.
+    pub input: Value,
+    /// Result; a string inside a string is decoded.
+    pub output: Value,
+    /// Why it failed; `None` when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, in milliseconds, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+}
+
+/// A session as people and rules read it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Transcript {
+    /// What was said.
+    pub turns: Vec<Turn>,
+    /// What was done.
+    pub calls: Vec<ToolCall>,
+}

@@ -1,0 +1,7 @@
+//! # aftercall
+//!
+//! After each finished agent session, aftercall checks in the system of record whether the caller really got what they
+//! asked for, keeps one verdict per session, and explains every failure.
+
+pub mod domain;
+pub mod ports;

@@ -1,0 +1,2 @@
+//! aftercall.
+fn main() {}

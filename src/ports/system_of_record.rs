@@ -1,0 +1,30 @@
+//! A system of record: the one place that knows whether something really happened.
+
+use async_trait::async_trait;
+
+use super::upstream::UpstreamError;
+use crate::domain::lookup::{Fact, Lookup};
+
+/// The answer to one lookup.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// What the system says.
+    pub fact: Fact,
+    /// The request as sent, without secrets.
+    pub request: String,
+    /// Status code of the answer, where there was one.
+    pub status: Option<u16>,
+}
+
+/// A system of record that can be asked, never written to.
+#[async_trait]
+pub trait SystemOfRecord: Send + Sync {
+    /// Name in the configuration: also the name of its lane.
+    fn name(&self) -> &str;
+
+    /// Asks for one record.
+    ///
+    /// # Errors
+    /// When the system cannot answer now: never a verdict.
+    async fn look_up(&self, lookup: &Lookup) -> Result<Answer, UpstreamError>;
+}
