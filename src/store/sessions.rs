@@ -28,6 +28,8 @@ pub struct StoredSession {
     pub digest: String,
     /// Since when it is the same.
     pub digest_since: DateTime<Utc>,
+    /// Since when it waits to settle.
+    pub open_since: DateTime<Utc>,
     /// An explicit end signal was seen.
     pub ended: bool,
     /// Settled by the deadline, not by rest.
@@ -44,7 +46,7 @@ pub struct StoredSession {
 
 macro_rules! columns {
     () => {
-        "source, session_id, state, generation, environment, last_activity_at, digest, digest_since, ended, incomplete,
+        "source, session_id, state, generation, environment, last_activity_at, digest, digest_since, open_since, ended, incomplete,
          analyzed_digest, system, look_round, settled_at"
     };
 }
@@ -59,6 +61,7 @@ fn read(row: &Row) -> Result<StoredSession, DbError> {
         last_activity_at: row.get("last_activity_at")?,
         digest: row.get("digest")?,
         digest_since: row.get("digest_since")?,
+        open_since: row.get("open_since")?,
         ended: row.get("ended")?,
         incomplete: row.get("incomplete")?,
         analyzed_digest: row.get("analyzed_digest")?,
@@ -117,8 +120,8 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
     tx.execute(
         "-- save_seen_session
          INSERT INTO sessions (source, session_id, environment, first_activity_at, last_activity_at, observation_count,
-                               trace_count, digest, digest_since, ended, state, discovered_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', $9, $9)
+                               trace_count, digest, digest_since, open_since, ended, state, discovered_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, 'open', $9, $9)
          ON CONFLICT (source, session_id) DO UPDATE SET
              environment = COALESCE(excluded.environment, sessions.environment),
              first_activity_at = excluded.first_activity_at,
@@ -189,13 +192,16 @@ pub async fn settle(tx: &mut Tx, key: &SessionKey, generation: Generation, incom
 /// # Errors
 /// When the database refuses it.
 pub async fn reopen(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
-    set_state(
-        tx,
-        key,
-        SessionState::Reopened,
-        Some("new activity after the verdict: waiting to settle again"),
+    let now = tx.now().await?;
+    tx.execute(
+        "-- reopen_session
+         UPDATE sessions SET state = 'reopened', open_since = $3, updated_at = $3,
+                waiting_reason = 'new activity after the verdict: waiting to settle again', waiting_until = NULL
+         WHERE source = $1 AND session_id = $2",
+        &params![&key.source, &key.session_id, now],
     )
-    .await
+    .await?;
+    Ok(())
 }
 
 /// Its content changed between discovery and analysis: not settled yet.
@@ -206,7 +212,7 @@ pub async fn unsettle(tx: &mut Tx, key: &SessionKey, digest: &str) -> Result<(),
     let now = tx.now().await?;
     tx.execute(
         "-- unsettle_session
-         UPDATE sessions SET state = 'open', digest = $3, digest_since = $4, updated_at = $4,
+         UPDATE sessions SET state = 'open', ended = 0, digest = $3, digest_since = $4, open_since = $4, updated_at = $4,
                 waiting_reason = 'still changing when it was read: waiting to settle', waiting_until = NULL
          WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, digest, now],
