@@ -66,6 +66,8 @@ CREATE TABLE sessions (
     PRIMARY KEY (source, session_id)
 ) STRICT;
 CREATE INDEX sessions_unfinished ON sessions (state, updated_at) WHERE state <> 'done';
+-- New activity after the verdict.
+CREATE INDEX sessions_changed ON sessions (source) WHERE state = 'done' AND digest <> analyzed_digest;
 CREATE INDEX sessions_recent ON sessions (last_activity_at);
 
 -- The content that a generation was judged by.

@@ -111,13 +111,13 @@ pub async fn is_current(tx: &mut Tx, key: &SessionKey, generation: Generation) -
     Ok(row.is_some())
 }
 
-/// Stores a session as a scan saw it, state untouched; a new one begins as `open`.
+/// Stores a session as a scan saw it, state untouched; a new one begins as `open`. Answers true when it is new.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<(), DbError> {
+pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<bool, DbError> {
     let now = tx.now().await?;
-    tx.execute(
+    let row = tx.fetch_optional(
         "-- save_seen_session
          INSERT INTO sessions (source, session_id, environment, first_activity_at, last_activity_at, observation_count,
                                trace_count, digest, digest_since, open_since, ended, state, discovered_at, updated_at)
@@ -131,7 +131,8 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
              digest_since = CASE WHEN sessions.digest = excluded.digest THEN sessions.digest_since ELSE excluded.digest_since END,
              digest = excluded.digest,
              ended = excluded.ended,
-             updated_at = excluded.updated_at",
+             updated_at = excluded.updated_at
+         RETURNING discovered_at",
         &params![
             source,
             &seen.session_id,
@@ -146,7 +147,8 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
         ],
     )
     .await?;
-    Ok(())
+    let row = row.ok_or_else(|| DbError::other("statement `save_seen_session` gave no row"))?;
+    Ok(row.get::<DateTime<Utc>>("discovered_at")? == now)
 }
 
 /// Marks that the session waits, for a person to read. It stays in its state.
@@ -308,6 +310,20 @@ pub async fn unsettled(db: &Db, source: &str) -> Result<Vec<StoredSession>, DbEr
         " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 ORDER BY last_activity_at, session_id"
     );
     let rows = db.fetch_all(UNSETTLED, &params![source]).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Sessions of a source with activity after the content that their verdict judged.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn changed_since_verdict(db: &Db, source: &str) -> Result<Vec<StoredSession>, DbError> {
+    const CHANGED: &str = concat!(
+        "-- sessions_changed_since_verdict\nSELECT ",
+        columns!(),
+        " FROM sessions WHERE state = 'done' AND digest <> analyzed_digest AND source = $1 ORDER BY session_id"
+    );
+    let rows = db.fetch_all(CHANGED, &params![source]).await?;
     rows.iter().map(read).collect()
 }
 
