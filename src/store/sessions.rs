@@ -259,6 +259,20 @@ pub async fn set_analyzed_digest(tx: &mut Tx, key: &SessionKey, digest: &str) ->
     Ok(())
 }
 
+/// The content as last scanned is the one that the verdict stands for: only newer activity reopens the session.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn mark_current_content_judged(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    tx.execute(
+        "-- mark_current_content_judged
+         UPDATE sessions SET analyzed_digest = digest WHERE source = $1 AND session_id = $2",
+        &params![&key.source, &key.session_id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Verification goes on at this system.
 ///
 /// # Errors
