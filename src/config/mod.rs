@@ -237,17 +237,19 @@ fn read_sections<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Config {
     if !root.keys().any(|key| key.get_ref() == "alert") {
         alerts = AlertRule::defaults();
     }
+    let limits = Limits::read(table("limits"));
+    let longest_window = limits.diagnose_window;
     Config {
         database: Database::read(table("database")),
         sources,
         records,
         llm: LlmConfig::read(table("llm")),
         schedule: Schedule::read(table("schedule")),
-        limits: Limits::read(table("limits")),
+        limits,
         verification: Verification::read(table("verification")),
         queue: QueueConfig::read(table("queue")),
         alerts,
-        retention: Retention::read(table("retention")),
+        retention: Retention::read(table("retention"), longest_window),
         readings: None,
     }
 }

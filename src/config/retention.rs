@@ -1,4 +1,4 @@
-//! `[retention]`: how long history is kept. Sessions and verdicts are never deleted.
+//! `[retention]`: how long history is kept. Sessions, verdicts and their evidence are never deleted.
 
 use std::time::Duration;
 
@@ -6,52 +6,39 @@ use serde::Serialize;
 
 use super::{duration, section::Section};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// `[retention]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Retention {
-    /// Jobs that ended. Default 7d.
+    /// Jobs that ended, with their attempts, cron ticks and discovery cycles. Default 7d.
     #[serde(serialize_with = "duration::serialize")]
     pub finished_jobs: Duration,
-    /// Attempts of jobs, cron ticks and discovery cycles. Default 30d.
-    #[serde(serialize_with = "duration::serialize")]
-    pub attempts: Duration,
-    /// Content of judged sessions, with the evidence: what a diagnosis and a dispute look back at. Personal data.
-    /// Default 90d.
+    /// Content of judged sessions: what a diagnosis and a dispute look back at. Personal data. Default 90d.
     #[serde(serialize_with = "duration::serialize")]
     pub snapshots: Duration,
-    /// Paid answers of the LLM. Personal data. Default 90d.
-    #[serde(serialize_with = "duration::serialize")]
-    pub llm_answers: Duration,
-    /// Who changed what, and alerts that are resolved. Default 365d.
-    #[serde(serialize_with = "duration::serialize")]
-    pub audit_log: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            finished_jobs: 7 * DAY,
-            attempts: 30 * DAY,
-            snapshots: 90 * DAY,
-            llm_answers: 90 * DAY,
-            audit_log: 365 * DAY,
+            finished_jobs: 7 * 24 * HOUR,
+            snapshots: 90 * 24 * HOUR,
         }
     }
 }
 
 impl Retention {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    /// `longest_window` is the longest rate window: the starts counted in it must outlive it.
+    pub(super) fn read(mut section: Section<'_>, longest_window: Duration) -> Self {
         let default = Self::default();
-        let hour = Duration::from_secs(60 * 60);
         let read = Self {
-            finished_jobs: section.duration("finished_jobs", default.finished_jobs, hour),
-            attempts: section.duration("attempts", default.attempts, hour),
-            snapshots: section.duration("snapshots", default.snapshots, hour),
-            llm_answers: section.duration("llm_answers", default.llm_answers, hour),
-            audit_log: section.duration("audit_log", default.audit_log, hour),
+            finished_jobs: section.duration("finished_jobs", default.finished_jobs, HOUR),
+            snapshots: section.duration("snapshots", default.snapshots, HOUR),
         };
+        if read.finished_jobs <= longest_window {
+            section.fault_at("finished_jobs", "should be longer than `limits.diagnose_window`, whose starts it deletes");
+        }
         section.finish();
         read
     }
