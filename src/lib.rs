@@ -5,4 +5,6 @@
 
 pub mod db;
 pub mod domain;
+pub mod fault;
 pub mod ports;
+pub mod queue;
