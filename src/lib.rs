@@ -6,5 +6,7 @@
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod fault;
 pub mod ports;
 pub mod store;
+pub mod queue;
