@@ -5,8 +5,10 @@
 
 pub mod config;
 pub mod db;
+pub mod adapters;
 pub mod domain;
 pub mod fault;
 pub mod ports;
 pub mod store;
 pub mod queue;
+pub mod sandbox;
