@@ -58,7 +58,7 @@ impl Job for Reconcile {
             rebuilt += self.rebuild(ctx, &env.db, page.iter().filter_map(job_called_for).collect()).await?;
         }
         let mut after = SessionKey::new("", "");
-        while env.settings.diagnose {
+        loop {
             let page = diagnoses::pending_after(&env.db, &after, PAGE).await.or_retry()?;
             let Some((last, _)) = page.last() else { break };
             after = last.clone();

@@ -31,7 +31,7 @@ pub async fn save(
         None => None,
     };
     verdicts::save(tx, key, generation, verdict, diff.as_ref()).await?;
-    if verdict.status.needs_diagnosis() && env.settings.diagnose {
+    if verdict.status.needs_diagnosis() {
         let SessionKey { source, session_id } = key.clone();
         queue::enqueue(tx, &DiagnoseSession { source, session_id, generation }).await?;
     }
