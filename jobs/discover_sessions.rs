@@ -152,7 +152,6 @@ impl DiscoverSessions {
                 settle(&mut tx, entry, session, complete, counts).await.or_retry()?;
             }
             ctx.progress(tx).await?;
-            fault::hit(FaultPoint::AfterSettleBatch);
         }
         Ok(())
     }

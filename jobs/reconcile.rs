@@ -3,14 +3,14 @@
 //! Takes no input and scans: loads sessions between settling and verdict, and verdicts that wait for a diagnosis, compares
 //! them with the live jobs, and enqueues what is missing. Also marks paid calls whose process died as `lost`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{AnalyzeSession, DiagnoseSession, VerifySession};
 use crate::{
-    db::Db,
+    db::{DbError, Tx},
     domain::session::{Generation, SessionKey, SessionState},
     env::Env,
     queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
@@ -49,20 +49,24 @@ impl Job for Reconcile {
     }
 
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
+        let mut live = BTreeMap::new();
+        for queue in [AnalyzeSession::NAME, VerifySession::NAME, DiagnoseSession::NAME] {
+            live.insert(queue, queue::live_keys(&env.db, queue).await.or_retry()?);
+        }
         let mut rebuilt = 0_u64;
         let mut after = SessionKey::new("", "");
         loop {
             let page = sessions::in_progress_after(&env.db, &after, PAGE).await.or_retry()?;
             let Some(last) = page.last() else { break };
             after = last.key.clone();
-            rebuilt += self.rebuild(ctx, &env.db, page.iter().filter_map(job_called_for).collect()).await?;
+            rebuilt += enqueue_missing(ctx, &live, page.iter().filter_map(job_called_for)).await?;
         }
         let mut after = SessionKey::new("", "");
         loop {
             let page = diagnoses::pending_after(&env.db, &after, PAGE).await.or_retry()?;
             let Some((last, _)) = page.last() else { break };
             after = last.clone();
-            rebuilt += self.rebuild(ctx, &env.db, page.into_iter().map(diagnosis_called_for).collect()).await?;
+            rebuilt += enqueue_missing(ctx, &live, page.into_iter().map(diagnosis_called_for)).await?;
         }
         let mut tx = ctx.begin().await?;
         let lost = llm::mark_lost(&mut tx).await.or_retry()?;
@@ -74,28 +78,24 @@ impl Job for Reconcile {
     }
 }
 
-impl Reconcile {
-    /// Enqueues what is called for and not live. The unique key of each job decides in the end: a twin is no harm.
-    async fn rebuild(&self, ctx: &JobContext, db: &Db, wanted: Vec<Wanted>) -> Result<u64, JobError> {
-        let mut missing = Vec::new();
-        for queue in [AnalyzeSession::NAME, VerifySession::NAME, DiagnoseSession::NAME] {
-            let keys: BTreeSet<String> = wanted.iter().filter(|job| job.queue() == queue).map(Wanted::key).collect();
-            if !keys.is_empty() {
-                let live = queue::live_keys(db, queue, &keys).await.or_retry()?;
-                missing.extend(wanted.iter().filter(|job| job.queue() == queue && !live.contains(&job.key())));
-            }
-        }
-        if missing.is_empty() {
-            return Ok(0);
-        }
-        let mut rebuilt = 0;
-        let mut tx = ctx.begin().await?;
-        for job in missing {
-            rebuilt += u64::from(job.enqueue(&mut tx).await.or_retry()?);
-        }
-        ctx.progress(tx).await?;
-        Ok(rebuilt)
+/// Enqueues what is called for and not live. What became live meanwhile is caught by the unique key: a twin is no harm.
+async fn enqueue_missing(
+    ctx: &JobContext,
+    live: &BTreeMap<&'static str, BTreeSet<String>>,
+    wanted: impl Iterator<Item = Wanted>,
+) -> Result<u64, JobError> {
+    let missing: Vec<Wanted> =
+        wanted.filter(|job| !live.get(job.queue()).is_some_and(|live| live.contains(&job.key()))).collect();
+    if missing.is_empty() {
+        return Ok(0);
     }
+    let mut rebuilt = 0;
+    let mut tx = ctx.begin().await?;
+    for job in missing {
+        rebuilt += u64::from(job.enqueue(&mut tx).await.or_retry()?);
+    }
+    ctx.progress(tx).await?;
+    Ok(rebuilt)
 }
 
 /// A job that a state calls for.
@@ -125,7 +125,7 @@ impl Wanted {
     }
 
     /// Answers true when it was not live.
-    async fn enqueue(&self, tx: &mut crate::db::Tx) -> Result<bool, crate::db::DbError> {
+    async fn enqueue(&self, tx: &mut Tx) -> Result<bool, DbError> {
         let enqueued = match self {
             Self::Analyze(job) => queue::enqueue(tx, job).await?,
             Self::Verify(job) => queue::enqueue(tx, job).await?,

@@ -72,7 +72,7 @@ pub struct ModelEntry {
     pub max_tokens: u32,
     /// Whether personal data leaves only as tokens.
     pub mask: bool,
-    /// Millionths of the currency for a million tokens: what is sent, what is answered.
+    /// Price of a million tokens, in the user's currency: what is sent, what is answered.
     pub prices: (f64, f64),
 }
 
