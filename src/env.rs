@@ -305,16 +305,13 @@ fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
 }
 
 fn build_bundle(name: &str, path: &Path, settle: Settle) -> Bundle {
-    Bundle::new(
-        name,
-        BundleConfig {
-            settle: match settle {
-                Settle::EndOfFile => BundleSettle::EndOfFile,
-                Settle::Idle => BundleSettle::Idle,
-            },
-            ..BundleConfig::new(path)
+    Bundle::new(BundleConfig {
+        settle: match settle {
+            Settle::EndOfFile => BundleSettle::EndOfFile,
+            Settle::Idle => BundleSettle::Idle,
         },
-    )
+        ..BundleConfig::new(name, path)
+    })
 }
 
 /// Two playbooks may keep records in one system, but a kind of record is asked for in one way.

@@ -211,7 +211,7 @@ async fn run_noop(directory: &Path, jobs: u64) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let running = queue::start(&db, registry, Arc::new(()), Vec::new(), WorkerSettings::default()).await?;
     while !inspect::pending_work(&db).await?.is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let elapsed = started.elapsed();
     running.shutdown().await;
