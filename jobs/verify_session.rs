@@ -84,7 +84,7 @@ impl Job for VerifySession {
         fault::hit(FaultPoint::AfterLookup);
 
         let again = self.worth_another_look(entry, &case, &look.facts);
-        if let (false, Some(wait)) = (again.is_empty(), env.look_again_wait(entry, look.round)) {
+        if let (false, Some(wait)) = (again.is_empty(), env.look_again_wait(look.round)) {
             return self.look_again(ctx, &session, look, &again, wait).await;
         }
         self.hand_on(ctx, env, entry, &case, look).await

@@ -94,8 +94,8 @@ pub struct Schedules {
 pub struct Settings {
     /// When recurring jobs are enqueued.
     pub schedule: Schedules,
-    /// Waits before the second, third … look at a system of record; `None` leaves it to the playbook.
-    pub look_again: Option<Vec<Duration>>,
+    /// Waits before the second, third … look at a system of record.
+    pub look_again: Vec<Duration>,
     /// After this, an answer that cannot be read counts as "cannot answer".
     pub give_up_after: Duration,
     /// What to measure every minute.
@@ -218,9 +218,8 @@ impl Env {
     }
 
     /// How long to wait before the look after `round`; `None` after the last.
-    pub fn look_again_wait(&self, entry: &SourceEntry, round: u32) -> Option<Duration> {
-        let waits = self.settings.look_again.as_ref().unwrap_or(&entry.playbook.head.look_again);
-        waits.get(round as usize).copied()
+    pub fn look_again_wait(&self, round: u32) -> Option<Duration> {
+        self.settings.look_again.get(round as usize).copied()
     }
 
     /// Snoozes a job behind an upstream that is down, and says so on its session.
