@@ -254,14 +254,12 @@ impl<'a> ExpertDialog<'a> {
         let mut spoken = self.brief.transcript.clone();
         spoken.calls.clear();
         let lines = transcript_lines(&spoken, &mut self.mask, chars / 3);
-        text.push_str(&format!("<transcript>\n{lines}</transcript>\n"));
+        text.extend(["<transcript>\n", &lines, "</transcript>\n"]);
         let share = (chars / 2).checked_div(self.brief.artifacts.len()).unwrap_or(0);
         for artifact in self.brief.artifacts {
             let name = head(&strip_controls(&artifact.name), 200).replace(['<', '>', '"', '\n'], "");
-            text.push_str(&format!(
-                "<artifact name=\"{name}\">\n{}\n</artifact>\n",
-                head(&artifact.text, share).replace("</artifact", "<\\/artifact")
-            ));
+            let shown = head(&artifact.text, share).replace("</artifact", "<\\/artifact");
+            text.extend(["<artifact name=\"", &name, "\">\n", &shown, "\n</artifact>\n"]);
         }
         text
     }
@@ -277,7 +275,7 @@ impl<'a> ExpertDialog<'a> {
             }
             text.push_str(&line);
         }
-        text.push_str(&format!("</{name}>\n"));
+        text.extend(["</", name, ">\n"]);
         text
     }
 

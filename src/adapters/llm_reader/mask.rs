@@ -178,9 +178,8 @@ fn kind_of_digits(text: &str, start: usize, end: usize) -> Option<&'static str> 
     let international = run.starts_with('+') || run.starts_with("00");
     let is_phone = match digits.len() {
         7 => run.len() == 8 && matches!(run.as_bytes()[3], b'-' | b'.' | b' '),
-        8..=9 => international,
         10..=11 => true,
-        12..=15 => international,
+        8..=15 => international,
         _ => false,
     };
     is_phone.then_some("PHONE")
