@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::{
     llm_reader::{
-        DialogSettings, Mask, Objection, Step, data_line, json_object, message, objection, repair, shortened, strict,
+        DialogSettings, Objection, Step, data_line, json_object, message, objection, repair, shortened, strict,
         transcript_lines,
     },
+    mask::Mask,
     plain_text::{head, strip_controls},
 };
 use crate::{
