@@ -133,7 +133,7 @@ impl HttpRecords {
         })?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        for (header, value) in &config.headers {
+        for (header, value) in config.headers {
             let refused = || HttpRecordsError::Header {
                 system: name.clone(),
                 header: header.clone(),
@@ -245,19 +245,17 @@ impl HttpRecords {
             target.push_str(&value);
             separator = '&';
         }
-        let body = match &how.body {
-            None => None,
-            Some(_) => {
-                let body = render(&self.body_templates, record, "body")?;
-                if serde_json::from_str::<Value>(&body).is_err() {
-                    return Err(
-                        "lookup.body does not give JSON: write values without quotes, `{\"id\": {{ id }}}`".to_owned(),
-                    );
-                }
-                Some(body)
-            }
-        };
-        Ok(Question { target, body })
+        if how.body.is_none() {
+            return Ok(Question { target, body: None });
+        }
+        let body = render(&self.body_templates, record, "body")?;
+        if serde_json::from_str::<Value>(&body).is_err() {
+            return Err("lookup.body does not give JSON: write values without quotes, `{\"id\": {{ id }}}`".to_owned());
+        }
+        Ok(Question {
+            target,
+            body: Some(body),
+        })
     }
 
     fn bad_answer(&self, reply: &Reply, what: &str) -> UpstreamError {

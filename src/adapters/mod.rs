@@ -6,9 +6,10 @@
 
 pub mod bundle;
 pub mod client;
-// pub mod expert;
+pub mod expert;
 pub mod http_records;
-// pub mod llm_reader;
+pub mod llm_reader;
+pub mod mask;
 pub mod openai;
 mod percent;
 pub(crate) use percent::decode as percent_decode;

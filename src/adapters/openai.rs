@@ -45,7 +45,7 @@ impl OpenAiConfig {
             base_url: base_url.into(),
             api_key: None,
             model: model.into(),
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
             max_bytes: 4_000_000,
         }
     }

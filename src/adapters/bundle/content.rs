@@ -32,7 +32,7 @@ struct Field {
 
 /// Reads these lines and puts them in order. Keeps at most about `bound` bytes of input and output: the largest fields are
 /// cut first, and keep their head.
-pub(super) fn collect(file: &mut File, lines: Vec<LineRef>, bound: usize) -> io::Result<Snapshot> {
+pub(super) fn collect(file: &mut File, lines: &[LineRef], bound: usize) -> io::Result<Snapshot> {
     let mut cut = Cut {
         observations: 0,
         bytes: 0,

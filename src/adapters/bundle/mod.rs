@@ -196,7 +196,7 @@ impl Shared {
             }
             mark = Watermark::default();
         }
-        self.refresh(index, &mut file, size)?;
+        refresh(index, &mut file, size)?;
         let whole = self.config.settle == BundleSettle::EndOfFile;
         // After a restart the index is empty: read again what the watermark has behind it.
         let before = mark.offset;
@@ -280,14 +280,6 @@ impl Shared {
         Ok(taken)
     }
 
-    /// Forgets an index of a file that is no longer there.
-    fn refresh(&self, index: &mut Index, file: &mut File, size: u64) -> io::Result<()> {
-        if index.end > size || (index.end > 0 && fingerprint(file, index.end)? != index.fingerprint) {
-            *index = Index::default();
-        }
-        Ok(())
-    }
-
     fn read(&self, session_id: &str) -> Result<Option<(Snapshot, String)>, UpstreamError> {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         self.read_file(&mut index, session_id)
@@ -296,16 +288,24 @@ impl Shared {
 
     fn read_file(&self, index: &mut Index, session_id: &str) -> io::Result<Option<(Snapshot, String)>> {
         let (mut file, size) = self.open()?;
-        self.refresh(index, &mut file, size)?;
+        refresh(index, &mut file, size)?;
         let whole = self.config.settle == BundleSettle::EndOfFile;
         index.extend(&mut file, u64::MAX, self.config.max_line_bytes, whole)?;
         index.fingerprint = fingerprint(&mut file, index.end)?;
         let Some(session) = index.session(session_id) else {
             return Ok(None);
         };
-        let snapshot = content::collect(&mut file, session.lines(), self.config.session_bytes)?;
+        let snapshot = content::collect(&mut file, &session.lines(), self.config.session_bytes)?;
         Ok(Some((snapshot, session.digest())))
     }
+}
+
+/// Forgets an index of a file that is no longer there.
+fn refresh(index: &mut Index, file: &mut File, size: u64) -> io::Result<()> {
+    if index.end > size || (index.end > 0 && fingerprint(file, index.end)? != index.fingerprint) {
+        *index = Index::default();
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -36,7 +36,11 @@ impl Written {
     }
 
     fn append(&self, lines: &[Value]) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
         self.append_bytes(text.as_bytes());
     }
 
@@ -363,4 +367,27 @@ async fn an_empty_file_and_a_foreign_watermark_are_no_trouble() {
     written.append(&[line(Some("a"), "t", "1", 1)]);
     let (sessions, _, _) = scan_all(&written.config(), Some(json!({"until": "2026"})), false).await;
     assert_eq!(ids(&sessions), ["a"]);
+}
+
+/// The folder of recorded sessions that a developer may have: `AFTERCALL_AIRLINE_DIR`.
+#[tokio::test]
+async fn every_recorded_session_is_seen_once_and_read_whole() {
+    let Some(folder) = std::env::var_os("AFTERCALL_AIRLINE_DIR") else {
+        eprintln!("skipped: AFTERCALL_AIRLINE_DIR is not set");
+        return;
+    };
+    let path = PathBuf::from(folder).join("observations.jsonl");
+    let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+    let config = BundleConfig::new("airline", path);
+    let (sessions, faults, _) = scan_all(&config, None, false).await;
+    assert_eq!(faults, []);
+    let bundle = Bundle::new(config);
+    let mut observations = 0;
+    for session in &sessions {
+        let (snapshot, digest) = bundle.read(&session.session_id).await.unwrap().unwrap();
+        assert_eq!(digest, session.digest);
+        assert_eq!(snapshot.cut, None);
+        observations += snapshot.observations.len();
+    }
+    assert_eq!(observations, lines);
 }
