@@ -17,7 +17,7 @@ use crate::{
         verdict::Verdict,
     },
     env::{Env, SourceEntry},
-    expert::{self, Consulted},
+    expert::{self, Consulted, Question},
     queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     store::{diagnoses, readings, sessions, snapshots, verdicts},
 };
@@ -58,7 +58,13 @@ impl Job for DiagnoseSession {
             let result = if env.model.is_none() {
                 ExpertResult::NotAsked
             } else {
-                match expert::consult(ctx, env, entry, self.generation, &case, &verdict, &explanation, route).await? {
+                let question = Question {
+                    generation: self.generation,
+                    case: &case,
+                    verdict: &verdict,
+                    explanation: &explanation,
+                };
+                match expert::consult(ctx, env, entry, question, route).await? {
                     Consulted::Result(result) => result,
                     Consulted::Outage(outage) => {
                         let tx = ctx.begin().await?;

@@ -1,6 +1,12 @@
 //! [`Env`]: everything that a job may touch, built once from the configuration.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use cron::Schedule;
@@ -8,6 +14,7 @@ use cron::Schedule;
 pub use crate::config::{AlertRule, Reanalyze};
 use crate::{
     adapters::{
+        expert::Artifact,
         bundle::{Bundle, BundleConfig, BundleSettle},
         http_records::{HttpRecords, HttpRecordsConfig},
         openai::{OpenAi, OpenAiConfig},
@@ -17,7 +24,7 @@ use crate::{
     db::Db,
     domain::{
         lookup::HttpLookup,
-        playbook::Playbook,
+        playbook::{Expert, Playbook},
         session::{SessionKey, SettleRules},
     },
     ports::{LanguageModel, SystemOfRecord, TraceSource, UpstreamError},
@@ -40,12 +47,34 @@ pub struct SourceEntry {
     pub reanalyze: Reanalyze,
     /// When its sessions are over.
     pub settle: SettleRules,
+    /// Where the files are that experts may cite.
+    pub artifacts: Option<PathBuf>,
 }
 
 impl SourceEntry {
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         self.source.name()
+    }
+
+    /// The files of an expert, as far as they can be read: an expert without its file still has the evidence.
+    pub fn artifacts_of(&self, expert: &Expert) -> Vec<Artifact> {
+        let Some(directory) = &self.artifacts else {
+            return Vec::new();
+        };
+        let mut artifacts = Vec::new();
+        for name in &expert.artifacts {
+            match fs::read_to_string(directory.join(name)) {
+                Ok(text) => artifacts.push(Artifact {
+                    name: name.clone(),
+                    text,
+                }),
+                Err(error) => {
+                    tracing::warn!(source = self.name(), expert = expert.id, file = name, %error, "an artifact cannot be read");
+                }
+            }
+        }
+        artifacts
     }
 }
 
@@ -300,6 +329,7 @@ fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
             settle_after: source.settle_after,
             settle_deadline: source.settle_deadline,
         },
+        artifacts: source.artifacts.clone(),
     })
 }
 
