@@ -102,7 +102,7 @@ impl Job for AnalyzeSession {
         sessions::set_analyzed_digest(&mut tx, &key, &digest).await.or_retry()?;
         readings::save(&mut tx, &key, self.generation, &stored_reading).await.or_retry()?;
         let case = case_of(&session, entry, &snapshot, transcript, stored_reading);
-        self.hand_on(&mut tx, env, entry, &case).await.or_retry()?;
+        self.hand_on(&mut tx, entry, &case).await.or_retry()?;
         ctx.finish(tx).await
     }
 
@@ -135,15 +135,15 @@ impl AnalyzeSession {
     }
 
     /// Writes the verdict where no system of record is needed for it, else calls for the first system's part.
-    async fn hand_on(&self, tx: &mut Tx, env: &Env, entry: &SourceEntry, case: &Case) -> Result<(), DbError> {
+    async fn hand_on(&self, tx: &mut Tx, entry: &SourceEntry, case: &Case) -> Result<(), DbError> {
         if let Some(verdict) = judge::early_verdict(&entry.playbook, case) {
-            return verdict_writer::save(tx, env, &case.session, self.generation, &verdict).await;
+            return verdict_writer::save(tx, &case.session, self.generation, &verdict).await;
         }
         let facts = crate::domain::lookup::Facts::new();
         let plan = judge::plan(&entry.playbook, case, &facts);
         let Some(first) = plan.first() else {
             let verdict = judge::judge(&entry.playbook, case, &facts, 0);
-            return verdict_writer::save(tx, env, &case.session, self.generation, &verdict).await;
+            return verdict_writer::save(tx, &case.session, self.generation, &verdict).await;
         };
         sessions::verify_at(tx, &case.session, &first.system).await?;
         queue::enqueue(

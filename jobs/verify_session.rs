@@ -205,7 +205,7 @@ impl VerifySession {
         let mut tx = ctx.begin().await?;
         let now = tx.now().await.or_retry()?;
         let since = session.settled_at.unwrap_or(now);
-        if outage.reason == UpstreamReason::BadAnswer && now - since > env.settings.give_up_after {
+        if outage.reason == UpstreamReason::BadAnswer && now > since + env.settings.give_up_after {
             drop(tx);
             let entry = env.source(&self.source)?;
             let case = self.load_case(env, entry, session).await?;
@@ -247,7 +247,7 @@ impl VerifySession {
         }
         let verdict = judge::judge(&entry.playbook, case, &look.facts, look.round + 1);
         fault::hit(FaultPoint::BeforeVerdict);
-        verdict_writer::save(&mut tx, env, key, self.generation, &verdict).await.or_retry()?;
+        verdict_writer::save(&mut tx, key, self.generation, &verdict).await.or_retry()?;
         ctx.finish(tx).await
     }
 }

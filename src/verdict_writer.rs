@@ -9,7 +9,6 @@ use crate::{
         session::{Generation, SessionKey},
         verdict::{PlaybookRef, Reason, Severity, Status, Verdict},
     },
-    env::Env,
     jobs::DiagnoseSession,
     queue,
     store::{sessions, verdicts},
@@ -21,7 +20,6 @@ use crate::{
 /// When the database refuses it.
 pub async fn save(
     tx: &mut Tx,
-    env: &Env,
     key: &SessionKey,
     generation: Generation,
     verdict: &Verdict,
