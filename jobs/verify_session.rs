@@ -87,7 +87,7 @@ impl Job for VerifySession {
         if let (false, Some(wait)) = (again.is_empty(), env.look_again_wait(look.round)) {
             return self.look_again(ctx, &session, look, &again, wait).await;
         }
-        self.hand_on(ctx, env, entry, &case, look).await
+        self.hand_on(ctx, entry, &case, look).await
     }
 
     async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
@@ -213,7 +213,7 @@ impl VerifySession {
                 let reason = outage.to_string();
                 look.facts.insert(lookup, Fact::Unknown { reason });
             }
-            return self.hand_on(ctx, env, entry, &case, look).await;
+            return self.hand_on(ctx, entry, &case, look).await;
         }
         evidence::append(&mut tx, &session.key, self.generation, &look.evidence).await.or_retry()?;
         evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts).await.or_retry()?;
@@ -226,7 +226,6 @@ impl VerifySession {
     async fn hand_on(
         &self,
         ctx: &JobContext,
-        env: &Env,
         entry: &SourceEntry,
         case: &Case,
         look: Look,
