@@ -227,10 +227,7 @@ impl<'a> ExpertDialog<'a> {
             system.push_str(self.brief.prompt.trim());
         }
         let evidence = self.evidence(chars);
-        let user = format!(
-            "{evidence}You are asked because: {}\nExplain the failure, as JSON.",
-            self.brief.why
-        );
+        let user = format!("{evidence}Explain the failure, as JSON.");
         self.asked = ChatRequest {
             messages: vec![message(Role::System, system), message(Role::User, user)],
             schema: Some(root_cause_schema()),
@@ -242,7 +239,8 @@ impl<'a> ExpertDialog<'a> {
     /// Half of the room for transcript and calls, half for artifacts; verdict and steps are small.
     fn evidence(&mut self, chars: usize) -> String {
         let verdict = serde_json::to_value(self.brief.verdict).unwrap_or_default();
-        let mut text = self.section("verdict", std::iter::once(verdict), chars / 8);
+        let why = json!({"asked_because": self.brief.why});
+        let mut text = self.section("verdict", [verdict, why].into_iter(), chars / 8);
         let steps: Vec<Value> = self
             .brief
             .steps
