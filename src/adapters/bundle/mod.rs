@@ -298,8 +298,11 @@ impl Shared {
         let index = &mut *self.index.lock().unwrap_or_else(PoisonError::into_inner);
         refresh(index, file, size)?;
         let whole = self.config.settle == BundleSettle::EndOfFile;
+        let before = index.end;
         index.extend(file, u64::MAX, self.config.max_line_bytes, whole)?;
-        index.fingerprint = fingerprint(file, index.end)?;
+        if index.end > before {
+            index.fingerprint = fingerprint(file, index.end)?;
+        }
         Ok(index
             .session(session_id)
             .map(|session| (session.lines(), session.digest())))
