@@ -37,6 +37,7 @@ pub struct Mask {
     on: bool,
     tokens: HashMap<String, String>,
     originals: HashMap<String, String>,
+    counts: HashMap<&'static str, u32>,
     dates: Vec<String>,
 }
 
@@ -114,13 +115,13 @@ impl Mask {
         hidden
     }
 
-    fn token(&mut self, kind: &str, original: &str) -> String {
+    fn token(&mut self, kind: &'static str, original: &str) -> String {
         if let Some(token) = self.tokens.get(original) {
             return token.clone();
         }
-        let prefix = format!("{kind}_");
-        let number = self.originals.keys().filter(|name| name.starts_with(&prefix)).count() + 1;
-        let name = format!("{prefix}{number}");
+        let number = self.counts.entry(kind).or_default();
+        *number += 1;
+        let name = format!("{kind}_{number}");
         let token = format!("[{name}]");
         self.originals.insert(name, original.to_owned());
         self.tokens.insert(original.to_owned(), token.clone());
@@ -130,7 +131,8 @@ impl Mask {
     /// [`Mask::hide`] for what was given a token before, without giving new ones.
     pub(super) fn hide_known(&self, text: &str) -> String {
         let mut known: Vec<&String> = self.tokens.keys().collect();
-        known.sort_unstable_by_key(|original| std::cmp::Reverse(original.len()));
+        // Longest first; then by text, so that the same session always asks the same.
+        known.sort_unstable_by_key(|original| (std::cmp::Reverse(original.len()), *original));
         let mut hidden = text.to_owned();
         for original in known {
             hidden = hidden.replace(original.as_str(), &self.tokens[original]);
