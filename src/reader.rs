@@ -17,10 +17,13 @@ use crate::{
     env::{Env, ModelEntry, SourceEntry},
     outside::Called,
     paid::{self, Purpose},
-    ports::UpstreamError,
+    ports::{UpstreamError, UpstreamReason},
     queue::{JobContext, JobError},
     store::readings::StoredReading,
 };
+
+/// Unreadable answers in a row, each after a longer wait, before the offline classifier reads instead.
+const BAD_ANSWERS: u32 = 5;
 
 /// What came of reading.
 #[derive(Debug)]
@@ -85,6 +88,11 @@ async fn by_model(
         };
         let answer = match paid::ask(ctx, &env.db, model, purpose, &request).await? {
             Called::Answer(answer) => answer,
+            // A server that is there and answers nonsense every time may be objecting to this one session: waiting would
+            // be for ever.
+            Called::Outage(outage) if outage.reason == UpstreamReason::BadAnswer && ctx.snoozes() >= BAD_ANSWERS => {
+                return Ok(offline(playbook, transcript, &format!("the LLM gave no usable answer: {outage}")));
+            }
             Called::Outage(outage) => return Ok(Read::Outage(outage)),
         };
         match dialog.answer(&answer, |reading| check(reading, transcript, playbook)) {
