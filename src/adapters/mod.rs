@@ -1,0 +1,3 @@
+//! One file or folder per outside system.
+
+pub mod offline_classifier;
