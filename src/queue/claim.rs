@@ -116,13 +116,22 @@ const NEXT: &str = "-- next_of_key
     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
     WHERE limit_key = $1 AND state = 'available' ORDER BY priority DESC, run_at, id LIMIT $2";
 
-const NEXT_BY_CHARGE: Sql = Sql::each(
-    "-- next_of_key_by_charge
+const NEXT_CHARGED: Sql = Sql::each(
+    "-- next_charged_of_key
      SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged = $3 ORDER BY priority DESC, run_at, id LIMIT $2",
-    "-- next_of_key_by_charge
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 1 ORDER BY priority DESC, run_at, id LIMIT $2",
+    "-- next_charged_of_key
      SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged = $3 ORDER BY priority DESC, run_at, id LIMIT $2",
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
+);
+
+const NEXT_UNCHARGED: Sql = Sql::each(
+    "-- next_uncharged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 0 ORDER BY priority DESC, run_at, id LIMIT $2",
+    "-- next_uncharged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND NOT rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
 );
 
 const CLAIM: Sql = Sql::each(
@@ -272,10 +281,10 @@ async fn next_of(tx: &mut Tx, key: &Key, most: usize) -> Result<Vec<Row>, DbErro
     let Some(rate_left) = key.rate_left else {
         return tx.fetch_all(NEXT, &params![&key.key, most]).await;
     };
-    let mut rows = tx.fetch_all(NEXT_BY_CHARGE, &params![&key.key, most, true]).await?;
+    let mut rows = tx.fetch_all(NEXT_CHARGED, &params![&key.key, most]).await?;
     let rest = (most - u32::try_from(rows.len()).unwrap_or(most).min(most)).min(rate_left);
     if rest > 0 {
-        rows.extend(tx.fetch_all(NEXT_BY_CHARGE, &params![&key.key, rest, false]).await?);
+        rows.extend(tx.fetch_all(NEXT_UNCHARGED, &params![&key.key, rest]).await?);
     }
     Ok(rows)
 }
