@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::lease::{Lease, since_boot};
 use crate::{
-    db::{Db, DbError, Row, Sql, Tx},
+    db::{
+        Db, DbError, Row, Sql, Tx,
+        clock::{postgres_now, sqlite_now},
+    },
     fault::{self, FaultPoint},
     params,
 };
@@ -75,7 +78,18 @@ struct Picked {
     progress: Option<String>,
 }
 
-const DUE: &str = "-- next_due\nSELECT min(run_at) AS due FROM jobs WHERE state IN ('scheduled', 'retryable')";
+const DUE: Sql = Sql::each(
+    concat!(
+        "-- next_due\nSELECT ",
+        sqlite_now!(),
+        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+    ),
+    concat!(
+        "-- next_due\nSELECT ",
+        postgres_now!(),
+        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+    ),
+);
 
 const PROMOTE: &str = "-- promote_due
     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE state IN ('scheduled', 'retryable') AND run_at <= $1";
@@ -161,8 +175,11 @@ const ATTEMPTS: Sql = Sql::each(
 impl Claimer {
     /// Looks without the write lock whether anything can be claimed.
     pub(super) async fn glance(&self, wanted: &[Wanted]) -> Result<(bool, Pass), DbError> {
-        let now = self.db.now().await?;
-        let due = due_at(self.db.fetch_all(DUE, &[]).await?)?;
+        let Some(row) = self.db.fetch_optional(DUE, &[]).await? else {
+            return Err(no_clock());
+        };
+        let now = row.get("now")?;
+        let due: Option<DateTime<Utc>> = row.get("due")?;
         let mut pass = Pass {
             claimed: Vec::new(),
             now,
@@ -181,11 +198,17 @@ impl Claimer {
     pub(super) async fn claim(&mut self, wanted: &[Wanted]) -> Result<Pass, DbError> {
         let sent = since_boot();
         let mut tx = self.db.begin().await?;
-        let now = tx.now().await?;
-        let mut due = due_at(tx.fetch_all(DUE, &[]).await?)?;
+        let Some(row) = tx.fetch_optional(DUE, &[]).await? else {
+            return Err(no_clock());
+        };
+        let now = tx.take_now(&row)?;
+        let mut due: Option<DateTime<Utc>> = row.get("due")?;
         if due.is_some_and(|due| due <= now) {
             tx.execute(PROMOTE, &params![now]).await?;
-            due = due_at(tx.fetch_all(DUE, &[]).await?)?;
+            due = match tx.fetch_optional(DUE, &[]).await? {
+                Some(row) => row.get("due")?,
+                None => None,
+            };
         }
         let rows = tx.fetch_all(PLAN, &params![names(wanted), now]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
@@ -316,8 +339,8 @@ fn names(wanted: &[Wanted]) -> Json {
         .collect()
 }
 
-fn due_at(rows: Vec<Row>) -> Result<Option<DateTime<Utc>>, DbError> {
-    rows.first().map_or(Ok(None), |row| row.get("due"))
+fn no_clock() -> DbError {
+    DbError::other("the database's clock gave no row")
 }
 
 fn earlier(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {

@@ -22,7 +22,7 @@ use crate::support::until;
 
 /// What a test job does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum What {
+pub(crate) enum What {
     /// Finishes.
     Done,
     /// Waits until the test lets it go or its token is cancelled, then finishes; cancelled, it says so.
@@ -64,7 +64,7 @@ struct Seen {
 
 /// What the jobs share with the test.
 #[derive(Debug, Default)]
-pub struct World {
+pub(crate) struct World {
     seen: Mutex<Seen>,
 }
 
@@ -77,19 +77,19 @@ impl Drop for Inside<'_> {
 }
 
 impl World {
-    pub fn let_go(&self, key: &str) {
+    pub(crate) fn let_go(&self, key: &str) {
         self.seen.lock().unwrap().let_go.insert(key.to_owned());
     }
 
-    pub fn starts(&self) -> Vec<String> {
+    pub(crate) fn starts(&self) -> Vec<String> {
         self.seen.lock().unwrap().starts.clone()
     }
 
-    pub fn starts_of(&self, key: &str) -> usize {
+    pub(crate) fn starts_of(&self, key: &str) -> usize {
         self.starts().iter().filter(|start| *start == key).count()
     }
 
-    pub fn most_running(&self, group: &str) -> usize {
+    pub(crate) fn most_running(&self, group: &str) -> usize {
         self.seen
             .lock()
             .unwrap()
@@ -99,7 +99,7 @@ impl World {
             .unwrap_or_default()
     }
 
-    pub fn result_of(&self, key: &str) -> Option<Result<(), JobError>> {
+    pub(crate) fn result_of(&self, key: &str) -> Option<Result<(), JobError>> {
         let seen = self.seen.lock().unwrap();
         seen.results
             .iter()
@@ -108,14 +108,14 @@ impl World {
             .map(|(_, result)| result.clone())
     }
 
-    pub async fn started(&self, key: &str, times: usize) {
+    pub(crate) async fn started(&self, key: &str, times: usize) {
         until(&format!("{key} starts for time {times}"), async || {
             self.starts_of(key) >= times
         })
         .await;
     }
 
-    pub async fn is_ready(&self, key: &str) {
+    pub(crate) async fn is_ready(&self, key: &str) {
         until(&format!("{key} is ready"), async || {
             self.seen.lock().unwrap().ready.contains(key)
         })
@@ -212,7 +212,7 @@ impl World {
 }
 
 /// Leaves a mark in the domain's table.
-pub async fn mark(tx: &mut Tx, key: &str, text: &str) -> Result<(), DbError> {
+pub(crate) async fn mark(tx: &mut Tx, key: &str, text: &str) -> Result<(), DbError> {
     tx.execute(
         "-- mark\nINSERT INTO test_marks (key, text) VALUES ($1, $2)",
         &params![key, text],
@@ -221,7 +221,7 @@ pub async fn mark(tx: &mut Tx, key: &str, text: &str) -> Result<(), DbError> {
     .map(|_| ())
 }
 
-pub async fn marks(db: &Db) -> Vec<(String, String)> {
+pub(crate) async fn marks(db: &Db) -> Vec<(String, String)> {
     db.fetch_all("-- marks\nSELECT key, text FROM test_marks ORDER BY key, text", &[])
         .await
         .unwrap()
@@ -235,26 +235,24 @@ macro_rules! kinds {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Serialize, Deserialize)]
-            pub struct $kind {
-                pub key: String,
-                pub part: String,
-                pub unique: Option<String>,
-                pub what: What,
+            pub(crate) struct $kind {
+                pub(crate) key: String,
+                pub(crate) part: String,
+                pub(crate) unique: Option<String>,
+                pub(crate) what: What,
             }
 
             impl $kind {
-                pub fn of(key: &str, what: What) -> Self {
+                pub(crate) fn of(key: &str, what: What) -> Self {
                     Self { key: key.to_owned(), part: String::new(), unique: None, what }
                 }
 
-                #[expect(dead_code, reason = "not every kind is used with every builder")]
-                pub fn part(mut self, part: &str) -> Self {
+                pub(crate) fn part(mut self, part: &str) -> Self {
                     self.part = part.to_owned();
                     self
                 }
 
-                #[expect(dead_code, reason = "not every kind is used with every builder")]
-                pub fn unique(mut self, unique: &str) -> Self {
+                pub(crate) fn unique(mut self, unique: &str) -> Self {
                     self.unique = Some(unique.to_owned());
                     self
                 }
@@ -278,7 +276,7 @@ macro_rules! kinds {
             }
         )+
 
-        pub fn registry() -> Arc<Registry<World>> {
+        pub(crate) fn registry() -> Arc<Registry<World>> {
             Arc::new(Registry::new()$(.register::<$kind>())+)
         }
     };
@@ -297,7 +295,7 @@ kinds! {
 }
 
 /// A worker process as fast as tests want it: the real lease, since its clock is the test's.
-pub fn settings() -> WorkerSettings {
+pub(crate) fn settings() -> WorkerSettings {
     WorkerSettings {
         heartbeat: Duration::from_millis(50),
         poll: Duration::from_millis(20),
@@ -306,7 +304,7 @@ pub fn settings() -> WorkerSettings {
     }
 }
 
-pub async fn prepare(db: &Db) {
+pub(crate) async fn prepare(db: &Db) {
     let mut tx = db.begin().await.unwrap();
     tx.execute("CREATE TABLE test_marks (key TEXT NOT NULL, text TEXT NOT NULL)", &[])
         .await
@@ -314,32 +312,32 @@ pub async fn prepare(db: &Db) {
     tx.commit().await.unwrap();
 }
 
-pub async fn start(db: &Db, world: &Arc<World>) -> Running {
+pub(crate) async fn start(db: &Db, world: &Arc<World>) -> Running {
     start_with(db, world, settings()).await
 }
 
-pub async fn start_with(db: &Db, world: &Arc<World>, settings: WorkerSettings) -> Running {
+pub(crate) async fn start_with(db: &Db, world: &Arc<World>, settings: WorkerSettings) -> Running {
     queue::start(db, registry(), Arc::clone(world), Vec::new(), settings)
         .await
         .unwrap()
 }
 
 /// A prepared database with one worker on it.
-pub async fn one_worker(db: &Db) -> (Arc<World>, Running) {
+pub(crate) async fn one_worker(db: &Db) -> (Arc<World>, Running) {
     prepare(db).await;
     let world = Arc::new(World::default());
     let running = start(db, &world).await;
     (world, running)
 }
 
-pub async fn enqueue<J: Job>(db: &Db, job: &J) -> Enqueued {
+pub(crate) async fn enqueue<J: Job>(db: &Db, job: &J) -> Enqueued {
     let mut tx = db.begin().await.unwrap();
     let enqueued = queue::enqueue(&mut tx, job).await.unwrap();
     tx.commit().await.unwrap();
     enqueued
 }
 
-pub async fn enqueue_all<J: Job>(db: &Db, jobs: &[J]) -> Vec<Uuid> {
+pub(crate) async fn enqueue_all<J: Job>(db: &Db, jobs: &[J]) -> Vec<Uuid> {
     let mut tx = db.begin().await.unwrap();
     let mut ids = Vec::new();
     for job in jobs {
@@ -349,11 +347,11 @@ pub async fn enqueue_all<J: Job>(db: &Db, jobs: &[J]) -> Vec<Uuid> {
     ids
 }
 
-pub async fn row(db: &Db, id: Uuid) -> JobRow {
+pub(crate) async fn row(db: &Db, id: Uuid) -> JobRow {
     inspect::job(db, id).await.unwrap().expect("the job is there")
 }
 
-pub async fn ends_as(db: &Db, id: Uuid, state: &str) -> JobRow {
+pub(crate) async fn ends_as(db: &Db, id: Uuid, state: &str) -> JobRow {
     until(&format!("job {id} is {state}"), async || {
         row(db, id).await.state == state
     })
@@ -361,7 +359,7 @@ pub async fn ends_as(db: &Db, id: Uuid, state: &str) -> JobRow {
     row(db, id).await
 }
 
-pub async fn outcomes(db: &Db, id: Uuid) -> Vec<String> {
+pub(crate) async fn outcomes(db: &Db, id: Uuid) -> Vec<String> {
     inspect::attempts(db, id)
         .await
         .unwrap()
@@ -371,7 +369,7 @@ pub async fn outcomes(db: &Db, id: Uuid) -> Vec<String> {
 }
 
 /// What the two workers' loops see once they have looked at the database again: a job enqueued now has run through.
-pub async fn looked_again(db: &Db) {
+pub(crate) async fn looked_again(db: &Db) {
     let id = enqueue(db, &Plain::of("looked-again", What::Done)).await.id();
     ends_as(db, id, "completed").await;
 }

@@ -5,13 +5,13 @@ use std::{future::Future, time::Duration};
 use aftercall::db::{Db, Location};
 
 /// A database of its own for one test, gone afterwards.
-pub struct TestDb {
-    pub db: Db,
+pub(crate) struct TestDb {
+    pub(crate) db: Db,
     _directory: tempfile::TempDir,
 }
 
 impl TestDb {
-    pub async fn sqlite() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(&Location::sqlite(directory.path().join("aftercall.db")))
             .await
@@ -23,7 +23,7 @@ impl TestDb {
     }
 
     /// The same database as another process sees it.
-    pub async fn from_outside(&self) -> Db {
+    pub(crate) async fn from_outside(&self) -> Db {
         self.db.reopen().await.unwrap()
     }
 }
@@ -47,7 +47,7 @@ macro_rules! on_each_database {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
         assert!(tokio::time::Instant::now() < deadline, "it did not happen that {what}");
