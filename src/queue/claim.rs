@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::lease::{Lease, since_boot};
 use crate::{
-    db::{Db, DbError, Row, Sql, Tx},
+    db::{
+        Db, DbError, Row, Sql, Tx,
+        clock::{postgres_now, sqlite_now},
+    },
     fault::{self, FaultPoint},
     params,
 };
@@ -75,7 +78,18 @@ struct Picked {
     progress: Option<String>,
 }
 
-const DUE: &str = "-- next_due\nSELECT min(run_at) AS due FROM jobs WHERE state IN ('scheduled', 'retryable')";
+const DUE: Sql = Sql::each(
+    concat!(
+        "-- next_due\nSELECT ",
+        sqlite_now!(),
+        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+    ),
+    concat!(
+        "-- next_due\nSELECT ",
+        postgres_now!(),
+        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+    ),
+);
 
 const PROMOTE: &str = "-- promote_due
     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE state IN ('scheduled', 'retryable') AND run_at <= $1";
@@ -116,13 +130,22 @@ const NEXT: &str = "-- next_of_key
     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
     WHERE limit_key = $1 AND state = 'available' ORDER BY priority DESC, run_at, id LIMIT $2";
 
-const NEXT_BY_CHARGE: Sql = Sql::each(
-    "-- next_of_key_by_charge
+const NEXT_CHARGED: Sql = Sql::each(
+    "-- next_charged_of_key
      SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged = $3 ORDER BY priority DESC, run_at, id LIMIT $2",
-    "-- next_of_key_by_charge
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 1 ORDER BY priority DESC, run_at, id LIMIT $2",
+    "-- next_charged_of_key
      SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged = $3 ORDER BY priority DESC, run_at, id LIMIT $2",
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
+);
+
+const NEXT_UNCHARGED: Sql = Sql::each(
+    "-- next_uncharged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 0 ORDER BY priority DESC, run_at, id LIMIT $2",
+    "-- next_uncharged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND NOT rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
 );
 
 const CLAIM: Sql = Sql::each(
@@ -152,8 +175,11 @@ const ATTEMPTS: Sql = Sql::each(
 impl Claimer {
     /// Looks without the write lock whether anything can be claimed.
     pub(super) async fn glance(&self, wanted: &[Wanted]) -> Result<(bool, Pass), DbError> {
-        let now = self.db.now().await?;
-        let due = due_at(self.db.fetch_all(DUE, &[]).await?)?;
+        let Some(row) = self.db.fetch_optional(DUE, &[]).await? else {
+            return Err(no_clock());
+        };
+        let now = row.get("now")?;
+        let due: Option<DateTime<Utc>> = row.get("due")?;
         let mut pass = Pass {
             claimed: Vec::new(),
             now,
@@ -172,11 +198,17 @@ impl Claimer {
     pub(super) async fn claim(&mut self, wanted: &[Wanted]) -> Result<Pass, DbError> {
         let sent = since_boot();
         let mut tx = self.db.begin().await?;
-        let now = tx.now().await?;
-        let mut due = due_at(tx.fetch_all(DUE, &[]).await?)?;
+        let Some(row) = tx.fetch_optional(DUE, &[]).await? else {
+            return Err(no_clock());
+        };
+        let now = tx.take_now(&row)?;
+        let mut due: Option<DateTime<Utc>> = row.get("due")?;
         if due.is_some_and(|due| due <= now) {
             tx.execute(PROMOTE, &params![now]).await?;
-            due = due_at(tx.fetch_all(DUE, &[]).await?)?;
+            due = match tx.fetch_optional(DUE, &[]).await? {
+                Some(row) => row.get("due")?,
+                None => None,
+            };
         }
         let rows = tx.fetch_all(PLAN, &params![names(wanted), now]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
@@ -272,10 +304,10 @@ async fn next_of(tx: &mut Tx, key: &Key, most: usize) -> Result<Vec<Row>, DbErro
     let Some(rate_left) = key.rate_left else {
         return tx.fetch_all(NEXT, &params![&key.key, most]).await;
     };
-    let mut rows = tx.fetch_all(NEXT_BY_CHARGE, &params![&key.key, most, true]).await?;
+    let mut rows = tx.fetch_all(NEXT_CHARGED, &params![&key.key, most]).await?;
     let rest = (most - u32::try_from(rows.len()).unwrap_or(most).min(most)).min(rate_left);
     if rest > 0 {
-        rows.extend(tx.fetch_all(NEXT_BY_CHARGE, &params![&key.key, rest, false]).await?);
+        rows.extend(tx.fetch_all(NEXT_UNCHARGED, &params![&key.key, rest]).await?);
     }
     Ok(rows)
 }
@@ -307,8 +339,8 @@ fn names(wanted: &[Wanted]) -> Json {
         .collect()
 }
 
-fn due_at(rows: Vec<Row>) -> Result<Option<DateTime<Utc>>, DbError> {
-    rows.first().map_or(Ok(None), |row| row.get("due"))
+fn no_clock() -> DbError {
+    DbError::other("the database's clock gave no row")
 }
 
 fn earlier(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {

@@ -9,22 +9,36 @@ use super::{
     lease::Lease,
 };
 use crate::{
-    db::{DbError, Tx},
+    db::{
+        DbError, Sql, Tx,
+        clock::{postgres_now, sqlite_now},
+    },
     params,
 };
+
+const LOCK: Sql = Sql::each(
+    concat!(
+        "-- lock_by_lease
+         SELECT cancel_requested_at IS NOT NULL AS cancelled, ",
+        sqlite_now!(),
+        " AS now FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'"
+    ),
+    concat!(
+        "-- lock_by_lease
+         SELECT cancel_requested_at IS NOT NULL AS cancelled, ",
+        postgres_now!(),
+        " AS now FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running' FOR UPDATE"
+    ),
+);
 
 /// The job's row under its lease, before anything else of the transaction.
 pub(super) async fn lock(tx: &mut Tx, lease: &Lease) -> Result<(), JobError> {
     let row = tx
-        .fetch_optional(
-            "-- lock_by_lease
-             SELECT cancel_requested_at IS NOT NULL AS cancelled FROM jobs
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
-            &params![lease.job, lease.id],
-        )
+        .fetch_optional(LOCK, &params![lease.job, lease.id])
         .await
         .map_err(JobError::retry)?
         .ok_or(JobError::LostLease)?;
+    tx.take_now(&row).map_err(JobError::retry)?;
     if row.get::<bool>("cancelled").map_err(JobError::retry)? {
         return Err(JobError::Cancelled);
     }
@@ -236,7 +250,7 @@ pub(super) async fn end_attempt(
         .map(|_| ())
 }
 
-const END_ATTEMPT: crate::db::Sql = crate::db::Sql::each(
+const END_ATTEMPT: Sql = Sql::each(
     "-- end_attempt
      UPDATE job_attempts SET finished_at = $2, outcome = $3, error = $4, duration_us = $2 - started_at WHERE lease = $1",
     "-- end_attempt
