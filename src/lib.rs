@@ -3,12 +3,14 @@
 //! After each finished agent session, aftercall checks in the system of record whether the caller really got what they
 //! asked for, keeps one verdict per session, and explains every failure.
 
+pub mod adapters;
+pub mod cli;
 pub mod config;
 pub mod db;
-pub mod adapters;
 pub mod domain;
 pub mod fault;
 pub mod ports;
-pub mod store;
 pub mod queue;
 pub mod sandbox;
+pub mod store;
+pub mod telemetry;
