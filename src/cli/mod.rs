@@ -37,7 +37,7 @@ use crate::telemetry::Telemetry;
 ///
 /// Keeps one verdict per session and explains every failure.
 #[derive(Debug, Parser)]
-#[command(name = "aftercall", version, max_term_width = 110, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "aftercall", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     globals: Globals,

@@ -111,3 +111,67 @@ pub async fn unreadable(db: &Db, limit: u32) -> Result<Vec<Unreadable>, DbError>
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::inspect::tests::{database, session, verdict};
+
+    #[tokio::test]
+    async fn every_session_is_counted_once_and_nothing_is_unexplained_without_being_shown() {
+        let (_folder, db) = database().await;
+        for (id, status) in [
+            ("a", "pass"),
+            ("b", "fail"),
+            ("c", "skipped"),
+            ("d", "error"),
+            ("e", "partial"),
+        ] {
+            session(&db, "calls", id, "done", None).await;
+            verdict(&db, "calls", id, 1, status).await;
+        }
+        session(&db, "calls", "f", "verifying", Some("look again")).await;
+        session(&db, "calls", "g", "settled", None).await;
+        session(&db, "calls", "h", "done", None).await;
+        // Judged once, then reopened: it waits, whatever its old verdict was.
+        session(&db, "calls", "i", "reopened", Some("new activity")).await;
+        verdict(&db, "calls", "i", 1, "pass").await;
+        session(&db, "other", "a", "done", None).await;
+        verdict(&db, "other", "a", 1, "pass").await;
+        let mut tx = db.begin().await.unwrap();
+        tx.execute(
+            "INSERT INTO source_faults (source, position, reason, seen_at) VALUES ('broken', 'line 7', 'not JSON', 0)",
+            &[],
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+
+        let coverage = by_source(&db).await.unwrap();
+        let calls = Coverage {
+            source: "calls".to_owned(),
+            seen: 9,
+            pass: 1,
+            partial: 1,
+            fail: 1,
+            skipped: 1,
+            error: 1,
+            waiting: 2,
+            unexplained: 2,
+            unreadable: 0,
+        };
+        let broken = Coverage {
+            source: "broken".to_owned(),
+            unreadable: 1,
+            ..Coverage::default()
+        };
+        let other = Coverage {
+            source: "other".to_owned(),
+            seen: 1,
+            pass: 1,
+            ..Coverage::default()
+        };
+        assert_eq!(coverage, [broken, calls, other]);
+        assert_eq!(unreadable(&db, 10).await.unwrap()[0].position, "line 7");
+    }
+}

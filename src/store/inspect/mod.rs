@@ -3,3 +3,6 @@
 pub mod coverage;
 pub mod session;
 pub mod sessions;
+
+#[cfg(test)]
+mod tests;

@@ -274,3 +274,31 @@ fn push(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::inspect::tests::{database, session, verdict};
+
+    #[tokio::test]
+    async fn a_session_shows_its_stages_in_order_and_every_generation() {
+        let (_folder, db) = database().await;
+        session(&db, "calls", "a", "done", None).await;
+        session(&db, "other", "a", "done", None).await;
+        verdict(&db, "calls", "a", 1, "fail").await;
+        verdict(&db, "calls", "a", 2, "pass").await;
+        assert_eq!(find(&db, None, "a").await.unwrap().len(), 2);
+        let mut found = find(&db, Some("calls"), "a").await.unwrap();
+        let detail = detail(&db, found.remove(0)).await.unwrap();
+        let generations: Vec<u32> = detail
+            .generations
+            .iter()
+            .map(|generation| generation.generation)
+            .collect();
+        assert_eq!(generations, [2, 1]);
+        let stages: Vec<&str> = detail.timeline.iter().map(|event| event.what).collect();
+        assert_eq!(stages, ["began", "last_activity", "discovered", "judged", "judged"]);
+        assert!(detail.timeline.is_sorted_by_key(|event| event.at));
+        assert_eq!(detail.timeline[4].detail, "generation 2 pass");
+    }
+}
