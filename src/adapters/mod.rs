@@ -4,11 +4,12 @@
 //! leniently; what goes out is escaped for where it stands; and no error text carries an address with a secret, a header,
 //! or words of a session.
 
-// pub mod bundle;
+pub mod bundle;
 pub mod client;
-// pub mod expert;
+pub mod expert;
 pub mod http_records;
-// pub mod llm_reader;
+pub mod llm_reader;
+pub mod mask;
 pub mod openai;
 mod percent;
 pub(crate) use percent::decode as percent_decode;

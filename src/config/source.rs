@@ -31,6 +31,9 @@ pub struct SourceConfig {
     /// A session whose content never rests is judged after this long, marked `incomplete`. Default 30m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_deadline: Duration,
+    /// The folder of the files that a playbook's experts may cite and propose changes to (the agent's prompt, a tool's
+    /// code). Default: none.
+    pub artifacts: Option<PathBuf>,
 }
 
 /// Kinds of sources.
@@ -113,6 +116,7 @@ impl SourceConfig {
             reanalyze: Reanalyze::OnNewActivity,
             settle_after: 5 * MINUTE,
             settle_deadline: 30 * MINUTE,
+            artifacts: None,
         }
     }
 
@@ -146,6 +150,7 @@ impl SourceConfig {
             ),
             settle_after: section.duration("settle_after", default.settle_after, Duration::from_secs(1)),
             settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
+            artifacts: section.path("artifacts"),
         };
         if read.settle_deadline < read.settle_after {
             section.fault_at("settle_deadline", "should not be shorter than `settle_after`");

@@ -67,7 +67,10 @@ fn every_default_that_the_template_shows_is_the_default() {
     headers.insert("Authorization".to_owned(), Secret::new("env:RECORDS_TOKEN", "Bearer t"));
     let orthodontics = PlaybookName::BuiltIn("orthodontics".to_owned());
     let expected = Config {
-        sources: vec![SourceConfig::bundle("calls", "observations.jsonl", orthodontics)],
+        sources: vec![SourceConfig {
+            artifacts: Some(PathBuf::from("agent")),
+            ..SourceConfig::bundle("calls", "observations.jsonl", orthodontics)
+        }],
         records: vec![practice],
         llm: Some(llm),
         ..Config::default()

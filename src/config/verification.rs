@@ -16,6 +16,12 @@ pub struct Verification {
     /// A system of record that could not answer for this long ends its sessions with status `error`. Default 24h.
     #[serde(serialize_with = "duration::serialize")]
     pub give_up_after: Duration,
+    /// First wait for a source, an LLM or a system of record that is down; doubled with each further try. Default 10s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub outage_wait: Duration,
+    /// Longest wait between two tries of one that is down. Default 10m.
+    #[serde(serialize_with = "duration::serialize")]
+    pub outage_wait_most: Duration,
 }
 
 impl Default for Verification {
@@ -23,6 +29,8 @@ impl Default for Verification {
         Self {
             look_again: [1, 5, 30].map(|minutes| Duration::from_secs(minutes * 60)).to_vec(),
             give_up_after: Duration::from_secs(24 * 60 * 60),
+            outage_wait: Duration::from_secs(10),
+            outage_wait_most: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -33,6 +41,8 @@ impl Verification {
         let read = Self {
             look_again: section.durations("look_again", &default.look_again),
             give_up_after: section.duration("give_up_after", default.give_up_after, Duration::from_millis(1)),
+            outage_wait: section.duration("outage_wait", default.outage_wait, Duration::from_millis(10)),
+            outage_wait_most: section.duration("outage_wait_most", default.outage_wait_most, Duration::from_millis(10)),
         };
         section.finish();
         read

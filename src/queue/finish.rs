@@ -161,6 +161,26 @@ async fn discard<E>(tx: &mut Tx, lease: &Lease, kind: &dyn AnyJob<E>, args: &str
     kind.on_discard(args, tx, reason).await
 }
 
+/// Waits although it failed for good, since the database refused how it was to end. `Ok(false)`: the lease was lost.
+pub(super) async fn put_off(tx: &mut Tx, lease: &Lease, wait: Duration, error: &str) -> Result<bool, DbError> {
+    let now = tx.now().await?;
+    let changed = tx
+        .execute(
+            "-- put_off_job
+             UPDATE jobs SET state = 'retryable', run_at = $3, lease = NULL, lease_expires_at = NULL, slot = NULL,
+                    worker = NULL, last_error = $4, wait_reason = 'its end could not be written'
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now + wait, error],
+        )
+        .await?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    end_attempt(tx, lease, "retried", Some(error)).await?;
+    tx.wake_claimer();
+    Ok(true)
+}
+
 /// Ends as cancelled. `Ok(false)`: the lease was lost and nothing changed.
 pub(super) async fn cancel(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
     let now = tx.now().await?;

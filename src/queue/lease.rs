@@ -13,8 +13,11 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use super::claimer::Permit;
 
 /// Time since boot, suspend included. Never goes back, and does not stop while the machine sleeps.
 pub(super) fn since_boot() -> Duration {
@@ -113,30 +116,57 @@ impl Lease {
     }
 }
 
-/// All leases of this process.
+/// All leases of this process, each with its place among what its queue runs here.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Leases(Arc<Mutex<HashMap<Uuid, Arc<Lease>>>>);
+pub(super) struct Leases(Arc<Board>);
+
+#[derive(Debug, Default)]
+struct Board {
+    leases: Mutex<HashMap<Uuid, (Arc<Lease>, Permit)>>,
+    removed: Notify,
+}
 
 impl Leases {
-    pub(super) fn add(&self, lease: &Arc<Lease>) {
-        self.map().insert(lease.id, Arc::clone(lease));
+    pub(super) fn add(&self, lease: &Arc<Lease>, permit: Permit) {
+        self.map().insert(lease.id, (Arc::clone(lease), permit));
     }
 
     pub(super) fn remove(&self, id: Uuid) {
-        self.map().remove(&id);
+        let removed = self.map().remove(&id);
+        // The permit wakes the claimer when it goes: not under the lock.
+        drop(removed);
+        self.0.removed.notify_waiters();
+    }
+
+    pub(super) fn get(&self, id: Uuid) -> Option<Arc<Lease>> {
+        self.map().get(&id).map(|(lease, _)| Arc::clone(lease))
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Lease>> {
-        self.map().values().cloned().collect()
+        self.map().values().map(|(lease, _)| Arc::clone(lease)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.map().is_empty()
     }
 
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Lease>>> {
+    /// Resolves once no lease is left.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let removed = self.0.removed.notified();
+            tokio::pin!(removed);
+            // Registered before the look: a removal in between is not missed.
+            removed.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            removed.await;
+        }
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, (Arc<Lease>, Permit)>> {
         // A panic while it was held leaves a map that is still whole: every change is one insert or remove.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -17,16 +17,22 @@
 //! `available`, `scheduled` and `retryable` are cancelled at once. Every arrow out of `running` carries the claim's lease
 //! and changes nothing when the row has another one by then.
 
+mod backend;
+mod claim;
+mod claimer;
 mod context;
 pub mod control;
 mod cron;
 mod enqueue;
 mod finish;
+mod heartbeat;
 pub mod inspect;
 mod job;
 mod lease;
 mod limits;
 mod policy;
+mod rescue;
+mod run;
 mod runtime;
 
 pub use self::{

@@ -49,11 +49,9 @@ impl Limit {
 
 /// At most `max` starts in any `window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Starts.
-    pub max: u32,
-    /// In any window of this length.
-    pub window: Duration,
+pub(super) struct Rate {
+    pub(super) max: u32,
+    pub(super) window: Duration,
 }
 
 /// The policy of a job kind.
