@@ -21,6 +21,7 @@
 
 pub mod adapters;
 pub mod bench;
+pub mod cli;
 pub mod config;
 pub mod db;
 pub mod domain;
@@ -39,4 +40,5 @@ pub mod readings_file;
 pub mod reprocess;
 pub mod sandbox;
 pub mod store;
+pub mod telemetry;
 pub mod verdict_writer;

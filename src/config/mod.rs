@@ -120,7 +120,7 @@ impl Config {
 pub struct Overrides {
     /// `--db`.
     pub database_path: Option<PathBuf>,
-    /// A source to be added, in place of a configured one of the same name (`--bundle`).
+    /// The one source to scan, in place of a configured one of the same name (`--bundle`); the others are switched off.
     pub source: Option<SourceConfig>,
     /// Systems of record to be added, in place of configured ones of the same name (`--records`).
     pub records: Vec<RecordsConfig>,
@@ -295,6 +295,10 @@ fn apply(config: &mut Config, overrides: Overrides) {
     }
     if let Some(source) = overrides.source {
         config.sources.retain(|existing| existing.name != source.name);
+        // The others are not scanned, but what is known of them can still be worked on.
+        for existing in &mut config.sources {
+            existing.enabled = false;
+        }
         config.sources.push(source);
     }
     for records in overrides.records {

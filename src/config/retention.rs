@@ -37,7 +37,10 @@ impl Retention {
             snapshots: section.duration("snapshots", default.snapshots, HOUR),
         };
         if read.finished_jobs <= longest_window {
-            section.fault_at("finished_jobs", "should be longer than `limits.diagnose_window`, whose starts it deletes");
+            section.fault_at(
+                "finished_jobs",
+                "should be longer than `limits.diagnose_window`, whose starts it deletes",
+            );
         }
         section.finish();
         read
