@@ -6,6 +6,7 @@
 //! [`diagnosis`] explains a failure. A [`playbook`] teaches all of these a domain.
 
 pub mod claim;
+pub mod compare;
 pub mod diagnosis;
 pub mod lookup;
 pub mod observation;
