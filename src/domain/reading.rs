@@ -4,8 +4,11 @@
 //!
 //! The JSON form is frozen with the first release and documented in `docs/readings.md`.
 
+mod check;
+
 use std::collections::BTreeMap;
 
+pub use check::check;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
