@@ -16,7 +16,7 @@ use super::plain_text::one_line;
 use crate::ports::{UpstreamError, UpstreamReason};
 
 /// An upstream that asks for a longer pause is asked again after this one.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// How a client connects.
 #[derive(Debug, Clone)]

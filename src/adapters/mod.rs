@@ -9,6 +9,7 @@ pub mod client;
 pub mod expert;
 pub mod http_records;
 pub mod llm_reader;
+pub mod mask;
 pub mod offline_classifier;
 pub mod openai;
 mod percent;

@@ -367,6 +367,25 @@ mod tests {
         assert_eq!(statuses, [404, 404, 200, 200]);
     }
 
+    #[tokio::test]
+    async fn the_recorded_records_are_served_as_they_were_after_each_session() {
+        let Some(folder) = std::env::var_os("AFTERCALL_AIRLINE_DIR").map(PathBuf::from) else {
+            eprintln!("skipped: AFTERCALL_AIRLINE_DIR is not set");
+            return;
+        };
+        let after = object(&folder.join(AFTER)).unwrap();
+        let server = start(Arc::new(Records::load(&folder).unwrap())).await.unwrap();
+        for (session, changed) in &after {
+            for (key, record) in changed.as_object().unwrap() {
+                let (status, answered) = get(&server, &format!("/{session}/{key}")).await;
+                let expected = if record.is_null() { 404 } else { 200 };
+                assert_eq!(status, expected, "{session} {key}");
+                assert!(record.is_null() || answered == *record, "{session} {key}");
+            }
+        }
+        server.stop().await;
+    }
+
     #[test]
     fn a_folder_that_cannot_be_served_says_what_is_wrong_and_where() {
         let folder = tempfile::tempdir().unwrap();

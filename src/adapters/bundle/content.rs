@@ -1,19 +1,26 @@
 //! One session's content, read leniently and bounded: what is too large is cut, and the cut is visible.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
 };
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{index::LineRef, line::instant};
+use super::{
+    index::{LineRef, short_hash},
+    line::instant,
+};
 use crate::domain::observation::{Cut, Observation, Snapshot};
 
 /// Observations kept of one session; of more, the first and the last are.
 const OBSERVATIONS: usize = 20_000;
 /// Bytes kept of what is neither input nor output.
 const SMALL: usize = 16 << 10;
+/// A field other than input and output that is longer is left out unread.
+const LARGEST_OTHER: usize = 1 << 20;
 /// A field is never cut below this many bytes.
 const SHORTEST: usize = 256;
 
@@ -32,7 +39,7 @@ struct Field {
 
 /// Reads these lines and puts them in order. Keeps at most about `bound` bytes of input and output: the largest fields are
 /// cut first, and keep their head.
-pub(super) fn collect(file: &mut File, lines: Vec<LineRef>, bound: usize) -> io::Result<Snapshot> {
+pub(super) fn collect(file: &mut File, lines: &[LineRef], bound: usize) -> io::Result<Snapshot> {
     let mut cut = Cut {
         observations: 0,
         bytes: 0,
@@ -49,10 +56,11 @@ pub(super) fn collect(file: &mut File, lines: Vec<LineRef>, bound: usize) -> io:
             bytes.clear();
             file.seek(SeekFrom::Start(line.offset))?;
             (&mut *file).take(line.length).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 != line.length {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it became shorter"));
+            let line_bytes = bytes.trim_ascii_end();
+            if short_hash(line_bytes) != line.content {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is another file now"));
             }
-            kept = read(&bytes, &mut cut);
+            kept = read(line_bytes, &mut cut);
         }
         let Some(mut one) = kept else {
             cut.observations += 1;
@@ -133,18 +141,26 @@ fn shorten(field: &mut Field, cap: usize) {
     field.text.shrink_to_fit();
 }
 
-/// `None` when the line is no observation after all (nested too deeply to be read).
+/// `None` when the line is no observation after all.
 fn read(bytes: &[u8], cut: &mut Cut) -> Option<Gathered> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    let mut fields: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+    let mut raw = raw_fields(std::str::from_utf8(bytes).ok()?)?;
     let mut io = ["input", "output"].map(|key| {
-        let text = match fields.remove(key) {
-            None | Some(Value::Null) => return None,
-            Some(Value::String(text)) => text,
-            Some(other) => other.to_string(),
+        let text = match raw.remove(key)? {
+            "null" => return None,
+            quoted if quoted.starts_with('"') => serde_json::from_str(quoted).ok()?,
+            other => other.to_owned(),
         };
-        (!text.is_empty()).then_some(Field { text, cut: 0 })
+        Some(Field { text, cut: 0 })
     });
+    let mut fields: Map<String, Value> = Map::new();
+    for (key, text) in raw {
+        if text.len() <= LARGEST_OTHER {
+            fields.insert(key, serde_json::from_str(text).unwrap_or_default());
+        } else {
+            cut.bytes += text.len() as u64;
+        }
+    }
     let metadata = match fields.remove("metadata").unwrap_or_default() {
         Value::String(text) => decoded(text),
         other => other,
@@ -208,6 +224,24 @@ fn read(bytes: &[u8], cut: &mut Cut) -> Option<Gathered> {
         field.take_if(|field| field.text.trim().is_empty());
     }
     Some(Gathered { observation, io })
+}
+
+/// The fields of an object as the JSON text of each: decoding all of a large line would take many times its size.
+fn raw_fields(object: &str) -> Option<HashMap<String, &str>> {
+    let mut fields = HashMap::new();
+    let mut rest = object.trim_start().strip_prefix('{')?.trim_start();
+    while !rest.starts_with('}') {
+        let mut keys = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+        let key = keys.next()?.ok()?;
+        rest = rest[keys.byte_offset()..].trim_start().strip_prefix(':')?.trim_start();
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let (value, after) = rest.split_at(values.byte_offset());
+        fields.insert(key, value.trim());
+        rest = after.trim_start();
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    Some(fields)
 }
 
 fn text(fields: &mut Map<String, Value>, key: &str) -> Option<String> {

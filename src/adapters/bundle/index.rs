@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs::File, io};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -40,11 +40,12 @@ pub(super) struct LineRef {
     pub(super) length: u64,
     number: u64,
     id: u64,
-    content: u64,
-    start: DateTime<Utc>,
-    last: DateTime<Utc>,
-    changed: DateTime<Utc>,
+    pub(super) content: u64,
     trace: u64,
+    /// First and last activity, and when it was changed, in microseconds: there may be millions of these.
+    start: i64,
+    last: i64,
+    changed: i64,
 }
 
 /// One session.
@@ -120,10 +121,10 @@ impl Index {
             number,
             id: short_hash(head.id.as_bytes()),
             content: short_hash(line.bytes),
-            start: head.start,
-            last: head.last,
-            changed: head.changed,
             trace,
+            start: head.start.timestamp_micros(),
+            last: head.last.timestamp_micros(),
+            changed: head.changed.timestamp_micros(),
         };
         let Some(id) = &head.session_id else {
             match self.traces.entry(trace).or_insert_with(|| Trace::Waiting(Vec::new())) {
@@ -200,8 +201,16 @@ impl Index {
         Some(SeenSession {
             session_id: session.id.clone(),
             environment: session.environment.clone(),
-            first_activity: lines.iter().map(|line| line.start).min()?,
-            last_activity: lines.iter().map(|line| line.last).max()?,
+            first_activity: lines
+                .iter()
+                .map(|line| line.start)
+                .min()
+                .and_then(DateTime::from_timestamp_micros)?,
+            last_activity: lines
+                .iter()
+                .map(|line| line.last)
+                .max()
+                .and_then(DateTime::from_timestamp_micros)?,
             observations: lines.len() as u64,
             traces: traces.len() as u64,
             digest: session.digest(),
@@ -236,14 +245,14 @@ impl Session {
             hash.update(line.content.to_le_bytes());
         }
         if let Some(newest) = lines.iter().map(|line| line.changed).max() {
-            hash.update(newest.timestamp_micros().to_le_bytes());
+            hash.update(newest.to_le_bytes());
         }
         hex(&hash.finalize())
     }
 }
 
 /// 64 bits of SHA-256: two lines of one session that share them are not to be expected in any file that fits a disk.
-fn short_hash(bytes: &[u8]) -> u64 {
+pub(super) fn short_hash(bytes: &[u8]) -> u64 {
     let hash = Sha256::digest(bytes);
     let mut short = [0; 8];
     short.copy_from_slice(&hash[..8]);

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use self::index::{Index, Taken};
+use self::index::{Index, LineRef, Taken};
 use crate::{
     domain::observation::Snapshot,
     ports::{Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
@@ -196,7 +196,7 @@ impl Shared {
             }
             mark = Watermark::default();
         }
-        self.refresh(index, &mut file, size)?;
+        refresh(index, &mut file, size)?;
         let whole = self.config.settle == BundleSettle::EndOfFile;
         // After a restart the index is empty: read again what the watermark has behind it.
         let before = mark.offset;
@@ -280,32 +280,41 @@ impl Shared {
         Ok(taken)
     }
 
-    /// Forgets an index of a file that is no longer there.
-    fn refresh(&self, index: &mut Index, file: &mut File, size: u64) -> io::Result<()> {
-        if index.end > size || (index.end > 0 && fingerprint(file, index.end)? != index.fingerprint) {
-            *index = Index::default();
-        }
-        Ok(())
-    }
-
     fn read(&self, session_id: &str) -> Result<Option<(Snapshot, String)>, UpstreamError> {
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        self.read_file(&mut index, session_id)
-            .map_err(|error| self.broken(&error))
+        self.read_file(session_id).map_err(|error| self.broken(&error))
     }
 
-    fn read_file(&self, index: &mut Index, session_id: &str) -> io::Result<Option<(Snapshot, String)>> {
+    fn read_file(&self, session_id: &str) -> io::Result<Option<(Snapshot, String)>> {
         let (mut file, size) = self.open()?;
-        self.refresh(index, &mut file, size)?;
-        let whole = self.config.settle == BundleSettle::EndOfFile;
-        index.extend(&mut file, u64::MAX, self.config.max_line_bytes, whole)?;
-        index.fingerprint = fingerprint(&mut file, index.end)?;
-        let Some(session) = index.session(session_id) else {
+        let Some((lines, digest)) = self.lines_of(&mut file, size, session_id)? else {
             return Ok(None);
         };
-        let snapshot = content::collect(&mut file, session.lines(), self.config.session_bytes)?;
-        Ok(Some((snapshot, session.digest())))
+        // Without the lock: other sessions are read at the same time.
+        let snapshot = content::collect(&mut file, &lines, self.config.session_bytes)?;
+        Ok(Some((snapshot, digest)))
     }
+
+    fn lines_of(&self, file: &mut File, size: u64, session_id: &str) -> io::Result<Option<(Vec<LineRef>, String)>> {
+        let index = &mut *self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        refresh(index, file, size)?;
+        let whole = self.config.settle == BundleSettle::EndOfFile;
+        let before = index.end;
+        index.extend(file, u64::MAX, self.config.max_line_bytes, whole)?;
+        if index.end > before {
+            index.fingerprint = fingerprint(file, index.end)?;
+        }
+        Ok(index
+            .session(session_id)
+            .map(|session| (session.lines(), session.digest())))
+    }
+}
+
+/// Forgets an index of a file that is no longer there.
+fn refresh(index: &mut Index, file: &mut File, size: u64) -> io::Result<()> {
+    if index.end > size || (index.end > 0 && fingerprint(file, index.end)? != index.fingerprint) {
+        *index = Index::default();
+    }
+    Ok(())
 }
 
 #[derive(Default)]

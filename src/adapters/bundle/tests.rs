@@ -36,7 +36,11 @@ impl Written {
     }
 
     fn append(&self, lines: &[Value]) {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
         self.append_bytes(text.as_bytes());
     }
 
@@ -217,6 +221,31 @@ async fn input_and_output_are_json_where_they_parse_and_an_empty_text_is_none() 
 }
 
 #[tokio::test]
+async fn a_huge_native_json_field_is_cut_without_being_decoded_and_a_deep_one_stays_text() {
+    let mut huge = line(Some("a"), "t", "1", 1);
+    huge["input"] = json!(vec![1; 200_000]);
+    huge["output"] = json!({"kept": "}{\",\u{e9}"});
+    huge["metadata"] = json!({"m": "x".repeat(2_000_000)});
+    let written = Written::new(&[huge]);
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let two = line(Some("a"), "t", "2", 2).to_string().replace("\"hello\"", &deep);
+    written.append_bytes(format!("  {two}\r\n").as_bytes());
+    let config = BundleConfig {
+        session_bytes: 10_000,
+        ..written.config()
+    };
+    let (snapshot, _) = Bundle::new(config).read("a").await.unwrap().unwrap();
+    let [one, two] = &snapshot.observations[..] else {
+        panic!()
+    };
+    assert!(one.input.as_str().unwrap().starts_with("[1,1,1,"));
+    assert_eq!(one.output, json!({"kept": "}{\",\u{e9}"}));
+    assert_eq!(one.metadata, Value::Null);
+    assert_eq!(two.input, json!(deep));
+    assert!(snapshot.cut.unwrap().bytes > 2_300_000);
+}
+
+#[tokio::test]
 async fn a_repeated_id_counts_once_and_its_last_line_wins() {
     let mut later = line(Some("a"), "t", "1", 1);
     later["output"] = json!("done");
@@ -363,4 +392,27 @@ async fn an_empty_file_and_a_foreign_watermark_are_no_trouble() {
     written.append(&[line(Some("a"), "t", "1", 1)]);
     let (sessions, _, _) = scan_all(&written.config(), Some(json!({"until": "2026"})), false).await;
     assert_eq!(ids(&sessions), ["a"]);
+}
+
+/// The folder of recorded sessions that a developer may have: `AFTERCALL_AIRLINE_DIR`.
+#[tokio::test]
+async fn every_recorded_session_is_seen_once_and_read_whole() {
+    let Some(folder) = std::env::var_os("AFTERCALL_AIRLINE_DIR") else {
+        eprintln!("skipped: AFTERCALL_AIRLINE_DIR is not set");
+        return;
+    };
+    let path = PathBuf::from(folder).join("observations.jsonl");
+    let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+    let config = BundleConfig::new("airline", path);
+    let (sessions, faults, _) = scan_all(&config, None, false).await;
+    assert_eq!(faults, []);
+    let bundle = Bundle::new(config);
+    let mut observations = 0;
+    for session in &sessions {
+        let (snapshot, digest) = bundle.read(&session.session_id).await.unwrap().unwrap();
+        assert_eq!(digest, session.digest);
+        assert_eq!(snapshot.cut, None);
+        observations += snapshot.observations.len();
+    }
+    assert_eq!(observations, lines);
 }

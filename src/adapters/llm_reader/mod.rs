@@ -15,7 +15,6 @@
 
 mod answer;
 mod brief;
-mod mask;
 mod prompt;
 mod schema;
 mod transcript_text;
@@ -27,12 +26,12 @@ pub(super) use self::{
 };
 pub use self::{
     brief::{FieldBrief, IntentBrief, ReaderBrief, RecordBrief},
-    mask::Mask,
     schema::reading_schema,
 };
 
 use serde_json::Value;
 
+use super::mask::Mask;
 use crate::{
     domain::{
         reading::{Reading, UNKNOWN_INTENT},

@@ -256,6 +256,49 @@ fn a_transcript_that_is_too_long_keeps_its_ends_and_what_stands_around_tool_call
     panic!("it is shortened for ever");
 }
 
+#[tokio::test]
+async fn a_reading_comes_of_a_server_that_is_difficult_in_every_way() {
+    use std::sync::Arc;
+
+    use crate::{
+        adapters::openai::{OpenAi, OpenAiConfig},
+        ports::LanguageModel as _,
+        sandbox::language_model::{self, Formats, Reply, ScriptedModel},
+    };
+
+    let script = ScriptedModel::new(|asked| {
+        if asked.text.contains("cannot be used") {
+            Reply::Stream(format!("Sorry! Here it is:\n```json\n{}\n```", reading("Book Monday")))
+        } else if asked.text.contains("left_out") {
+            Reply::Text("I had rather not use JSON.".to_owned())
+        } else {
+            Reply::TooLong(9_000, 4_096)
+        }
+    });
+    let model = Arc::new(script.taking(Formats::Text).with_new_token_limit());
+    let server = language_model::start(Arc::clone(&model)).await.unwrap();
+    let client = OpenAi::new(OpenAiConfig::new("default", format!("{}/v1", server.url()), "m")).unwrap();
+    let mut texts = vec!["Book Monday"];
+    texts.resize(
+        120,
+        "and then something else was said, which takes some room in the prompt",
+    );
+    let (brief, transcript) = (brief(), transcript(&texts));
+    let (mut dialog, mut request) = ReadingDialog::start(&brief, &transcript, DialogSettings::default());
+    for _ in 0..10 {
+        match dialog.answer(&client.complete(&request).await.unwrap(), keep) {
+            Step::Ask(next) => request = next,
+            Step::Done { found, repaired, .. } => {
+                assert!(repaired);
+                assert_eq!(found.requests[0].quote, "Book Monday");
+                return;
+            }
+            Step::Unusable(reason) => panic!("{reason}"),
+        }
+    }
+    panic!("it never ends");
+}
+
 #[test]
 fn the_schema_is_strict_everywhere() {
     fn walk(schema: &Value) {

@@ -6,9 +6,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Mask;
 use crate::{
-    adapters::plain_text::{head, strip_controls},
+    adapters::{
+        mask::Mask,
+        plain_text::{head, strip_controls},
+    },
     domain::transcript::{Speaker, ToolCall, Transcript, Turn},
 };
 

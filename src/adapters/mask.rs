@@ -1,4 +1,5 @@
-//! Personal data leaves as tokens (`[PHONE_1]`) and comes back as itself.
+//! Personal data leaves for a model as tokens (`[PHONE_1]`) and comes back as itself; in what is stored as evidence it stays
+//! a token.
 //!
 //! Tokens are per session and reversible, so that a reading can still carry a phone number without the model ever seeing it.
 //! Hiding too much does no harm, since it comes back; a date is hidden only where it is a date of birth, because other dates
@@ -8,6 +9,8 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use regex::Regex;
 use serde_json::Value;
+
+use crate::domain::lookup::Fact;
 
 /// Dates of birth that are also looked for where no birth is spoken of.
 const KNOWN_DATES: usize = 200;
@@ -34,6 +37,7 @@ pub struct Mask {
     on: bool,
     tokens: HashMap<String, String>,
     originals: HashMap<String, String>,
+    counts: HashMap<&'static str, u32>,
     dates: Vec<String>,
 }
 
@@ -111,13 +115,13 @@ impl Mask {
         hidden
     }
 
-    fn token(&mut self, kind: &str, original: &str) -> String {
+    fn token(&mut self, kind: &'static str, original: &str) -> String {
         if let Some(token) = self.tokens.get(original) {
             return token.clone();
         }
-        let prefix = format!("{kind}_");
-        let number = self.originals.keys().filter(|name| name.starts_with(&prefix)).count() + 1;
-        let name = format!("{prefix}{number}");
+        let number = self.counts.entry(kind).or_default();
+        *number += 1;
+        let name = format!("{kind}_{number}");
         let token = format!("[{name}]");
         self.originals.insert(name, original.to_owned());
         self.tokens.insert(original.to_owned(), token.clone());
@@ -125,9 +129,10 @@ impl Mask {
     }
 
     /// [`Mask::hide`] for what was given a token before, without giving new ones.
-    pub(in crate::adapters) fn hide_known(&self, text: &str) -> String {
+    pub(super) fn hide_known(&self, text: &str) -> String {
         let mut known: Vec<&String> = self.tokens.keys().collect();
-        known.sort_unstable_by_key(|original| std::cmp::Reverse(original.len()));
+        // Longest first; then by text, so that the same session always asks the same.
+        known.sort_unstable_by_key(|original| (std::cmp::Reverse(original.len()), *original));
         let mut hidden = text.to_owned();
         for original in known {
             hidden = hidden.replace(original.as_str(), &self.tokens[original]);
@@ -148,6 +153,21 @@ impl Mask {
         restored.into_owned()
     }
 
+    /// [`Mask::hide`] for every text in a value; `birth` says that the dates in it are of birth.
+    fn hide_all(&mut self, value: &mut Value, birth: bool) {
+        match value {
+            Value::String(text) if birth && ANY_DATE.is_match(text) => *text = self.token("DATE_OF_BIRTH", text),
+            Value::String(text) => *text = self.hide(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_all(item, birth)),
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    self.hide_all(field, is_birth(name));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// [`Mask::restore`] for every text in a value.
     pub fn restore_all(&self, value: &mut Value) {
         match value {
@@ -157,6 +177,31 @@ impl Mask {
             _ => {}
         }
     }
+}
+
+/// A system's answer as it is stored: personal data as tokens, which nothing turns back.
+pub fn fact(fact: &Fact) -> Fact {
+    let mut mask = Mask {
+        on: true,
+        ..Mask::default()
+    };
+    match fact {
+        Fact::Found { record } => {
+            let mut record = record.clone();
+            mask.hide_all(&mut record, false);
+            Fact::Found { record }
+        }
+        Fact::Absent => Fact::Absent,
+        Fact::Unknown { reason } => Fact::Unknown {
+            reason: mask.hide(reason),
+        },
+    }
+}
+
+/// A field's name speaks of a birth: `dob`, `PatientBirthDate`, `date_of_birth`.
+fn is_birth(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "dob" || name.contains("birth") || name.split('_').any(|part| part == "dob")
 }
 
 /// What a run of digits is, if it is personal at all.
@@ -178,9 +223,8 @@ fn kind_of_digits(text: &str, start: usize, end: usize) -> Option<&'static str> 
     let international = run.starts_with('+') || run.starts_with("00");
     let is_phone = match digits.len() {
         7 => run.len() == 8 && matches!(run.as_bytes()[3], b'-' | b'.' | b' '),
-        8..=9 => international,
         10..=11 => true,
-        12..=15 => international,
+        8..=15 => international,
         _ => false,
     };
     is_phone.then_some("PHONE")
@@ -197,6 +241,8 @@ fn luhn(digits: &[u32]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn hidden(text: &str) -> String {
@@ -255,6 +301,20 @@ mod tests {
             mask.restore("[TEXT_1] PHONE_1 [PHONE_9]"),
             "[PHONE_1] 555-0100 [PHONE_9]"
         );
+    }
+
+    #[test]
+    fn a_stored_answer_holds_no_personal_data() {
+        let record = json!({
+            "name": "Mia", "dob": "1990-04-05", "email": "mia@example.com", "date": "2026-09-14",
+            "contacts": [{"PatientBirthDate": "08/29/2018", "phone": "+15550100199"}],
+        });
+        let stored = json!({
+            "name": "Mia", "dob": "[DATE_OF_BIRTH_2]", "email": "[EMAIL_1]", "date": "2026-09-14",
+            "contacts": [{"PatientBirthDate": "[DATE_OF_BIRTH_1]", "phone": "[PHONE_1]"}],
+        });
+        assert_eq!(fact(&Fact::Found { record }), Fact::Found { record: stored });
+        assert_eq!(fact(&Fact::Absent), Fact::Absent);
     }
 
     #[test]
