@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{context::Context, failure::Failure, progress::Progress, summary, summary::Summary, wiring};
+use super::{context::Context, failure::Failure, progress::Progress, summary::Summary, wiring};
 use crate::{
     config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration},
 };

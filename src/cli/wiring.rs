@@ -1,7 +1,5 @@
 //! Where commands reach the pipeline: the one file of the command line that names jobs and `Env`.
 
-use std::{collections::BTreeSet, path::PathBuf};
-
 use super::{context::Context, failure::Failure};
 use crate::{
     bench::pipeline::Report,
