@@ -25,13 +25,17 @@ Example:
 #[command(after_help = EXAMPLE)]
 struct Pipeline {
     /// How many sessions
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    sessions: u32,
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    sessions: u64,
+    /// How many no-op jobs, through the queue and by hand
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    noop_jobs: u64,
 }
 
 impl Bench {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let What::Pipeline(pipeline) = self.what;
-        wiring::bench_pipeline(context, pipeline.sessions).await
+        let Pipeline { sessions, noop_jobs } = pipeline;
+        wiring::bench_pipeline(context, sessions, noop_jobs).await
     }
 }

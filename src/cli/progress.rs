@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{escape, when};
-use crate::{queue::inspect::Pending, store::inspect::coverage::Coverage};
+use crate::{pipeline::State, queue::inspect::Pending};
 
 /// The line.
 pub(super) struct Progress {
@@ -31,23 +31,16 @@ impl Progress {
     }
 
     /// Shows where the work stands.
-    pub(super) fn update(&self, coverage: &[Coverage], pending: &Pending, now: DateTime<Utc>) {
-        let seen: u64 = coverage.iter().map(|source| source.seen).sum();
-        let finished: u64 = coverage.iter().map(finished).sum();
-        self.bar.set_length(seen);
-        self.bar.set_position(finished);
-        self.bar.set_message(message(pending, now));
+    pub(super) fn update(&self, state: &State) {
+        self.bar.set_length(state.sessions);
+        self.bar.set_position(state.done);
+        self.bar.set_message(message(&state.pending, state.at));
     }
 
     /// Takes the line away.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// Sessions that have their verdict.
-pub(super) fn finished(source: &Coverage) -> u64 {
-    source.pass + source.partial + source.fail + source.skipped + source.error
 }
 
 /// `2 running, 5 ready; next in 40s: look again (verify_session)`.

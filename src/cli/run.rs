@@ -3,18 +3,15 @@
 use std::{
     path::{Path, PathBuf},
     process,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{context::Context, failure::Failure, progress::Progress, summary, summary::Summary, wiring};
+use super::{context::Context, failure::Failure, progress::Progress, summary::Summary, wiring};
 use crate::{
     config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration},
-    db::Db,
-    queue::inspect,
-    store::inspect::coverage,
 };
 
 const EXAMPLE: &str = "\
@@ -28,8 +25,6 @@ With --until-idle, work that is due later (looking again for a record, a full ra
 
 /// Name of the source that `--bundle` describes.
 const FLAG_SOURCE: &str = "bundle";
-/// How often `--until-idle` looks.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs discovery, analysis, verification, diagnosis and alerts in this process
 #[derive(Debug, Args)]
@@ -62,17 +57,17 @@ impl Run {
 
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let config = context.config(self.overrides()?)?;
-        let sources = ready_sources(&config)?;
+        require_sources(&config)?;
         let mut signals = Signals::new()?;
         let db = context.open(&config).await?;
-        let running = wiring::start(&config, &db).await?;
-        for source in sources {
-            wiring::discover(&db, source).await?;
-        }
+        let pipeline = wiring::start(&config, &db).await?;
+        pipeline.look_now().await?;
         let ended = if self.until_idle {
             let progress = Progress::start(context.out.is_json());
             let ended = tokio::select! {
-                ended = until_idle(&db, self.max_wait, &progress) => ended,
+                state = pipeline.until_idle(self.max_wait, |state| progress.update(state)) => {
+                    state.map(|state| if state.is_idle() { Ended::Idle } else { Ended::MaxWait })
+                }
                 () = signals.next() => Ok(Ended::Signal),
             };
             progress.finish();
@@ -86,7 +81,7 @@ impl Run {
             signals.next().await;
             process::exit(130);
         });
-        running.shutdown().await;
+        pipeline.shutdown().await;
         let ended = ended?;
         if !self.until_idle {
             db.close().await;
@@ -136,10 +131,17 @@ impl Run {
     }
 }
 
-/// The sources to scan: there has to be one, and its file.
-fn ready_sources(config: &Config) -> Result<Vec<&str>, Failure> {
-    let mut ready = Vec::new();
-    for source in config.sources.iter().filter(|source| source.enabled) {
+/// There has to be a source, and its file.
+fn require_sources(config: &Config) -> Result<(), Failure> {
+    let mut enabled = config.sources.iter().filter(|source| source.enabled).peekable();
+    if enabled.peek().is_none() {
+        return Err(Failure::Usage(
+            "no source is configured: name a file with --bundle, or describe a [[source]] in aftercall.toml (`aftercall init` \
+             writes one); `aftercall demo` needs neither"
+                .to_owned(),
+        ));
+    }
+    for source in enabled {
         let SourceKind::Bundle { path, .. } = &source.kind;
         if !path.is_file() {
             return Err(Failure::Usage(format!(
@@ -148,41 +150,14 @@ fn ready_sources(config: &Config) -> Result<Vec<&str>, Failure> {
                 path.display()
             )));
         }
-        ready.push(source.name.as_str());
     }
-    if ready.is_empty() {
-        return Err(Failure::Usage(
-            "no source is configured: name a file with --bundle, or describe a [[source]] in aftercall.toml (`aftercall init` \
-             writes one); `aftercall demo` needs neither"
-                .to_owned(),
-        ));
-    }
-    Ok(ready)
+    Ok(())
 }
 
 enum Ended {
     Idle,
     MaxWait,
     Signal,
-}
-
-async fn until_idle(db: &Db, max_wait: Option<Duration>, progress: &Progress) -> Result<Ended, Failure> {
-    let began = Instant::now();
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        // Work before sessions: a job that ends in between has changed its session by then.
-        let pending = inspect::pending_work(db).await?;
-        let coverage = coverage::by_source(db).await?;
-        if summary::is_idle(&pending, &coverage) {
-            return Ok(Ended::Idle);
-        }
-        if max_wait.is_some_and(|longest| began.elapsed() >= longest) {
-            return Ok(Ended::MaxWait);
-        }
-        progress.update(&coverage, &pending, db.now().await?);
-    }
 }
 
 /// SIGINT and SIGTERM.
