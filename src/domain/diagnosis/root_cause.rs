@@ -12,8 +12,8 @@ use super::{
 };
 use crate::domain::{
     claim::{Claim, ClaimState},
-    compare::{Match, compare, same_name},
-    playbook::{ClaimEffect, Playbook, Rule},
+    compare::{Match, Rule, compare, same_name},
+    playbook::{ClaimEffect, Playbook},
     reading::Operation,
     transcript::{Speaker, ToolCall, Transcript},
     verdict::{FieldVerdict, Finding, Outcome, Reason, Verdict},
