@@ -1,4 +1,6 @@
 //! All tests that need more than one module, in one binary.
 
+mod faults;
+mod pipeline;
 mod queue;
 mod support;
