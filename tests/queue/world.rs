@@ -230,6 +230,12 @@ pub(crate) async fn marks(db: &Db) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A test job in the making.
+pub(crate) trait Probe {
+    fn part(self, part: &str) -> Self;
+    fn unique(self, unique: &str) -> Self;
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal: $policy:expr;)+) => {
         $(
@@ -246,13 +252,15 @@ macro_rules! kinds {
                 pub(crate) fn of(key: &str, what: What) -> Self {
                     Self { key: key.to_owned(), part: String::new(), unique: None, what }
                 }
+            }
 
-                pub(crate) fn part(mut self, part: &str) -> Self {
+            impl Probe for $kind {
+                fn part(mut self, part: &str) -> Self {
                     self.part = part.to_owned();
                     self
                 }
 
-                pub(crate) fn unique(mut self, unique: &str) -> Self {
+                fn unique(mut self, unique: &str) -> Self {
                     self.unique = Some(unique.to_owned());
                     self
                 }
