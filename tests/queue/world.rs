@@ -143,14 +143,14 @@ impl World {
     }
 
     async fn act(&self, key: &str, group: String, what: &What, ctx: &JobContext) -> Result<Outcome, JobError> {
-        let _inside = self.enter(key, group);
-        let result = self.acted(key, what, ctx).await;
+        let inside = self.enter(key, group);
+        let result = self.acted(key, what, ctx, inside).await;
         let told = result.as_ref().map(|_| ()).map_err(Clone::clone);
         self.seen.lock().unwrap().results.push((key.to_owned(), told));
         result
     }
 
-    async fn acted(&self, key: &str, what: &What, ctx: &JobContext) -> Result<Outcome, JobError> {
+    async fn acted(&self, key: &str, what: &What, ctx: &JobContext, inside: Inside<'_>) -> Result<Outcome, JobError> {
         match what {
             What::Done => {}
             What::Hold => {
@@ -207,6 +207,8 @@ impl World {
         if matches!(what, What::HoldThenWrite) {
             mark(&mut tx, key, "written").await.or_retry()?;
         }
+        // Counted until just before the commit: from the commit on, the next one may start.
+        drop(inside);
         ctx.finish(tx).await
     }
 }
