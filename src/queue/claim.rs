@@ -113,9 +113,9 @@ const PLAN: Sql = Sql::each(
      SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
             (SELECT string_agg(j.slot::text, ',') FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') AS used,
             CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us * interval '1 microsecond') END AS charged,
+                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS charged,
             CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us * interval '1 microsecond') END AS oldest,
+                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS oldest,
             l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
                 WHERE j.limit_key = l.key AND j.state = 'available' AND j.rate_charged) AS has_charged
      FROM limits l

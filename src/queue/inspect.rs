@@ -193,10 +193,10 @@ pub async fn pending_work(db: &Db) -> Result<Pending, DbError> {
     let rows = db
         .fetch_all(
             "-- pending_work
-             SELECT 'running' AS kind, NULL AS queue, NULL AS wait_reason, count(*) AS n, NULL AS earliest
+             SELECT 'running' AS kind, '' AS queue, '' AS wait_reason, count(*) AS n, min(run_at) AS earliest
              FROM jobs WHERE state = 'running'
              UNION ALL
-             SELECT 'due', NULL, NULL, count(*), NULL FROM jobs WHERE state = 'available'
+             SELECT 'due', '', '', count(*), min(run_at) FROM jobs WHERE state = 'available'
              UNION ALL
              SELECT CASE WHEN run_at <= $1 THEN 'due' ELSE 'later' END, queue, wait_reason, count(*), min(run_at)
              FROM jobs WHERE state IN ('scheduled', 'retryable') GROUP BY 1, queue, wait_reason",
@@ -333,8 +333,8 @@ pub async fn jobs(db: &Db, filter: &JobFilter) -> Result<Vec<JobRow>, DbError> {
     db.fetch_all(
         "-- jobs_by_filter
          SELECT * FROM jobs
-         WHERE ($1 IS NULL OR queue = $1) AND ($2 IS NULL OR state = $2)
-            AND ($3 IS NULL OR replace(unique_key, $3, '') <> unique_key)
+         WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
+            AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)
          ORDER BY created_at DESC, id DESC LIMIT $4",
         &params![
             filter.queue.as_deref(),
@@ -358,8 +358,8 @@ pub async fn count_jobs(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
         .fetch_optional(
             "-- count_jobs
              SELECT count(*) AS n FROM jobs
-             WHERE ($1 IS NULL OR queue = $1) AND ($2 IS NULL OR state = $2)
-                AND ($3 IS NULL OR replace(unique_key, $3, '') <> unique_key)",
+             WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
+                AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)",
             &params![
                 filter.queue.as_deref(),
                 filter.state.as_deref(),
