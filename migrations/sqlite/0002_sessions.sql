@@ -49,6 +49,7 @@ CREATE TABLE sessions (
     trace_count       INTEGER NOT NULL,
     digest            TEXT NOT NULL,      -- of the content as last scanned
     digest_since      INTEGER NOT NULL,   -- since when it is the same
+    open_since        INTEGER NOT NULL,   -- since when it waits to settle
     ended             INTEGER NOT NULL DEFAULT 0,   -- an explicit end signal was seen
     incomplete        INTEGER NOT NULL DEFAULT 0,   -- settled by the deadline, not by rest
     state             TEXT NOT NULL CHECK (state IN ('open', 'settled', 'analyzing', 'verifying', 'done', 'reopened')),
@@ -65,6 +66,8 @@ CREATE TABLE sessions (
     PRIMARY KEY (source, session_id)
 ) STRICT;
 CREATE INDEX sessions_unfinished ON sessions (state, updated_at) WHERE state <> 'done';
+-- New activity after the verdict.
+CREATE INDEX sessions_changed ON sessions (source) WHERE state = 'done' AND digest <> analyzed_digest;
 CREATE INDEX sessions_recent ON sessions (last_activity_at);
 
 -- The content that a generation was judged by.

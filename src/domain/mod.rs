@@ -6,11 +6,16 @@
 //! [`diagnosis`] explains a failure. A [`playbook`] teaches all of these a domain.
 
 pub mod claim;
+pub mod compare;
 pub mod diagnosis;
+pub mod judge;
 pub mod lookup;
 pub mod observation;
+#[cfg(test)]
+pub(crate) mod observation_fixture;
 pub mod playbook;
 pub mod reading;
 pub mod session;
+pub mod signals;
 pub mod transcript;
 pub mod verdict;

@@ -4,8 +4,11 @@
 //!
 //! The JSON form is frozen with the first release and documented in `docs/readings.md`.
 
+mod check;
+
 use std::collections::BTreeMap;
 
+pub use check::check;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -49,6 +52,20 @@ pub enum Operation {
     /// A record gone, or in a cancelled state.
     #[serde(alias = "delete", alias = "remove")]
     Cancel,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Cancel];
+
+    /// The stored spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Cancel => "cancel",
+        }
+    }
 }
 
 /// One thing that the caller asked for.

@@ -1,8 +1,22 @@
 //! What was said and done in a session: turns and tool calls, in order, internal steps left out.
+//!
+//! Applications trace the same thing in many shapes; [`turns`] and [`calls`] know them, [`decode`] undoes JSON inside texts.
+//! Everything here is hostile input: it is read, never obeyed, and nothing in it can make this fail.
+
+mod calls;
+mod decode;
+mod turns;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::{
+    observation::{Observation, Snapshot},
+    playbook::Playbook,
+};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,3 +82,43 @@ pub struct Transcript {
     /// What was done.
     pub calls: Vec<ToolCall>,
 }
+
+impl Transcript {
+    /// Reads a snapshot: traces in order of their start, in each the caller's words, the calls, the agent's words.
+    pub fn of(snapshot: &Snapshot, playbook: &Playbook) -> Self {
+        let mut conversation = turns::Conversation::default();
+        let mut turn_of_trace: BTreeMap<&str, u32> = BTreeMap::new();
+        for trace in traces(snapshot) {
+            let spoken = turns::of_trace(&trace, playbook);
+            turn_of_trace.insert(trace[0].trace_id.as_str(), conversation.add(&trace, spoken));
+        }
+        let calls = calls::of(snapshot, playbook, &turn_of_trace);
+        Self {
+            turns: conversation.turns,
+            calls,
+        }
+    }
+}
+
+/// The observations of each trace, traces in order of their earliest start.
+fn traces(snapshot: &Snapshot) -> Vec<Vec<&Observation>> {
+    let mut by_id: BTreeMap<&str, Vec<&Observation>> = BTreeMap::new();
+    for observation in &snapshot.observations {
+        by_id.entry(&observation.trace_id).or_default().push(observation);
+    }
+    let mut traces: Vec<Vec<&Observation>> = by_id.into_values().collect();
+    for trace in &mut traces {
+        // Parents come first where they begin at the same instant as their children.
+        trace.sort_by_key(|observation| (observation.start_time, std::cmp::Reverse(observation.last_activity())));
+    }
+    traces.sort_by(|a, b| (a[0].start_time, &a[0].trace_id).cmp(&(b[0].start_time, &b[0].trace_id)));
+    traces
+}
+
+/// Observations that are the framework's own plumbing.
+fn is_internal(playbook: &Playbook, observation: &Observation) -> bool {
+    playbook.head.internal_steps.iter().any(|glob| glob.matches(&observation.name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! The judge: what was asked, what the tools claim, what the agent said, against what the system of record holds.
+//!
+//! Pure, total and deterministic: the same case and facts give the same verdict, whatever stands in them. No LLM decides
+//! here, and nothing in a transcript can: words only say what to look for.
+//!
+//! [`checks`] turns a case into things to look for, [`locate`] finds each in the facts or says what to ask next,
+//! [`outcome`] compares, [`roll_up`] sums up.
+
+mod checks;
+mod early;
+mod locate;
+mod outcome;
+mod roll_up;
+mod said;
+mod steps;
+
+use std::collections::BTreeSet;
+
+use self::{checks::checks, outcome::Judged};
+use super::{
+    claim::Claim,
+    lookup::{Facts, Lookup},
+    playbook::Playbook,
+    reading::{Reader, Reading},
+    session::SessionKey,
+    transcript::Transcript,
+    verdict::{Outcome, Verdict},
+};
+
+/// Everything known of a session before the systems of record are asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Which session.
+    pub session: SessionKey,
+    /// What was said and done.
+    pub transcript: Transcript,
+    /// What was asked.
+    pub reading: Reading,
+    /// Who read.
+    pub reader: Reader,
+    /// What the tools claim.
+    pub claims: Vec<Claim>,
+    /// The session never came to rest, or was cut.
+    pub incomplete: bool,
+}
+
+/// The verdict where no system of record has to be asked.
+pub fn early_verdict(playbook: &Playbook, case: &Case) -> Option<Verdict> {
+    early::verdict(playbook, case)
+}
+
+/// The lookups that are still unanswered. Asking them may make further ones necessary: ask until none is left.
+pub fn plan(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Lookup> {
+    if early::verdict(playbook, case).is_some() {
+        return Vec::new();
+    }
+    let mut wanted = BTreeSet::new();
+    for judged in outcomes(playbook, case, facts) {
+        wanted.extend(judged.ask);
+    }
+    wanted.into_iter().filter(|lookup| !facts.contains_key(lookup)).collect()
+}
+
+/// The answered lookups that deserve another look, because as they stand something that a tool attempted is missing.
+pub fn look_again(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Lookup> {
+    if early::verdict(playbook, case).is_some() {
+        return Vec::new();
+    }
+    let mut again = BTreeSet::new();
+    for judged in outcomes(playbook, case, facts) {
+        if judged.finding.outcome == Outcome::Missing && judged.attempted {
+            again.extend(judged.used);
+        }
+    }
+    again.into_iter().filter(|lookup| facts.contains_key(lookup)).collect()
+}
+
+/// The verdict by the facts. Lookups that nobody answered count as unanswerable.
+pub fn judge(playbook: &Playbook, case: &Case, facts: &Facts, looks: u32) -> Verdict {
+    if let Some(mut verdict) = early::verdict(playbook, case) {
+        verdict.looks = looks;
+        return verdict;
+    }
+    roll_up::verdict(playbook, case, outcomes(playbook, case, facts), looks)
+}
+
+fn outcomes(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Judged> {
+    let checks = checks(playbook, case);
+    outcome::of(playbook, case, facts, &checks)
+}
+
+pub use steps::steps;
+
+
+

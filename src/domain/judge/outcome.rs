@@ -1,0 +1,407 @@
+//! Compares each check with what was found: one finding each, with its reason.
+
+use serde_json::{Value, json};
+
+use super::{
+    Case,
+    checks::{Check, Role},
+    locate::{Located, Locator, Place},
+    said::{self, Said},
+};
+use crate::domain::{
+    claim::Claim,
+    compare::{Match, compare},
+    lookup::{Facts, Lookup},
+    playbook::{Field, Playbook},
+    reading::{Operation, Says},
+    verdict::{FieldVerdict, Finding, Outcome, Severity},
+};
+
+/// Longer agent's or caller's words are cut in a finding.
+const LONGEST_QUOTE: usize = 400;
+
+/// A finding with what the steps after it need.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    pub(super) finding: Finding,
+    pub(super) role: Role,
+    /// It follows from another check: it can spoil a pass but not earn a partial.
+    pub(super) implied: bool,
+    /// A tool tried it.
+    pub(super) attempted: bool,
+    /// It is there, and the caller was told that it failed.
+    pub(super) told_failed: bool,
+    /// Lookups still to ask.
+    pub(super) ask: Vec<Lookup>,
+    /// Lookups whose answers decided.
+    pub(super) used: Vec<Lookup>,
+}
+
+/// What a check came to, before the agent's words are weighed.
+struct Result {
+    outcome: Outcome,
+    fields: Vec<FieldVerdict>,
+    why: String,
+    record: Option<Value>,
+}
+
+impl Result {
+    fn new(outcome: Outcome, why: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            fields: Vec::new(),
+            why: why.into(),
+            record: None,
+        }
+    }
+}
+
+/// The findings of all checks, in their order.
+pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Check<'_>]) -> Vec<Judged> {
+    let locator = Locator { playbook, case, facts };
+    let mut judged = Vec::new();
+    for check in checks {
+        if check.role == Role::Withdrawn {
+            judged.push(withdrawn(check));
+            continue;
+        }
+        let mut located = locator.find(check, check.id.as_deref());
+        let mut result = match (check.role, check.operation) {
+            (Role::Extra, _) => extra(playbook, check, &located),
+            (_, Operation::Cancel) => cancel(case, check, &located),
+            _ => there(playbook, check, &located),
+        };
+        if let Some(previous) = &check.previous {
+            let old = locator.find(check, Some(previous));
+            moved(check, previous, &old, &mut result);
+            located.ask.extend(old.ask);
+            located.used.extend(old.used);
+        }
+        if check.role == Role::Extra && result.outcome == Outcome::Confirmed {
+            // Nobody asked for it, but it is not there either: no finding.
+            if located.ask.is_empty() {
+                continue;
+            }
+        }
+        let said = said::of(playbook, case, check);
+        let record = result.record.take();
+        let main = finding(check, &located, result, &said);
+        let holds = matches!(main.finding.outcome, Outcome::Confirmed | Outcome::Wrong);
+        judged.push(main);
+        if let (true, Some(record), Role::Request) = (holds, record, check.role) {
+            effects(&locator, check, &record, &mut judged);
+        }
+    }
+    judged
+}
+
+fn withdrawn(check: &Check<'_>) -> Judged {
+    Judged {
+        finding: Finding {
+            operation: check.operation,
+            record: check.record.kind.clone(),
+            system: None,
+            id: check.id.clone(),
+            subject: check.subject.clone(),
+            outcome: Outcome::Withdrawn,
+            severity: Severity::None,
+            fields: Vec::new(),
+            asked: cut(&check.asked),
+            said_done: None,
+            steps: Vec::new(),
+            why: "the caller took it back".into(),
+        },
+        role: check.role,
+        implied: false,
+        attempted: false,
+        told_failed: false,
+        ask: Vec::new(),
+        used: Vec::new(),
+    }
+}
+
+/// Created, updated, or a step on the way: it should be there, with the values expected.
+fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
+    let record = match &located.place {
+        Place::Found(record) => record,
+        Place::Ask => return Result::new(Outcome::Unknown, "the system of record was not asked"),
+        Place::Unknown(reason) => return Result::new(Outcome::Unknown, reason.clone()),
+        Place::Absent(reason) => return Result::new(Outcome::Missing, reason.clone()),
+        Place::Nowhere(_) if check.claims.is_empty() => {
+            return Result::new(Outcome::Missing, "no tool call even tried it");
+        }
+        Place::Nowhere(reason) => return Result::new(Outcome::Missing, reason.clone()),
+    };
+    if is_cancelled(check, record) {
+        let mut result = Result::new(Outcome::Missing, "it is there, but cancelled");
+        result.record = Some(record.clone());
+        return result;
+    }
+    let fields = compared(playbook, check, record);
+    let wrong = fields.iter().filter(|field| field.outcome == Outcome::Wrong).count();
+    let is_aim = |field: &&FieldVerdict| check.record.field(&field.name).is_some_and(|field| !field.incidental);
+    let aims_met = fields.iter().filter(is_aim).filter(|field| field.outcome == Outcome::Confirmed).count();
+    let idle = !check.is_done() && !check.is_promised();
+    let (outcome, why) = if check.operation == Operation::Update && idle && (wrong > 0 || aims_met == 0) {
+        // Nothing was done to a record that is as it was: that is no wrong change, it is none.
+        (Outcome::Missing, "the record is unchanged: no tool call came through".to_owned())
+    } else if wrong > 0 {
+        let names: Vec<&str> =
+            fields.iter().filter(|field| field.outcome == Outcome::Wrong).map(|field| field.name.as_str()).collect();
+        (Outcome::Wrong, format!("it is there, with another {}", names.join(", ")))
+    } else {
+        (Outcome::Confirmed, "it is there, as asked".to_owned())
+    };
+    Result {
+        outcome,
+        fields,
+        why,
+        record: Some(record.clone()),
+    }
+}
+
+/// Cancelled: gone, or in a cancelled state.
+fn cancel(case: &Case, check: &Check<'_>, located: &Located) -> Result {
+    match &located.place {
+        Place::Found(record) if is_cancelled(check, record) => {
+            let mut result = Result::new(Outcome::Confirmed, "it is cancelled");
+            result.record = Some(record.clone());
+            result
+        }
+        Place::Found(_) => Result::new(Outcome::Missing, "it is still there and not cancelled"),
+        Place::Absent(reason) => {
+            let seen = case.claims.iter().any(|claim| claim.record == check.record.kind && claim.id.is_some() && claim.id == check.id);
+            if check.is_done() || seen {
+                Result::new(Outcome::Confirmed, "it is gone")
+            } else {
+                Result::new(Outcome::Missing, format!("no tool call cancelled anything, and {reason}"))
+            }
+        }
+        Place::Unknown(reason) => Result::new(Outcome::Unknown, reason.clone()),
+        Place::Ask => Result::new(Outcome::Unknown, "the system of record was not asked"),
+        Place::Nowhere(_) if check.claims.is_empty() => Result::new(Outcome::Missing, "no tool call even tried it"),
+        Place::Nowhere(reason) => Result::new(Outcome::Missing, reason.clone()),
+    }
+}
+
+/// Nobody asked for it: unwanted when its effect is there. `Confirmed` means here that there is nothing to complain of.
+fn extra(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
+    match &located.place {
+        Place::Found(record) => {
+            let cancelled = is_cancelled(check, record);
+            if check.operation == Operation::Cancel {
+                return if cancelled {
+                    Result::new(Outcome::Unwanted, "it was cancelled, and nobody asked for that")
+                } else {
+                    Result::new(Outcome::Confirmed, "the cancellation left no trace")
+                };
+            }
+            let fields = compared(playbook, check, record);
+            let shows = fields.is_empty() || fields.iter().any(|field| field.outcome == Outcome::Confirmed);
+            if cancelled || !shows {
+                return Result::new(Outcome::Confirmed, "it left no trace");
+            }
+            let mut result = Result::new(Outcome::Unwanted, "it was done, and nobody asked for it");
+            // Its values are what they are; nobody expected any.
+            result.fields = fields;
+            for field in &mut result.fields {
+                field.outcome = Outcome::Unwanted;
+            }
+            result
+        }
+        Place::Absent(_) if check.operation == Operation::Cancel => {
+            Result::new(Outcome::Unwanted, "it is gone, and nobody asked for that")
+        }
+        Place::Absent(_) | Place::Nowhere(_) => Result::new(Outcome::Confirmed, "it left no trace"),
+        Place::Unknown(reason) => Result::new(Outcome::Unknown, reason.clone()),
+        Place::Ask => Result::new(Outcome::Unknown, "the system of record was not asked"),
+    }
+}
+
+/// Of something moved by cancelling and creating, the old one must be gone as well.
+fn moved(check: &Check<'_>, previous: &str, old: &Located, result: &mut Result) {
+    let field = |outcome, actual: &str, why: &str| FieldVerdict {
+        name: format!("previous_{}", check.record.kind),
+        outcome,
+        expected: Value::from("gone or cancelled"),
+        actual: Value::from(actual),
+        why: why.to_owned(),
+    };
+    match &old.place {
+        Place::Found(record) if !is_cancelled(check, record) => {
+            result.fields.push(field(Outcome::Wrong, previous, "the old one is still there"));
+            if result.outcome == Outcome::Confirmed {
+                result.outcome = Outcome::Wrong;
+                result.why = "the new one is there, but so is the old one".into();
+            }
+        }
+        Place::Found(_) => result.fields.push(field(Outcome::Confirmed, "cancelled", "the old one is cancelled")),
+        Place::Absent(_) => result.fields.push(field(Outcome::Confirmed, "gone", "the old one is gone")),
+        Place::Unknown(reason) => {
+            result.fields.push(field(Outcome::Unknown, "", reason));
+            if result.outcome == Outcome::Confirmed {
+                result.outcome = Outcome::Unknown;
+                result.why = format!("whether the old one is gone is not known: {reason}");
+            }
+        }
+        Place::Nowhere(_) | Place::Ask => {}
+    }
+}
+
+fn is_cancelled(check: &Check<'_>, record: &Value) -> bool {
+    let variables = json!({"record": record});
+    check.record.cancelled.as_ref().is_some_and(|cancelled| cancelled.holds(&variables))
+}
+
+/// A field's value in a record, null where there is none.
+pub(super) fn actual(field: &Field, record: &Value) -> Value {
+    // The record's own members stand at the root of its paths; an expression calls it `record`.
+    if let Some(value) = field.source.value.as_ref().and_then(|value| value.value(&json!({"record": record}))) {
+        return value;
+    }
+    let by_path = crate::domain::playbook::Source {
+        value: None,
+        ..field.source.clone()
+    };
+    by_path.get(record).unwrap_or(Value::Null)
+}
+
+fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<FieldVerdict> {
+    let mut verdicts = Vec::new();
+    for field in &check.record.fields {
+        let Some(expected) = check.expected.get(&field.name) else {
+            continue;
+        };
+        if !field.stored_on.contains(&check.operation) {
+            continue;
+        }
+        let actual = actual(field, record);
+        let comparison = compare(&field.compare, &playbook.head.nicknames, expected, &actual);
+        verdicts.push(FieldVerdict {
+            name: field.name.clone(),
+            outcome: match comparison.outcome {
+                Match::Same => Outcome::Confirmed,
+                Match::Different => Outcome::Wrong,
+                Match::Undecided => Outcome::Unknown,
+            },
+            expected: expected.clone(),
+            actual,
+            why: comparison.why,
+        });
+    }
+    verdicts
+}
+
+/// Weighs what the agent said, and makes the finding.
+fn finding(check: &Check<'_>, located: &Located, result: Result, said: &Said<'_>) -> Judged {
+    let mut outcome = result.outcome;
+    let mut why = result.why;
+    let said_done = said.done.filter(|_| check.role == Role::Request);
+    if outcome == Outcome::Missing && check.role == Role::Request && check.claims.is_empty() && said.declined.is_some() {
+        outcome = Outcome::Declined;
+        why = "it was not done, and the agent said so".into();
+    }
+    let told_failed = outcome == Outcome::Confirmed && check.role == Role::Request && said.told_failed.is_some();
+    if told_failed {
+        why = "it is there, but the caller was told that it failed".into();
+    }
+    let severity = match outcome {
+        Outcome::Missing if said_done.is_some_and(|statement| statement.says == Says::Done) => Severity::Critical,
+        Outcome::Missing | Outcome::Unwanted => Severity::High,
+        Outcome::Wrong => Severity::Medium,
+        Outcome::Confirmed if told_failed => Severity::Medium,
+        _ => Severity::None,
+    };
+    if severity == Severity::Critical {
+        why = format!("the agent said that it is done, but {why}");
+    }
+    Judged {
+        finding: Finding {
+            operation: check.operation,
+            record: check.record.kind.clone(),
+            system: (!located.ask.is_empty() || !located.used.is_empty()).then(|| check.record.system.clone()),
+            id: check.id.clone(),
+            subject: check.subject.clone(),
+            outcome,
+            severity,
+            fields: result.fields,
+            asked: cut(&check.asked),
+            said_done: said_done.map(|statement| cut(&statement.quote)),
+            steps: steps(&check.claims),
+            why,
+        },
+        role: check.role,
+        implied: false,
+        attempted: !check.claims.is_empty(),
+        told_failed,
+        ask: located.ask.clone(),
+        used: located.used.clone(),
+    }
+}
+
+fn steps(claims: &[&Claim]) -> Vec<String> {
+    let mut steps: Vec<String> = Vec::new();
+    for claim in claims {
+        if !steps.contains(&claim.step) {
+            steps.push(claim.step.clone());
+        }
+    }
+    steps
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST_QUOTE {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(LONGEST_QUOTE)])
+}
+
+/// What the operation does to other records, by the playbook's `[[effect]]`.
+fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mut Vec<Judged>) {
+    for rule in &locator.playbook.effects {
+        if rule.of != check.record.kind || !rule.operations.is_empty() && !rule.operations.contains(&check.operation) {
+            continue;
+        }
+        let Some(touched) = locator.playbook.record(&rule.record) else {
+            continue;
+        };
+        let mut variables = json!({"want": check.expected, "before": {}, "record": record, "id": check.id});
+        let Some(id) = rule.record_id.get_id(&variables) else {
+            continue;
+        };
+        let first = check.claims.iter().map(|claim| claim.order).min().unwrap_or(u32::MAX);
+        let before = locator.case.claims.iter().rfind(|claim| {
+            claim.order < first
+                && claim.record == rule.record
+                && claim.id.as_ref().is_some_and(|other| super::checks::same_id(other, &id))
+        });
+        if let Some(before) = before {
+            variables["before"] = json!(before.fields);
+        }
+        if rule.when.as_ref().is_some_and(|when| !when.holds(&variables)) {
+            continue;
+        }
+        let expected: std::collections::BTreeMap<String, Value> = rule
+            .fields
+            .iter()
+            .filter_map(|(name, source)| Some((name.clone(), source.get(&variables)?)))
+            .collect();
+        let implied = Check {
+            role: Role::Support,
+            operation: Operation::Update,
+            record: touched,
+            subject: check.subject.clone(),
+            id: Some(id),
+            keys: std::collections::BTreeMap::new(),
+            expected,
+            claims: check.claims.clone(),
+            previous: None,
+            asked: check.asked.clone(),
+        };
+        let located = locator.find(&implied, implied.id.as_deref());
+        let result = there(locator.playbook, &implied, &located);
+        let mut main = finding(&implied, &located, result, &Said::default());
+        main.implied = true;
+        judged.push(main);
+    }
+}
