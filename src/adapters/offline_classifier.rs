@@ -273,15 +273,19 @@ fn escalations(playbook: &Playbook, transcript: &Transcript) -> Vec<Statement> {
         if !playbook.tool(&call.tool).is_some_and(|tool| tool.escalates) {
             continue;
         }
-        let turn = transcript.turns.iter().find(|turn| turn.speaker == Speaker::Agent && turn.index > call.turn);
+        let mut agent = transcript.turns.iter().filter(|turn| turn.speaker == Speaker::Agent);
+        // A call may end with the hand-over; then the agent's last words stand for it.
+        let Some(turn) = agent.clone().find(|turn| turn.index > call.turn).or_else(|| agent.next_back()) else {
+            continue;
+        };
         statements.push(Statement {
             says: Says::Declined,
             operation: None,
             record: None,
             subject: None,
             fields: BTreeMap::new(),
-            quote: turn.map(|turn| turn.text.clone()).unwrap_or_default(),
-            turn: turn.map(|turn| turn.index),
+            quote: turn.text.clone(),
+            turn: Some(turn.index),
         });
     }
     statements

@@ -142,7 +142,11 @@ fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
     let is_aim = |field: &&FieldVerdict| check.record.field(&field.name).is_some_and(|field| !field.incidental);
     let aims_met = fields.iter().filter(is_aim).filter(|field| field.outcome == Outcome::Confirmed).count();
     let idle = !check.is_done() && !check.is_promised();
-    let (outcome, why) = if check.operation == Operation::Update && idle && (wrong > 0 || aims_met == 0) {
+    // What the system does not store cannot be seen there: without a call that came through nothing speaks for it.
+    let unseen = check.record.fields.iter().any(|field| {
+        !field.incidental && !field.stored_on.contains(&check.operation) && check.expected.contains_key(&field.name)
+    });
+    let (outcome, why) = if check.operation == Operation::Update && idle && (wrong > 0 || aims_met == 0 || unseen) {
         // Nothing was done to a record that is as it was: that is no wrong change, it is none.
         (Outcome::Missing, "the record is unchanged: no tool call came through".to_owned())
     } else if wrong > 0 {
