@@ -61,7 +61,8 @@ fn intent(playbook: &Playbook, transcript: &Transcript) -> (String, f64) {
         return (UNKNOWN_INTENT.to_owned(), 0.0);
     };
     // A tool that acted tells what it was about, whatever else was talked of.
-    let acted = all.iter().filter(|signal| signal.acted > 0.0).max_by(|a, b| a.acted.total_cmp(&b.acted));
+    // Of equals the one with the stronger words, which stands first, counts: `max_by` takes the last.
+    let acted = all.iter().rev().filter(|signal| signal.acted > 0.0).max_by(|a, b| a.acted.total_cmp(&b.acted));
     let best = acted.filter(|acted| acted.intent.verify).unwrap_or(first);
     let rival = all.iter().filter(|other| other.intent.name != best.intent.name).map(|other| other.score).fold(0.0, f64::max);
     let share = best.score / (best.score + rival * 0.5);
@@ -129,13 +130,26 @@ fn requests(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) -> V
 
 /// The session moves something: the intent says so.
 fn moved(playbook: &Playbook, transcript: &Transcript, chosen: &[&Claim]) -> bool {
-    let both = chosen.iter().any(|claim| claim.operation() == Some(Operation::Create))
-        && chosen.iter().any(|claim| claim.operation() == Some(Operation::Cancel));
+    let both = chosen.iter().any(|created| {
+        created.operation() == Some(Operation::Create)
+            && chosen.iter().any(|cancelled| cancelled.operation() == Some(Operation::Cancel) && one_person(created, cancelled))
+    });
     let (name, _) = intent(playbook, transcript);
     let updates = playbook
         .intent(&name)
         .is_some_and(|intent| intent.calls_for.iter().any(|calls_for| calls_for.operation == Operation::Update));
     both || updates
+}
+
+/// Nothing says that they belong to two people.
+fn one_person(left: &Claim, right: &Claim) -> bool {
+    let keys = left.keys.iter().all(|(name, key)| right.keys.get(name).is_none_or(|other| other.eq_ignore_ascii_case(key)));
+    let first = |claim: &Claim| claim.subject.as_deref().map(fold).and_then(|name| name.split(' ').next().map(str::to_owned));
+    let subjects = match (first(left), first(right)) {
+        (Some(left), Some(right)) => left == right,
+        _ => true,
+    };
+    keys && subjects
 }
 
 fn same_record(left: &Claim, right: &Claim) -> bool {

@@ -192,7 +192,17 @@ fn set(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value, who
         let why = format!("{} elements are expected, {} are there", expected.len(), actual.len());
         return Comparison::new(Match::Different, why);
     }
+    // Equal elements find each other first, so that a loose match does not take the place of an exact one.
+    let mut wanted = Vec::new();
     for (position, want) in expected.iter().enumerate() {
+        match actual.iter().position(|have| value::exact(want, have)) {
+            Some(at) => {
+                actual.swap_remove(at);
+            }
+            None => wanted.push((position, want)),
+        }
+    }
+    for (position, want) in wanted {
         let found = actual.iter().position(|have| compare(item, nicknames, want, have).outcome == Match::Same);
         match found {
             Some(at) => {

@@ -93,3 +93,6 @@ pub use steps::steps;
 
 
 
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,6 @@ impl Said {
 
 
 
+
+#[cfg(test)]
+mod tests;
