@@ -553,8 +553,8 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
         let undoes = operation == Operation::Cancel
             && wishes.iter().any(|earlier| {
                 earlier.operation() == Some(Operation::Create)
-                    && is_undone(earlier, wishes)
                     && matches!((&earlier.id, &claim.id), (Some(left), Some(right)) if same_id(left, right))
+                    && is_undone(earlier, wishes)
             });
         if *covered || claim.state != ClaimState::Done || is_undone(claim, wishes) || undoes {
             continue;

@@ -58,7 +58,7 @@ impl Result {
 
 /// The findings of all checks, in their order.
 pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Check<'_>]) -> Vec<Judged> {
-    let locator = Locator { playbook, case, facts };
+    let locator = Locator::new(playbook, case, facts);
     let mut judged = Vec::new();
     for check in checks {
         if check.role == Role::Withdrawn {
