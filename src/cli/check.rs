@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{context::Context, failure::Failure, wiring};
-use crate::config::{self, Config, Overrides, PlaybookName, SourceKind};
+use super::{context::Context, failure::Failure};
+use crate::{
+    config::{self, Config, Overrides, PlaybookName, SourceKind},
+    env,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -92,16 +95,16 @@ fn check_sources(config: &Config, report: &mut Report) {
 
 /// Answers the systems of record that the playbook names.
 fn check_playbook(name: &PlaybookName, report: &mut Report) -> Vec<String> {
-    match wiring::playbook_systems(name) {
-        Ok(systems) => {
+    match env::load_playbook(name) {
+        Ok(playbook) => {
             let line = format!("playbook: {name}");
             if !report.checked.contains(&line) {
                 report.checked.push(line);
             }
-            systems
+            playbook.systems().into_iter().collect()
         }
         Err(faults) => {
-            report.faults.extend(faults);
+            report.faults.extend(format!("{faults:#}").lines().map(str::to_owned));
             Vec::new()
         }
     }

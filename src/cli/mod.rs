@@ -24,7 +24,6 @@ mod sessions;
 mod show;
 mod summary;
 mod when;
-mod wiring;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -2,11 +2,10 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
-use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{escape, when};
-use crate::{queue::inspect::Pending, store::inspect::coverage::Coverage};
+use super::escape;
+use crate::{pipeline::State, queue::inspect::Pending};
 
 /// The line.
 pub(super) struct Progress {
@@ -31,12 +30,10 @@ impl Progress {
     }
 
     /// Shows where the work stands.
-    pub(super) fn update(&self, coverage: &[Coverage], pending: &Pending, now: DateTime<Utc>) {
-        let seen: u64 = coverage.iter().map(|source| source.seen).sum();
-        let finished: u64 = coverage.iter().map(finished).sum();
-        self.bar.set_length(seen);
-        self.bar.set_position(finished);
-        self.bar.set_message(message(pending, now));
+    pub(super) fn update(&self, state: &State) {
+        self.bar.set_length(state.sessions);
+        self.bar.set_position(state.done);
+        self.bar.set_message(message(&state.pending));
     }
 
     /// Takes the line away.
@@ -45,28 +42,22 @@ impl Progress {
     }
 }
 
-/// Sessions that have their verdict.
-pub(super) fn finished(source: &Coverage) -> u64 {
-    source.pass + source.partial + source.fail + source.skipped + source.error
-}
-
-/// `2 running, 5 ready; next in 40s: look again (verify_session)`.
-fn message(pending: &Pending, now: DateTime<Utc>) -> String {
+/// `2 running, 5 ready; next at 13:05:09Z: look again (verify_session)`.
+fn message(pending: &Pending) -> String {
     let mut text = format!("{} running, {} ready", pending.running, pending.due_now);
     if let Some(next) = pending.later.iter().min_by_key(|later| later.earliest) {
         let reason = next.reason.as_deref().unwrap_or("scheduled");
         let reason = escape::visible(reason);
-        text = format!(
-            "{text}; next {}: {reason} ({})",
-            when::until(now, next.earliest),
-            next.queue
-        );
+        let at = next.earliest.format("%H:%M:%SZ");
+        text = format!("{text}; next at {at}: {reason} ({})", next.queue);
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::queue::inspect::Later;
 
@@ -85,8 +76,8 @@ mod tests {
             later: vec![later(400, "far"), later(140, "not found\u{1b}[2J yet")],
         };
         assert_eq!(
-            message(&pending, at(100)),
-            "2 running, 5 ready; next in 40s: not found\\x1b[2J yet (verify_session)"
+            message(&pending),
+            "2 running, 5 ready; next at 00:02:20Z: not found\\x1b[2J yet (verify_session)"
         );
     }
 }

@@ -3,18 +3,17 @@
 use std::{
     path::{Path, PathBuf},
     process,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{context::Context, failure::Failure, progress::Progress, summary, summary::Summary, wiring};
+use super::{context::Context, failure::Failure, progress::Progress, summary::Summary};
 use crate::{
     config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration},
-    db::Db,
-    queue::inspect,
-    store::inspect::coverage,
+    env,
+    pipeline::Pipeline,
 };
 
 const EXAMPLE: &str = "\
@@ -28,8 +27,6 @@ With --until-idle, work that is due later (looking again for a record, a full ra
 
 /// Name of the source that `--bundle` describes.
 const FLAG_SOURCE: &str = "bundle";
-/// How often `--until-idle` looks.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs discovery, analysis, verification, diagnosis and alerts in this process
 #[derive(Debug, Args)]
@@ -62,17 +59,19 @@ impl Run {
 
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let config = context.config(self.overrides()?)?;
-        let sources = ready_sources(&config)?;
+        require_sources(&config)?;
         let mut signals = Signals::new()?;
         let db = context.open(&config).await?;
-        let running = wiring::start(&config, &db).await?;
-        for source in sources {
-            wiring::discover(&db, source).await?;
-        }
+        let pipeline = Pipeline::start(&config, &db)
+            .await
+            .map_err(|error| Failure::of_start(&error))?;
+        pipeline.look_now().await?;
         let ended = if self.until_idle {
             let progress = Progress::start(context.out.is_json());
             let ended = tokio::select! {
-                ended = until_idle(&db, self.max_wait, &progress) => ended,
+                ended = pipeline.until_idle(self.max_wait, |state| progress.update(state)) => {
+                    ended.map(|state| if state.is_idle() { Ended::Idle } else { Ended::MaxWait })
+                }
                 () = signals.next() => Ok(Ended::Signal),
             };
             progress.finish();
@@ -86,7 +85,7 @@ impl Run {
             signals.next().await;
             process::exit(130);
         });
-        running.shutdown().await;
+        pipeline.shutdown().await;
         let ended = ended?;
         if !self.until_idle {
             db.close().await;
@@ -125,8 +124,10 @@ impl Run {
         let playbook = PlaybookName::parse(&self.playbook, Path::new(""));
         if let Some(url) = &self.records {
             // One address serves every system that the playbook names.
-            let systems = wiring::playbook_systems(&playbook).map_err(|faults| Failure::Usage(faults.join("\n")))?;
-            overrides.records = systems
+            let known =
+                env::load_playbook(&playbook).map_err(|error| Failure::Usage(format!("--playbook: {error:#}")))?;
+            overrides.records = known
+                .systems()
                 .into_iter()
                 .map(|system| RecordsConfig::http(system, url))
                 .collect();
@@ -136,9 +137,9 @@ impl Run {
     }
 }
 
-/// The sources to scan: there has to be one, and its file.
-fn ready_sources(config: &Config) -> Result<Vec<&str>, Failure> {
-    let mut ready = Vec::new();
+/// There has to be something to do, and its file.
+fn require_sources(config: &Config) -> Result<(), Failure> {
+    let mut ready = 0;
     for source in config.sources.iter().filter(|source| source.enabled) {
         let SourceKind::Bundle { path, .. } = &source.kind;
         if !path.is_file() {
@@ -148,41 +149,22 @@ fn ready_sources(config: &Config) -> Result<Vec<&str>, Failure> {
                 path.display()
             )));
         }
-        ready.push(source.name.as_str());
+        ready += 1;
     }
-    if ready.is_empty() {
+    if ready == 0 {
         return Err(Failure::Usage(
             "no source is configured: name a file with --bundle, or describe a [[source]] in aftercall.toml (`aftercall init` \
              writes one); `aftercall demo` needs neither"
                 .to_owned(),
         ));
     }
-    Ok(ready)
+    Ok(())
 }
 
 enum Ended {
     Idle,
     MaxWait,
     Signal,
-}
-
-async fn until_idle(db: &Db, max_wait: Option<Duration>, progress: &Progress) -> Result<Ended, Failure> {
-    let began = Instant::now();
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        // Work before sessions: a job that ends in between has changed its session by then.
-        let pending = inspect::pending_work(db).await?;
-        let coverage = coverage::by_source(db).await?;
-        if summary::is_idle(&pending, &coverage) {
-            return Ok(Ended::Idle);
-        }
-        if max_wait.is_some_and(|longest| began.elapsed() >= longest) {
-            return Ok(Ended::MaxWait);
-        }
-        progress.update(&coverage, &pending, db.now().await?);
-    }
 }
 
 /// SIGINT and SIGTERM.
