@@ -97,7 +97,8 @@ pub struct State {
     pub settling: u64,
     /// When the first of those can settle.
     settling_until: Option<DateTime<Utc>>,
-    at: DateTime<Utc>,
+    /// By the database's clock.
+    pub at: DateTime<Utc>,
 }
 
 impl State {

@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::{context::Context, failure::Failure};
-use crate::{
-    config::{self, Config, Overrides, PlaybookName, SourceKind},
-    env,
-};
+use super::{context::Context, failure::Failure, wiring};
+use crate::config::{self, Config, Overrides, PlaybookName, SourceKind};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -95,16 +92,16 @@ fn check_sources(config: &Config, report: &mut Report) {
 
 /// Answers the systems of record that the playbook names.
 fn check_playbook(name: &PlaybookName, report: &mut Report) -> Vec<String> {
-    match env::load_playbook(name) {
-        Ok(playbook) => {
+    match wiring::playbook_systems(name) {
+        Ok(systems) => {
             let line = format!("playbook: {name}");
             if !report.checked.contains(&line) {
                 report.checked.push(line);
             }
-            playbook.systems().into_iter().collect()
+            systems
         }
         Err(faults) => {
-            report.faults.extend(format!("{faults:#}").lines().map(str::to_owned));
+            report.faults.extend(faults);
             Vec::new()
         }
     }

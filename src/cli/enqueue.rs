@@ -3,14 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{context::Context, failure::Failure, show};
-use crate::{
-    db::Db,
-    domain::session::{SessionKey, SessionState},
-    jobs::{AnalyzeSession, DiagnoseSession, DiscoverSessions},
-    queue::{self, Enqueued},
-    store::{diagnoses, inspect::session, sessions},
-};
+use super::{context::Context, failure::Failure, wiring};
+use crate::{db::Db, domain::session::SessionKey, queue::Enqueued, store::inspect::session};
 
 /// Calls for one piece of work now
 #[derive(Debug, Args)]
@@ -82,7 +76,7 @@ impl OneSession {
         let found = session::find(db, self.source.as_deref(), &self.session).await?;
         match <[_; 1]>::try_from(found) {
             Ok([line]) => Ok(line.key),
-            Err(found) => Err(show::not_one(&self.session, &found)),
+            Err(found) => Err(super::show::not_one(&self.session, &found)),
         }
     }
 }
@@ -103,18 +97,18 @@ impl Enqueue {
                     if config.source(&source).is_none() {
                         return Err(Failure::Fault(format!("no source `{source}` is configured")));
                     }
-                    jobs.push(scan(&db, source).await?);
+                    jobs.push(wiring::discover(&db, &source).await?);
                 }
             }
             What::Analyze(analyze) => {
                 let db = context.open_existing().await?;
                 let key = analyze.session.find(&db).await?;
-                jobs.push(analyze_now(&db, &key).await?);
+                jobs.push(wiring::analyze(&db, &key).await?);
             }
             What::Diagnose(diagnose) => {
                 let db = context.open_existing().await?;
                 let key = diagnose.session.find(&db).await?;
-                jobs.push(diagnose_again(&db, key).await?);
+                jobs.push(wiring::diagnose(&db, &key).await?);
             }
         }
         let rows: Vec<_> = jobs
@@ -123,58 +117,6 @@ impl Enqueue {
             .collect();
         context.out.print(&rows, |_| said(&jobs))
     }
-}
-
-async fn scan(db: &Db, source: String) -> Result<Enqueued, Failure> {
-    let mut tx = db.begin().await?;
-    let job = queue::enqueue(&mut tx, &DiscoverSessions { source }).await?;
-    tx.commit().await?;
-    Ok(job)
-}
-
-async fn analyze_now(db: &Db, key: &SessionKey) -> Result<Enqueued, Failure> {
-    let mut tx = db.begin().await?;
-    let Some(session) = sessions::load_in(&mut tx, key).await? else {
-        return Err(Failure::Fault(format!("session {key} is not known any more")));
-    };
-    match session.state {
-        // It may still go on: its verdict says so.
-        SessionState::Open | SessionState::Reopened => {
-            sessions::settle(&mut tx, key, session.generation, !session.ended).await?;
-        }
-        SessionState::Settled | SessionState::Analyzing => {}
-        SessionState::Verifying | SessionState::Done => {
-            let state = session.state.as_str();
-            return Err(Failure::Fault(format!(
-                "session {key} is analyzed already ({state}): `aftercall reprocess` judges it again"
-            )));
-        }
-    }
-    let job = AnalyzeSession {
-        source: key.source.clone(),
-        session_id: key.session_id.clone(),
-        generation: session.generation,
-    };
-    let job = queue::enqueue(&mut tx, &job).await?;
-    tx.commit().await?;
-    Ok(job)
-}
-
-async fn diagnose_again(db: &Db, key: SessionKey) -> Result<Enqueued, Failure> {
-    let mut tx = db.begin().await?;
-    let Some(generation) = diagnoses::ask_again(&mut tx, &key).await? else {
-        return Err(Failure::Fault(format!(
-            "session {key} has no failed verdict: there is nothing to diagnose"
-        )));
-    };
-    let job = DiagnoseSession {
-        source: key.source,
-        session_id: key.session_id,
-        generation,
-    };
-    let job = queue::enqueue(&mut tx, &job).await?;
-    tx.commit().await?;
-    Ok(job)
 }
 
 fn said(jobs: &[Enqueued]) -> String {

@@ -46,16 +46,6 @@ impl From<DbError> for Failure {
     }
 }
 
-impl Failure {
-    /// Of building or starting the pipeline: a fault of the configuration, unless the database is to blame.
-    pub(crate) fn of_start(error: &anyhow::Error) -> Self {
-        match error.downcast_ref::<DbError>() {
-            Some(error) => Self::Storage(error.to_string()),
-            None => Self::Usage(format!("{error:#}")),
-        }
-    }
-}
-
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Storage(error.to_string())

@@ -24,6 +24,7 @@ mod sessions;
 mod show;
 mod summary;
 mod when;
+mod wiring;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -2,9 +2,10 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::escape;
+use super::{escape, when};
 use crate::{pipeline::State, queue::inspect::Pending};
 
 /// The line.
@@ -33,7 +34,7 @@ impl Progress {
     pub(super) fn update(&self, state: &State) {
         self.bar.set_length(state.sessions);
         self.bar.set_position(state.done);
-        self.bar.set_message(message(&state.pending));
+        self.bar.set_message(message(&state.pending, state.at));
     }
 
     /// Takes the line away.
@@ -42,22 +43,23 @@ impl Progress {
     }
 }
 
-/// `2 running, 5 ready; next at 13:05:09Z: look again (verify_session)`.
-fn message(pending: &Pending) -> String {
+/// `2 running, 5 ready; next in 40s: look again (verify_session)`.
+fn message(pending: &Pending, now: DateTime<Utc>) -> String {
     let mut text = format!("{} running, {} ready", pending.running, pending.due_now);
     if let Some(next) = pending.later.iter().min_by_key(|later| later.earliest) {
         let reason = next.reason.as_deref().unwrap_or("scheduled");
         let reason = escape::visible(reason);
-        let at = next.earliest.format("%H:%M:%SZ");
-        text = format!("{text}; next at {at}: {reason} ({})", next.queue);
+        text = format!(
+            "{text}; next {}: {reason} ({})",
+            when::until(now, next.earliest),
+            next.queue
+        );
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-
     use super::*;
     use crate::queue::inspect::Later;
 
@@ -76,8 +78,8 @@ mod tests {
             later: vec![later(400, "far"), later(140, "not found\u{1b}[2J yet")],
         };
         assert_eq!(
-            message(&pending),
-            "2 running, 5 ready; next at 00:02:20Z: not found\\x1b[2J yet (verify_session)"
+            message(&pending, at(100)),
+            "2 running, 5 ready; next in 40s: not found\\x1b[2J yet (verify_session)"
         );
     }
 }

@@ -8,13 +8,10 @@ use super::{
     failure::Failure,
     output::{Cell, Grid},
     sessions::{self, Which},
-    show,
+    show, wiring,
 };
 use crate::{
     db::Db,
-    domain::session::{Generation, SessionKey},
-    queue::control,
-    reprocess,
     store::inspect::{
         session,
         sessions::{self as listed, SessionLine},
@@ -63,7 +60,8 @@ impl Reprocess {
         }
         let mut done = Vec::new();
         for line in &lines {
-            if let Some(generation) = judge_again(&db, &line.key, &context.actor()).await? {
+            // One transaction each: a worker must never wait for a long list.
+            if let Some(generation) = wiring::reprocess(&db, &line.key, &context.actor()).await? {
                 done.push((&line.key, generation));
             }
         }
@@ -103,16 +101,4 @@ impl Reprocess {
         }
         Ok(lines)
     }
-}
-
-/// One transaction for each session: a worker must never wait for a long list.
-async fn judge_again(db: &Db, key: &SessionKey, actor: &str) -> Result<Option<Generation>, Failure> {
-    let mut tx = db.begin().await?;
-    let generation = reprocess::reprocess(&mut tx, key).await?;
-    if let Some(generation) = generation {
-        let detail = format!("generation {generation}");
-        control::audit(&mut tx, actor, "reprocess", &key.to_string(), Some(&detail)).await?;
-    }
-    tx.commit().await?;
-    Ok(generation)
 }

@@ -9,11 +9,9 @@ use std::{
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{context::Context, failure::Failure, progress::Progress, summary::Summary};
+use super::{context::Context, failure::Failure, progress::Progress, summary::Summary, wiring};
 use crate::{
     config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration},
-    env,
-    pipeline::Pipeline,
 };
 
 const EXAMPLE: &str = "\
@@ -62,15 +60,13 @@ impl Run {
         require_sources(&config)?;
         let mut signals = Signals::new()?;
         let db = context.open(&config).await?;
-        let pipeline = Pipeline::start(&config, &db)
-            .await
-            .map_err(|error| Failure::of_start(&error))?;
+        let pipeline = wiring::start(&config, &db).await?;
         pipeline.look_now().await?;
         let ended = if self.until_idle {
             let progress = Progress::start(context.out.is_json());
             let ended = tokio::select! {
-                ended = pipeline.until_idle(self.max_wait, |state| progress.update(state)) => {
-                    ended.map(|state| if state.is_idle() { Ended::Idle } else { Ended::MaxWait })
+                state = pipeline.until_idle(self.max_wait, |state| progress.update(state)) => {
+                    state.map(|state| if state.is_idle() { Ended::Idle } else { Ended::MaxWait })
                 }
                 () = signals.next() => Ok(Ended::Signal),
             };
@@ -124,10 +120,8 @@ impl Run {
         let playbook = PlaybookName::parse(&self.playbook, Path::new(""));
         if let Some(url) = &self.records {
             // One address serves every system that the playbook names.
-            let known =
-                env::load_playbook(&playbook).map_err(|error| Failure::Usage(format!("--playbook: {error:#}")))?;
-            overrides.records = known
-                .systems()
+            let systems = wiring::playbook_systems(&playbook).map_err(|faults| Failure::Usage(faults.join("\n")))?;
+            overrides.records = systems
                 .into_iter()
                 .map(|system| RecordsConfig::http(system, url))
                 .collect();
@@ -137,10 +131,17 @@ impl Run {
     }
 }
 
-/// There has to be something to do, and its file.
+/// There has to be a source, and its file.
 fn require_sources(config: &Config) -> Result<(), Failure> {
-    let mut ready = 0;
-    for source in config.sources.iter().filter(|source| source.enabled) {
+    let mut enabled = config.sources.iter().filter(|source| source.enabled).peekable();
+    if enabled.peek().is_none() {
+        return Err(Failure::Usage(
+            "no source is configured: name a file with --bundle, or describe a [[source]] in aftercall.toml (`aftercall init` \
+             writes one); `aftercall demo` needs neither"
+                .to_owned(),
+        ));
+    }
+    for source in enabled {
         let SourceKind::Bundle { path, .. } = &source.kind;
         if !path.is_file() {
             return Err(Failure::Usage(format!(
@@ -149,14 +150,6 @@ fn require_sources(config: &Config) -> Result<(), Failure> {
                 path.display()
             )));
         }
-        ready += 1;
-    }
-    if ready == 0 {
-        return Err(Failure::Usage(
-            "no source is configured: name a file with --bundle, or describe a [[source]] in aftercall.toml (`aftercall init` \
-             writes one); `aftercall demo` needs neither"
-                .to_owned(),
-        ));
     }
     Ok(())
 }
