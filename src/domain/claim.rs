@@ -147,7 +147,10 @@ fn claim_of(rule: &ClaimRule, call: &ToolCall, document: &Value) -> Claim {
         None => call.error.is_some(),
     };
     let state = if failed {
-        let words = rule.error.get(document).and_then(|value| value.as_str().map(str::to_owned));
+        let words = rule
+            .error
+            .get(document)
+            .and_then(|value| value.as_str().map(str::to_owned));
         let error = words.or_else(|| call.error.clone());
         ClaimState::Failed {
             error: error.unwrap_or_else(|| "the tool says that it failed".to_owned()),

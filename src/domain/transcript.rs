@@ -117,7 +117,11 @@ fn traces(snapshot: &Snapshot) -> Vec<Vec<&Observation>> {
 
 /// Observations that are the framework's own plumbing.
 fn is_internal(playbook: &Playbook, observation: &Observation) -> bool {
-    playbook.head.internal_steps.iter().any(|glob| glob.matches(&observation.name))
+    playbook
+        .head
+        .internal_steps
+        .iter()
+        .any(|glob| glob.matches(&observation.name))
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub(super) struct Spoken {
 
 /// Finds the words of one trace.
 pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
-    let is_tool = |observation: &Observation| observation.kind == "TOOL" || playbook.tool_of(&observation.name).is_some();
+    let is_tool =
+        |observation: &Observation| observation.kind == "TOOL" || playbook.tool_of(&observation.name).is_some();
     let is_root = |observation: &Observation| {
         observation.is_root_observation
             || observation
@@ -27,7 +28,11 @@ pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
                 .as_ref()
                 .is_none_or(|parent| !trace.iter().any(|other| other.id == *parent))
     };
-    let roots = || trace.iter().filter(|observation| is_root(observation) && !is_tool(observation));
+    let roots = || {
+        trace
+            .iter()
+            .filter(|observation| is_root(observation) && !is_tool(observation))
+    };
     let mut spoken = Spoken::default();
     // A framework's plumbing at the root still carries the words; it is asked last.
     let ordered = roots()
@@ -43,14 +48,22 @@ pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
             spoken.agent = agent_text(&decode(&root.output));
         }
     }
-    let generations: Vec<&&Observation> =
-        trace.iter().filter(|observation| observation.kind == "GENERATION" && !is_tool(observation)).collect();
+    let generations: Vec<&&Observation> = trace
+        .iter()
+        .filter(|observation| observation.kind == "GENERATION" && !is_tool(observation))
+        .collect();
     if spoken.caller.is_none() && spoken.history.is_empty() {
-        let longest = generations.iter().map(|generation| history(&decode(&generation.input))).max_by_key(Vec::len);
+        let longest = generations
+            .iter()
+            .map(|generation| history(&decode(&generation.input)))
+            .max_by_key(Vec::len);
         spoken.history = longest.unwrap_or_default();
     }
     if spoken.agent.is_none() {
-        spoken.agent = generations.iter().rev().find_map(|generation| agent_text(&decode(&generation.output)));
+        spoken.agent = generations
+            .iter()
+            .rev()
+            .find_map(|generation| agent_text(&decode(&generation.output)));
     }
     spoken
 }
@@ -76,7 +89,10 @@ impl Conversation {
         if let Some(text) = spoken.caller {
             // Message lists hold the current question as well.
             let repeated = !spoken.history.is_empty()
-                && spoken.history.last().is_some_and(|(speaker, last)| *speaker == Speaker::Caller && fold(last) == fold(&text));
+                && spoken
+                    .history
+                    .last()
+                    .is_some_and(|(speaker, last)| *speaker == Speaker::Caller && fold(last) == fold(&text));
             if !repeated {
                 let turn = self.turn(trace, Speaker::Caller, text, true);
                 self.turns.push(turn);
@@ -192,7 +208,9 @@ fn said(message: &Value) -> Option<Said> {
         "userMessage" | "user" | "human" => Speaker::Caller,
         _ => return None,
     };
-    let content = ["content", "message", "text"].iter().find_map(|key| message.get(*key).filter(|value| !value.is_null()))?;
+    let content = ["content", "message", "text"]
+        .iter()
+        .find_map(|key| message.get(*key).filter(|value| !value.is_null()))?;
     let text = match speaker {
         Speaker::Agent => agent_text(content)?,
         Speaker::Caller => parts_text(content)?,
@@ -200,7 +218,7 @@ fn said(message: &Value) -> Option<Said> {
     Some((speaker, text))
 }
 
-/// A text, or OpenAI's list of `{type: text, text}` parts.
+/// A text, or `OpenAI`'s list of `{type: text, text}` parts.
 fn parts_text(content: &Value) -> Option<String> {
     match content {
         Value::String(text) => non_empty(text),
@@ -221,7 +239,9 @@ fn agent_text(output: &Value) -> Option<String> {
         Value::Object(members) => {
             let nested = output.pointer("/returnValues/output");
             let choice = output.pointer("/choices/0/message");
-            let keys = ["text", "content", "output", "response", "message"].iter().filter_map(|key| members.get(*key));
+            let keys = ["text", "content", "output", "response", "message"]
+                .iter()
+                .filter_map(|key| members.get(*key));
             nested.into_iter().chain(keys).chain(choice).find_map(agent_text)
         }
         _ => None,
