@@ -10,7 +10,10 @@ fn what_init_writes_passes_check_and_is_never_overwritten() {
     program.run(&["check"]).exits(0);
     let again = program.run(&["init"]).exits(1);
     assert!(again.stderr.contains("left as it is"), "{}", again.stderr);
-    assert_eq!(std::fs::read_to_string(program.path().join("aftercall.toml")).unwrap(), written);
+    assert_eq!(
+        std::fs::read_to_string(program.path().join("aftercall.toml")).unwrap(),
+        written
+    );
 }
 
 #[test]
@@ -19,7 +22,12 @@ fn check_reports_every_fault_of_configuration_and_playbook_with_file_and_line() 
     program.write("aftercall.toml", "[queue]\nleese = \"3s\"\ngrace = 7\n");
     program.write("mine.toml", "[playbook]\nname = \"mine\"\nversion = \"one\"\n");
     let ran = program.run(&["check", "--playbook", "mine.toml"]).exits(1);
-    for line in ["aftercall.toml:2: queue.leese", "did you mean `lease`", "aftercall.toml:3: queue.grace", "mine.toml:3:"] {
+    for line in [
+        "aftercall.toml:2: queue.leese",
+        "did you mean `lease`",
+        "aftercall.toml:3: queue.grace",
+        "mine.toml:3:",
+    ] {
         assert!(ran.stdout.contains(line), "{line} is not in\n{}", ran.stdout);
     }
     let report = program.run(&["check", "--json"]).exits(1).json();
@@ -47,7 +55,11 @@ fn a_wrong_configuration_exits_2_and_prints_no_secret() {
         "[llm]\nbase_url = \"http://127.0.0.1:1\"\nmodel = \"m\"\napi_key = \"sk-very-secret\"\n",
     );
     let ran = program.run(&["sessions"]).exits(2);
-    assert!(ran.stderr.contains("aftercall.toml:4: llm.api_key") && ran.stderr.contains("env:NAME"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("aftercall.toml:4: llm.api_key") && ran.stderr.contains("env:NAME"),
+        "{}",
+        ran.stderr
+    );
     assert!(!ran.stderr.contains("very-secret"));
 }
 
@@ -62,7 +74,10 @@ fn commands_that_only_look_need_no_secret_and_make_no_database() {
     assert!(ran.stderr.contains("there is no database"), "{}", ran.stderr);
     assert!(!program.path().join("aftercall-data").exists());
     program.run(&["migrate"]).exits(0);
-    assert_eq!(program.run(&["sessions", "--json"]).exits(0).json(), serde_json::json!([]));
+    assert_eq!(
+        program.run(&["sessions", "--json"]).exits(0).json(),
+        serde_json::json!([])
+    );
 }
 
 #[test]
@@ -71,11 +86,19 @@ fn a_file_that_is_no_database_is_named_and_left_alone() {
     program.write("notes.db", &"These are my notes. ".repeat(200));
     let ran = program.run(&["sessions", "--db", "notes.db"]).exits(3);
     assert!(ran.stderr.contains("notes.db"), "{}", ran.stderr);
-    assert!(std::fs::read_to_string(program.path().join("notes.db")).unwrap().starts_with("These are my notes."));
+    assert!(
+        std::fs::read_to_string(program.path().join("notes.db"))
+            .unwrap()
+            .starts_with("These are my notes.")
+    );
 }
 
 #[test]
 fn run_without_anything_to_do_says_what_to_do() {
     let ran = Program::new().run(&["run"]).exits(2);
-    assert!(ran.stderr.contains("--bundle") && ran.stderr.contains("aftercall demo"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("--bundle") && ran.stderr.contains("aftercall demo"),
+        "{}",
+        ran.stderr
+    );
 }

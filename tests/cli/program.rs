@@ -27,7 +27,11 @@ impl Program {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aftercall"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::null());
         command
     }
 
@@ -61,7 +65,10 @@ impl Program {
         let mut answer = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !answer.trim_end().ends_with('}') {
-            assert!(lines.read_line(&mut answer).unwrap() > 0, "the records server ended: {answer}");
+            assert!(
+                lines.read_line(&mut answer).unwrap() > 0,
+                "the records server ended: {answer}"
+            );
         }
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
         Records {
@@ -95,7 +102,8 @@ impl Ran {
     #[track_caller]
     pub(super) fn is_safe(self) -> Self {
         for text in [&self.stdout, &self.stderr] {
-            let acts = |letter: char| (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter);
+            let acts =
+                |letter: char| (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter);
             assert!(!text.chars().any(acts), "{text:?}");
         }
         self
