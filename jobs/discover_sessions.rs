@@ -54,7 +54,7 @@ impl Job for DiscoverSessions {
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let entry = env.source(&self.source)?;
         let mut counts = CycleCounts::default();
-        let complete = loop {
+        loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
             let slice = match entry.source.scan(watermark.as_ref()).await {
                 Ok(slice) => slice,
@@ -71,11 +71,11 @@ impl Job for DiscoverSessions {
             ctx.progress(tx).await?;
             fault::hit(FaultPoint::AfterSlice);
             if !slice.more {
-                break slice.complete;
+                break;
             }
-        };
+        }
         self.reopen_changed(ctx, env, entry, &mut counts).await?;
-        self.settle_all(ctx, env, entry, complete, &mut counts).await?;
+        self.settle_all(ctx, env, entry, &mut counts).await?;
 
         let mut tx = ctx.begin().await?;
         sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None).await.or_retry()?;
@@ -142,17 +142,15 @@ impl DiscoverSessions {
         ctx: &JobContext,
         env: &Env,
         entry: &SourceEntry,
-        complete: bool,
         counts: &mut CycleCounts,
     ) -> Result<(), JobError> {
         let waiting = sessions::unsettled(&env.db, &self.source).await.or_retry()?;
         for batch in waiting.chunks(BATCH) {
             let mut tx = ctx.begin().await?;
             for session in batch {
-                settle(&mut tx, entry, session, complete, counts).await.or_retry()?;
+                settle(&mut tx, entry, session, counts).await.or_retry()?;
             }
             ctx.progress(tx).await?;
-            fault::hit(FaultPoint::AfterSettleBatch);
         }
         Ok(())
     }
@@ -162,12 +160,10 @@ async fn settle(
     tx: &mut Tx,
     entry: &SourceEntry,
     session: &StoredSession,
-    complete: bool,
     counts: &mut CycleCounts,
 ) -> Result<(), DbError> {
     let now = tx.now().await?;
-    let ended = session.ended || complete;
-    match settled(&entry.settle, ended, session.last_activity_at, session.open_since, session.digest_since, now) {
+    match settled(&entry.settle, session.ended, session.last_activity_at, session.open_since, session.digest_since, now) {
         Settled::Yes { incomplete } => {
             counts.settled += 1;
             call_for_analysis(tx, session, incomplete).await

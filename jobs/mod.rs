@@ -20,15 +20,18 @@ mod verify_session;
 
 use std::sync::Arc;
 
-use futures::FutureExt;
+use chrono::{DateTime, Utc};
+use cron::Schedule;
+use futures::future::BoxFuture;
 
 pub use self::{
     analyze_session::AnalyzeSession, diagnose_session::DiagnoseSession, discover_sessions::DiscoverSessions,
     evaluate_alerts::EvaluateAlerts, prune_history::PruneHistory, reconcile::Reconcile, verify_session::VerifySession,
 };
 use crate::{
+    db::DbError,
     env::Env,
-    queue::{self, Cron, Registry},
+    queue::{self, Cron, Job, Registry},
 };
 
 /// Every job, in flow order.
@@ -45,28 +48,36 @@ pub fn registry() -> Registry<Env> {
 
 /// What is enqueued by the clock.
 pub fn crons(env: &Env) -> Vec<Cron> {
-    let sources: Vec<String> = env.sources.values().filter(|source| source.enabled).map(|source| source.name().to_owned()).collect();
-    let sources = Arc::new(sources);
+    let enabled = env.sources.values().filter(|source| source.enabled);
+    let sources: Arc<[String]> = enabled.map(|source| source.name().to_owned()).collect();
     let schedule = &env.settings.schedule;
     vec![
-        Cron::new(DiscoverSessions::CRON, schedule.discover_sessions.clone(), move |tx, _| {
-            let sources = Arc::clone(&sources);
-            async move {
-                for source in sources.iter() {
-                    queue::enqueue(tx, &DiscoverSessions { source: source.clone() }).await?;
-                }
-                Ok(())
-            }
-            .boxed()
-        }),
-        Cron::new(EvaluateAlerts::CRON, schedule.evaluate_alerts.clone(), |tx, tick| {
-            async move { queue::enqueue(tx, &EvaluateAlerts { tick }).await.map(drop) }.boxed()
-        }),
-        Cron::new(Reconcile::CRON, schedule.reconcile.clone(), |tx, tick| {
-            async move { queue::enqueue(tx, &Reconcile { tick }).await.map(drop) }.boxed()
-        }),
-        Cron::new(PruneHistory::CRON, schedule.prune_history.clone(), |tx, tick| {
-            async move { queue::enqueue(tx, &PruneHistory { tick }).await.map(drop) }.boxed()
-        }),
+        Cron {
+            name: DiscoverSessions::CRON.to_owned(),
+            schedule: schedule.discover_sessions.clone(),
+            enqueue: Arc::new(move |tx, _| {
+                let sources = Arc::clone(&sources);
+                Box::pin(async move {
+                    for source in sources.iter() {
+                        queue::enqueue(tx, &DiscoverSessions { source: source.clone() }).await?;
+                    }
+                    Ok(())
+                })
+            }),
+        },
+        per_tick(EvaluateAlerts::CRON, &schedule.evaluate_alerts, |tick| EvaluateAlerts { tick }),
+        per_tick(Reconcile::CRON, &schedule.reconcile, |tick| Reconcile { tick }),
+        per_tick(PruneHistory::CRON, &schedule.prune_history, |tick| PruneHistory { tick }),
     ]
+}
+
+/// One job per tick.
+fn per_tick<J: Job>(name: &str, schedule: &Schedule, job: fn(DateTime<Utc>) -> J) -> Cron {
+    Cron {
+        name: name.to_owned(),
+        schedule: schedule.clone(),
+        enqueue: Arc::new(move |tx, tick| -> BoxFuture<'_, Result<(), DbError>> {
+            Box::pin(async move { queue::enqueue(tx, &job(tick)).await.map(drop) })
+        }),
+    }
 }

@@ -5,9 +5,9 @@
 
 use crate::{
     db::{DbError, Tx},
-    domain::session::{Generation, SessionKey},
+    domain::session::{Generation, SessionKey, SessionState},
     jobs::{AnalyzeSession, DiagnoseSession, VerifySession},
-    queue::{self, Job},
+    queue::{self, Enqueued, Job},
     store::sessions::{self, StoredSession},
 };
 
@@ -47,6 +47,37 @@ pub async fn open_next_generation(tx: &mut Tx, session: &StoredSession) -> Resul
     Ok(generation + 1)
 }
 
+/// Calls for an analysis of a session: answers the one under way as a twin, else opens the next generation. `None` for an
+/// unknown session.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn analyze(tx: &mut Tx, key: &SessionKey) -> Result<Option<Enqueued>, DbError> {
+    let Some(session) = sessions::load_in(tx, key).await? else {
+        return Ok(None);
+    };
+    let under_way = matches!(session.state, SessionState::Settled | SessionState::Analyzing);
+    let generation = if under_way || session.state == SessionState::Open {
+        session.generation
+    } else {
+        open_next_generation(tx, &session).await?
+    };
+    if !under_way {
+        sessions::settle(tx, key, generation, session.incomplete).await?;
+    }
+    enqueue_analysis(tx, key, generation).await.map(Some)
+}
+
+async fn enqueue_analysis(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<Enqueued, DbError> {
+    let SessionKey { source, session_id } = key.clone();
+    let job = AnalyzeSession {
+        source,
+        session_id,
+        generation,
+    };
+    queue::enqueue(tx, &job).await
+}
+
 /// Calls for a new analysis of a session, whatever its state; one that was never analysed keeps its generation. Answers
 /// the generation, or `None` for an unknown session.
 ///
@@ -58,11 +89,6 @@ pub async fn reprocess(tx: &mut Tx, key: &SessionKey) -> Result<Option<Generatio
     };
     let generation = open_next_generation(tx, &session).await?;
     sessions::settle(tx, key, generation, session.incomplete).await?;
-    let analyze = AnalyzeSession {
-        source: key.source.clone(),
-        session_id: key.session_id.clone(),
-        generation,
-    };
-    queue::enqueue(tx, &analyze).await?;
+    enqueue_analysis(tx, key, generation).await?;
     Ok(Some(generation))
 }

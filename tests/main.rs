@@ -1,1 +1,4 @@
-//! Tests.
+//! All tests that need more than one module, in one binary.
+
+mod queue;
+mod support;

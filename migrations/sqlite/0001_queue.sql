@@ -37,6 +37,8 @@ CREATE UNIQUE INDEX jobs_unique_live ON jobs (queue, unique_key)
 CREATE UNIQUE INDEX jobs_slot ON jobs (limit_key, slot) WHERE state = 'running';
 -- Claiming: the next job of one limit key is the first row of this index, however long the others' backlog is.
 CREATE INDEX jobs_claim ON jobs (limit_key, priority DESC, run_at, id) WHERE state = 'available';
+-- The same for jobs whose start stands in rate_starts already: they start even while their key's rate is used up.
+CREATE INDEX jobs_claim_charged ON jobs (limit_key, priority DESC, run_at, id) WHERE state = 'available' AND rate_charged = 1;
 -- Promotion of jobs whose time has come.
 CREATE INDEX jobs_due ON jobs (run_at) WHERE state IN ('scheduled', 'retryable');
 -- Rescue.

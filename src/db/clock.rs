@@ -7,22 +7,44 @@ use chrono::{DateTime, Utc};
 
 use super::{Db, DbError, Row, Sql};
 
-/// Reads the clock.
+/// The clock as an expression of SQLite, for statements that read it on the way.
 #[cfg(not(feature = "fault-points"))]
-pub(crate) const NOW: Sql = Sql::each(
-    "-- now
-     SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 AS now",
-    "-- now
-     SELECT clock_timestamp() AS now",
-);
+macro_rules! sqlite_now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000"
+    };
+}
 
-/// Reads the clock, moved by what the test asked for.
+/// The clock as an expression of PostgreSQL.
+#[cfg(not(feature = "fault-points"))]
+macro_rules! postgres_now {
+    () => {
+        "clock_timestamp()"
+    };
+}
+
+/// The clock, moved by what the test asked for.
 #[cfg(feature = "fault-points")]
+macro_rules! sqlite_now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 + (SELECT offset_us FROM test_clock)"
+    };
+}
+
+/// The clock, moved by what the test asked for.
+#[cfg(feature = "fault-points")]
+macro_rules! postgres_now {
+    () => {
+        "clock_timestamp() + (SELECT make_interval(secs => offset_us / 1e6) FROM test_clock)"
+    };
+}
+
+pub(crate) use {postgres_now, sqlite_now};
+
+/// Reads the clock.
 pub(crate) const NOW: Sql = Sql::each(
-    "-- now
-     SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 + (SELECT offset_us FROM test_clock) AS now",
-    "-- now
-     SELECT clock_timestamp() + (SELECT make_interval(secs => offset_us / 1e6) FROM test_clock) AS now",
+    concat!("-- now\nSELECT ", sqlite_now!(), " AS now"),
+    concat!("-- now\nSELECT ", postgres_now!(), " AS now"),
 );
 
 pub(super) fn read(row: Option<Row>) -> Result<DateTime<Utc>, DbError> {

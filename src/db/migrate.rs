@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{
-    SqlitePool,
+    SqliteConnection,
     migrate::{MigrateError, Migrator},
 };
 
@@ -34,8 +34,8 @@ pub async fn applied_version(db: &Db) -> Result<i64, DbError> {
     row.map_or(Ok(0), |row| row.get("version"))
 }
 
-pub(super) async fn run_sqlite(pool: &SqlitePool, path: &Path) -> Result<(), DbError> {
-    SQLITE.run(pool).await.map_err(|error| match error {
+pub(super) async fn run_sqlite(connection: &mut SqliteConnection, path: &Path) -> Result<(), DbError> {
+    SQLITE.run(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => DbError::new(
             DbErrorKind::Newer,
             format!(

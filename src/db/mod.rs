@@ -114,7 +114,7 @@ impl Db {
     pub async fn open(location: &Location) -> Result<Self, DbError> {
         let Location::Sqlite { path, durability } = location;
         let sqlite = SqliteDb::open(path, *durability).await?;
-        migrate::run_sqlite(sqlite.writer(), path).await?;
+        migrate::run_sqlite(sqlite.writer().await.connection()?, path).await?;
         let db = Self {
             engine: Arc::new(Engine::Sqlite(sqlite)),
             jobs_changed: Arc::new(Notify::new()),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Sqlite, Transaction};
 use tokio::sync::Notify;
 
 use super::{DbError, Row, Sql, Value, clock, sqlite};
@@ -11,14 +10,14 @@ use super::{DbError, Row, Sql, Value, clock, sqlite};
 /// An open transaction. Dropping it rolls everything back.
 #[derive(Debug)]
 pub struct Tx {
-    inner: Transaction<'static, Sqlite>,
+    inner: sqlite::Writing,
     now: Option<DateTime<Utc>>,
     jobs_changed: Arc<Notify>,
     wake_on_commit: bool,
 }
 
 impl Tx {
-    pub(super) fn new(inner: Transaction<'static, Sqlite>, jobs_changed: Arc<Notify>) -> Self {
+    pub(super) fn new(inner: sqlite::Writing, jobs_changed: Arc<Notify>) -> Self {
         Self {
             inner,
             now: None,
@@ -41,12 +40,22 @@ impl Tx {
         Ok(now)
     }
 
+    /// Takes the clock from a row that read it on the way, as `now`.
+    ///
+    /// # Errors
+    /// When the row has no such column.
+    pub(crate) fn take_now(&mut self, row: &Row) -> Result<DateTime<Utc>, DbError> {
+        let now = row.get("now")?;
+        self.now = Some(now);
+        Ok(now)
+    }
+
     /// Runs a statement; answers how many rows it changed.
     ///
     /// # Errors
     /// When the database refuses it.
     pub async fn execute(&mut self, sql: impl Into<Sql>, params: &[Value]) -> Result<u64, DbError> {
-        sqlite::execute(&mut *self.inner, sql.into().sqlite, params).await
+        sqlite::execute(self.inner.connection()?, sql.into().sqlite, params).await
     }
 
     /// Runs a statement and reads all its rows.
@@ -54,7 +63,7 @@ impl Tx {
     /// # Errors
     /// When the database refuses it.
     pub async fn fetch_all(&mut self, sql: impl Into<Sql>, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        sqlite::fetch_all(&mut *self.inner, sql.into().sqlite, params).await
+        sqlite::fetch_all(self.inner.connection()?, sql.into().sqlite, params).await
     }
 
     /// Runs a statement and reads its first row.
@@ -75,10 +84,7 @@ impl Tx {
     /// # Errors
     /// When the database refuses it: then nothing of it happened.
     pub async fn commit(self) -> Result<(), DbError> {
-        self.inner
-            .commit()
-            .await
-            .map_err(|error| DbError::from_sqlx("-- commit", &error))?;
+        self.inner.commit().await?;
         if self.wake_on_commit {
             self.jobs_changed.notify_one();
         }

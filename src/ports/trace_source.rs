@@ -48,8 +48,6 @@ pub struct Slice {
     pub watermark: Value,
     /// There is more right now.
     pub more: bool,
-    /// The source has come to its end (a whole file): every session in it is over.
-    pub complete: bool,
 }
 
 /// A place that keeps traces.

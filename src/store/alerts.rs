@@ -109,11 +109,11 @@ pub async fn last_fired(tx: &mut Tx, rule: &str) -> Result<Option<DateTime<Utc>>
     })
 }
 
-/// Opens the rule's alert, or refreshes the open one. Answers true when it is new.
+/// Refreshes the rule's open alert, or opens one where it may (not while it cools down). Answers true when it is new.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn fire(tx: &mut Tx, firing: &Firing<'_>) -> Result<bool, DbError> {
+pub async fn fire(tx: &mut Tx, firing: &Firing<'_>, may_open: bool) -> Result<bool, DbError> {
     let now = tx.now().await?;
     let refreshed = tx
         .execute(
@@ -122,7 +122,7 @@ pub async fn fire(tx: &mut Tx, firing: &Firing<'_>) -> Result<bool, DbError> {
             &params![firing.rule, firing.value, now],
         )
         .await?;
-    if refreshed > 0 {
+    if refreshed > 0 || !may_open {
         return Ok(false);
     }
     tx.execute(

@@ -259,6 +259,20 @@ pub async fn set_analyzed_digest(tx: &mut Tx, key: &SessionKey, digest: &str) ->
     Ok(())
 }
 
+/// The content as last scanned is the one that the verdict stands for: only newer activity reopens the session.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn mark_current_content_judged(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    tx.execute(
+        "-- mark_current_content_judged
+         UPDATE sessions SET analyzed_digest = digest WHERE source = $1 AND session_id = $2",
+        &params![&key.source, &key.session_id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Verification goes on at this system.
 ///
 /// # Errors
@@ -342,4 +356,64 @@ pub async fn in_progress_after(db: &Db, after: &SessionKey, page: u32) -> Result
         .fetch_all(IN_PROGRESS, &params![&after.source, &after.session_id, page])
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// How far the sessions are, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Sessions seen.
+    pub seen: u64,
+    /// With a verdict.
+    pub done: u64,
+    /// Waiting to settle.
+    pub settling: u64,
+    /// When the first of those can settle.
+    pub settling_until: Option<DateTime<Utc>>,
+}
+
+/// Counts the sessions of all sources.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn progress(db: &Db) -> Result<Progress, DbError> {
+    let rows = db
+        .fetch_all(
+            "-- session_progress
+             SELECT state, COUNT(*) AS sessions, MIN(waiting_until) AS until FROM sessions GROUP BY state",
+            &[],
+        )
+        .await?;
+    let mut progress = Progress::default();
+    for row in rows {
+        let sessions: u64 = row.get("sessions")?;
+        progress.seen += sessions;
+        match row.get::<String>("state")?.as_str() {
+            "done" => progress.done += sessions,
+            "open" | "reopened" => {
+                progress.settling += sessions;
+                let until: Option<DateTime<Utc>> = row.get("until")?;
+                progress.settling_until = match (progress.settling_until, until) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+            _ => {}
+        }
+    }
+    Ok(progress)
+}
+
+/// Sessions whose latest verdict has this status.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn count_with_status(db: &Db, status: &str) -> Result<u64, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- count_sessions_with_status
+             SELECT COUNT(*) AS sessions FROM monitoring_results WHERE verification_status = $1",
+            &params![status],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("sessions"))
 }

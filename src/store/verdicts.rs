@@ -96,3 +96,26 @@ pub async fn load(db: &Db, key: &SessionKey, generation: Generation) -> Result<O
         .await?;
     row.map(|row| parse(&row, "document")).transpose()
 }
+
+/// The latest verdict of an older generation, with its number.
+///
+/// # Errors
+/// When the database cannot answer, or the row does not hold a verdict.
+pub async fn load_before(
+    tx: &mut Tx,
+    key: &SessionKey,
+    generation: Generation,
+) -> Result<Option<(Generation, Verdict)>, DbError> {
+    if generation <= 1 {
+        return Ok(None);
+    }
+    let row = tx
+        .fetch_optional(
+            "-- load_verdict_before
+             SELECT generation, document FROM verdicts
+             WHERE source = $1 AND session_id = $2 AND generation < $3 ORDER BY generation DESC LIMIT 1",
+            &params![&key.source, &key.session_id, generation],
+        )
+        .await?;
+    row.map(|row| Ok((row.get("generation")?, parse(&row, "document")?))).transpose()
+}
