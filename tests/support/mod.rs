@@ -28,7 +28,7 @@ impl TestDb {
     }
 
     /// The same database as another process sees it.
-    pub(crate) async fn from_outside(&self) -> Db {
+    pub(crate) async fn seen_from_outside(&self) -> Db {
         self.db.reopen().await.unwrap()
     }
 }
