@@ -368,3 +368,80 @@ fn trigger(transcript: &Transcript, points: impl Fn(&Turn) -> bool) -> Option<&T
     let mut callers = transcript.turns.iter().filter(|turn| turn.speaker == Speaker::Caller);
     callers.clone().find(|turn| points(turn)).or_else(|| callers.next())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        observation_fixture::{orthodontics, snapshot_of},
+        reading,
+    };
+
+    fn turns(texts: &[&str]) -> Transcript {
+        let turns = texts.iter().enumerate().map(|(at, text)| Turn {
+            index: u32::try_from(at + 1).unwrap(),
+            speaker: if at % 2 == 0 { Speaker::Caller } else { Speaker::Agent },
+            text: (*text).to_owned(),
+            trace_id: "t".into(),
+            at: None,
+        });
+        Transcript {
+            turns: turns.collect(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn read_words(texts: &[&str]) -> Reading {
+        read(
+            &Playbook::built_in("orthodontics").unwrap(),
+            &turns(texts),
+            "no LLM configured",
+        )
+        .0
+    }
+
+    #[test]
+    fn what_points_nowhere_is_unknown_and_what_points_both_ways_is_unsure() {
+        let nowhere = read_words(&["Hello there", "Hello"]);
+        assert_eq!(nowhere.intent, UNKNOWN_INTENT);
+        assert!(nowhere.confidence.abs() < f64::EPSILON);
+        let clear = read_words(&["I want to book an appointment for my son", "Sure"]);
+        assert_eq!(clear.intent, "booking");
+        let torn = read_words(&["I want to cancel, or book, an appointment", "Sure"]);
+        assert!(
+            torn.confidence < clear.confidence,
+            "{} {}",
+            torn.confidence,
+            clear.confidence
+        );
+    }
+
+    #[test]
+    fn every_quote_of_its_reading_is_in_the_transcript() {
+        let playbook = Playbook::built_in("orthodontics").unwrap();
+        for name in ["1-pass", "2-fail", "3-partial"] {
+            let transcript = Transcript::of(&snapshot_of(&orthodontics(name)), &playbook);
+            let (reading, reader) = read(&playbook, &transcript, "no LLM configured");
+            assert_eq!(reading.intent, "booking");
+            assert!(
+                reading.statements.iter().any(|statement| statement.says == Says::Done),
+                "{reading:#?}"
+            );
+            let (checked, dropped) = reading::check(reading.clone(), &transcript, &playbook);
+            assert_eq!((checked, dropped), (reading, Vec::new()));
+            assert_eq!(
+                reader,
+                Reader::Offline {
+                    why: "no LLM configured".into()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_question_says_nothing_is_done() {
+        let says = |text: &str| read_words(&["Book it please", text]).statements.len();
+        assert_eq!(says("Shall I tell you when it is booked?"), 0);
+        assert_eq!(says("It is booked."), 1);
+    }
+}

@@ -32,15 +32,6 @@ fn collect<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-/// Every value inside a value that is no list and no object.
-pub(super) fn leaves(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(leaves).collect(),
-        Value::Object(members) => members.values().flat_map(leaves).collect(),
-        leaf => vec![leaf],
-    }
-}
-
 /// Whether the words stand in a call's arguments, result or error.
 pub(super) fn call_says(call: &ToolCall, words: &str) -> bool {
     let words = squash(words);

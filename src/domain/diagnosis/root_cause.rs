@@ -137,7 +137,7 @@ impl Scene<'_> {
                 owner: FaultOwner::Agent,
                 failure: "empty_id_passed".to_owned(),
                 step: Some(attempt.call.step.clone()),
-                cause: format!("{because} {} was called with an empty `{key}` and failed.", called(attempt.call)),
+                cause: format!("{because} {} was called with an empty {key} and failed.", called(attempt.call)),
                 confidence: 80,
                 quotes: quotes.into_iter().chain(of_input(attempt.call)).collect(),
                 suggestion: Some("Have the agent pass on the id that an earlier call gave, and let the tool refuse an empty one by name.".to_owned()),
@@ -228,19 +228,19 @@ impl Scene<'_> {
             FaultOwner::Agent => (
                 FaultOwner::Agent,
                 85,
-                format!("{name} was called with another `{}`{whom} than was asked for, and the {} holds that.", field.name, finding.record),
+                format!("{name} was called with another {}{whom} than was asked for, and the {} holds that.", field.name, finding.record),
                 "Have the agent repeat the values to the caller from the call that it is about to make, and make the call with these.",
             ),
             FaultOwner::Tool => (
                 FaultOwner::Tool,
                 80,
-                format!("{name} was asked for the right `{}`{whom}, and wrote another one.", field.name),
+                format!("{name} was asked for the right {}{whom}, and wrote another one.", field.name),
                 "Compare what the tool was asked for with what it sent on; let it answer with an error instead of taking another value.",
             ),
             _ => (
                 FaultOwner::SystemOfRecord,
                 80,
-                format!("{name} was called with the right `{}`{whom}, and the {} holds another one.", field.name, finding.record),
+                format!("{name} was called with the right {}{whom}, and the {} holds another one.", field.name, finding.record),
                 "Look in the system of record's own history: it changed the value on writing or afterwards (a time zone, a rounding, a person).",
             ),
         };
@@ -481,11 +481,11 @@ fn whom(finding: &Finding) -> String {
     finding.subject.as_ref().map_or_else(String::new, |subject| format!(" for {subject}"))
 }
 
-/// A call as people name it: `schedule.book_child`.
+/// A call as people name it: schedule.book_child.
 fn called(call: &ToolCall) -> String {
     match &call.action {
-        Some(action) => format!("`{}.{action}`", call.tool),
-        None => format!("`{}`", call.tool),
+        Some(action) => format!("{}.{action}", call.tool),
+        None => call.tool.clone(),
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Check<'a> {
     pub(super) keys: BTreeMap<String, String>,
     /// What the record should hold, by field.
     pub(super) expected: BTreeMap<String, Value>,
+    /// What the last call that came through says that the record holds besides, by field.
+    pub(super) reported: BTreeMap<String, Value>,
     /// Calls that carry it out, in order.
     pub(super) claims: Vec<&'a Claim>,
     /// Of something moved by cancelling and creating: the id that should be gone.
@@ -170,6 +172,7 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
                 id: id_of(record, request),
                 keys: BTreeMap::new(),
                 expected: BTreeMap::new(),
+                reported: BTreeMap::new(),
                 claims: Vec::new(),
                 previous: None,
                 asked: request.quote.clone(),
@@ -389,11 +392,13 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
         keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         expected.extend(claim.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
+    let mut reported = BTreeMap::new();
     // What a later call wrote over the same field of the same record is what is there now.
     if let Some(id) = &id {
         for claim in writes {
             let same = claim.record == record.kind && claim.id.as_ref().is_some_and(|other| same_id(id, other));
             if same && claim.state == ClaimState::Done {
+                reported.extend(claim.reported.iter().map(|(name, value)| (name.clone(), value.clone())));
                 for (name, value) in &claim.fields {
                     if let Some(known) = expected.get_mut(name) {
                         known.clone_from(value);
@@ -420,6 +425,7 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
         id,
         keys,
         expected,
+        reported,
         claims,
         previous,
         asked: request.quote.clone(),
@@ -522,6 +528,7 @@ fn supports<'a>(
             id: Some(id.clone()),
             keys: claim.keys.clone(),
             expected: claim.fields.clone(),
+            reported: BTreeMap::new(),
             claims: vec![claim],
             previous: None,
             asked: served.map(|check| check.asked.clone()).unwrap_or_default(),
@@ -546,8 +553,8 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
         let undoes = operation == Operation::Cancel
             && wishes.iter().any(|earlier| {
                 earlier.operation() == Some(Operation::Create)
-                    && is_undone(earlier, wishes)
                     && matches!((&earlier.id, &claim.id), (Some(left), Some(right)) if same_id(left, right))
+                    && is_undone(earlier, wishes)
             });
         if *covered || claim.state != ClaimState::Done || is_undone(claim, wishes) || undoes {
             continue;
@@ -569,6 +576,7 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
             id: claim.id.clone(),
             keys: claim.keys.clone(),
             expected: claim.fields.clone(),
+            reported: BTreeMap::new(),
             claims: vec![claim],
             previous: None,
             asked: String::new(),

@@ -1,7 +1,7 @@
 //! Finds what a check looks for in the facts, or says what to ask next: a record by its id, an element of a list by its id
 //! or by the fields that tell it from others, a subject's record by a search.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -49,9 +49,25 @@ pub(super) struct Locator<'a> {
     pub(super) playbook: &'a Playbook,
     pub(super) case: &'a Case,
     pub(super) facts: &'a Facts,
+    /// Kind and id, in lower case, of every record that a call named.
+    known: BTreeSet<(&'a str, String)>,
 }
 
-impl Locator<'_> {
+impl<'a> Locator<'a> {
+    pub(super) fn new(playbook: &'a Playbook, case: &'a Case, facts: &'a Facts) -> Self {
+        let known = case
+            .claims
+            .iter()
+            .filter_map(|claim| Some((claim.record.as_str(), claim.id.as_ref()?.trim().to_lowercase())))
+            .collect();
+        Self {
+            playbook,
+            case,
+            facts,
+            known,
+        }
+    }
+
     /// Where the check's record is, by `id` (which may be another than the check's own).
     pub(super) fn find(&self, check: &Check<'_>, id: Option<&str>) -> Located {
         let record = check.record;
@@ -144,10 +160,7 @@ impl Locator<'_> {
         let Some(id) = record.id.get_id(element) else {
             return false;
         };
-        self.case
-            .claims
-            .iter()
-            .any(|claim| claim.record == record.kind && claim.id.as_ref().is_some_and(|other| same_id(other, &id)))
+        self.known.contains(&(record.kind.as_str(), id.trim().to_lowercase()))
     }
 
     #[expect(

@@ -58,7 +58,7 @@ impl Result {
 
 /// The findings of all checks, in their order.
 pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Check<'_>]) -> Vec<Judged> {
-    let locator = Locator { playbook, case, facts };
+    let locator = Locator::new(playbook, case, facts);
     let mut judged = Vec::new();
     for check in checks {
         if check.role == Role::Withdrawn {
@@ -68,7 +68,7 @@ pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Chec
         let mut located = locator.find(check, check.id.as_deref());
         let mut result = match (check.role, check.operation) {
             (Role::Extra, _) => extra(playbook, check, &located),
-            (_, Operation::Cancel) => cancel(case, check, &located),
+            (_, Operation::Cancel) => cancel(playbook, case, check, &located),
             _ => there(playbook, check, &located),
         };
         if let Some(previous) = &check.previous {
@@ -138,7 +138,11 @@ fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
     }
     let fields = compared(playbook, check, record);
     let wrong = fields.iter().filter(|field| field.outcome == Outcome::Wrong).count();
-    let is_aim = |field: &&FieldVerdict| check.record.field(&field.name).is_some_and(|field| !field.incidental);
+    let is_aim = |field: &&FieldVerdict| {
+        check.record.field(&field.name).is_some_and(|known| {
+            !known.incidental && known.stored_on.contains(&check.operation) && check.expected.contains_key(&known.name)
+        })
+    };
     let aims_met = fields
         .iter()
         .filter(is_aim)
@@ -177,10 +181,22 @@ fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
 }
 
 /// Cancelled: gone, or in a cancelled state.
-fn cancel(case: &Case, check: &Check<'_>, located: &Located) -> Result {
+fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located) -> Result {
     match &located.place {
         Place::Found(record) if is_cancelled(check, record) => {
-            let mut result = Result::new(Outcome::Confirmed, "it is cancelled");
+            // What a caller names of something to be cancelled tells which is meant; only the calls say how it ends.
+            let mut fields = compared(playbook, check, record);
+            fields.retain(|field| {
+                check.reported.contains_key(&field.name)
+                    || check.claims.iter().any(|claim| claim.fields.contains_key(&field.name))
+            });
+            let wrong = fields.iter().any(|field| field.outcome == Outcome::Wrong);
+            let mut result = if wrong {
+                Result::new(Outcome::Wrong, "it is cancelled, but not as the call says")
+            } else {
+                Result::new(Outcome::Confirmed, "it is cancelled")
+            };
+            result.fields = fields;
             result.record = Some(record.clone());
             result
         }
@@ -287,31 +303,20 @@ fn is_cancelled(check: &Check<'_>, record: &Value) -> bool {
 
 /// A field's value in a record, null where there is none.
 pub(super) fn actual(field: &Field, record: &Value) -> Value {
-    // The record's own members stand at the root of its paths; an expression calls it `record`.
-    if let Some(value) = field
-        .source
-        .value
-        .as_ref()
-        .and_then(|value| value.value(&json!({"record": record})))
-    {
-        return value;
-    }
-    let by_path = crate::domain::playbook::Source {
-        value: None,
-        ..field.source.clone()
-    };
-    by_path.get(record).unwrap_or(Value::Null)
+    field.of(record).unwrap_or(Value::Null)
 }
 
 fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<FieldVerdict> {
     let mut verdicts = Vec::new();
     for field in &check.record.fields {
-        let Some(expected) = check.expected.get(&field.name) else {
+        // What this operation does not store is as the call reports it, whatever was asked.
+        let asked = check
+            .expected
+            .get(&field.name)
+            .filter(|_| field.stored_on.contains(&check.operation));
+        let Some(expected) = asked.or_else(|| check.reported.get(&field.name)) else {
             continue;
         };
-        if !field.stored_on.contains(&check.operation) {
-            continue;
-        }
         let actual = actual(field, record);
         let comparison = compare(&field.compare, &playbook.head.nicknames, expected, &actual);
         verdicts.push(FieldVerdict {
@@ -435,6 +440,12 @@ fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mu
             id: Some(id),
             keys: std::collections::BTreeMap::new(),
             expected,
+            reported: before
+                .map(|before| before.reported.clone())
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(name, _)| rule.keeps.contains(name))
+                .collect(),
             claims: check.claims.clone(),
             previous: None,
             asked: check.asked.clone(),

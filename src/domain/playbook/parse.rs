@@ -420,6 +420,7 @@ pub(crate) fn claim(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Opti
         subject: table.source("subject", &CLAIM_VARIABLES).unwrap_or_default(),
         keys: sources(table, "keys", &CLAIM_VARIABLES),
         fields: sources(table, "fields", &CLAIM_VARIABLES),
+        shows: table.source("shows", &CLAIM_VARIABLES),
         promised: table.expression("promised", &CLAIM_VARIABLES),
         failed: table.expression("failed", &CLAIM_VARIABLES),
         error: table.source("error", &CLAIM_VARIABLES).unwrap_or_default(),
@@ -712,6 +713,7 @@ pub(crate) fn effect(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Eff
         record: table.required_text("record").value,
         record_id: table.source("record_id", &VARIABLES).unwrap_or_default(),
         fields: sources(table, "fields", &VARIABLES),
+        keeps: table.plain_texts("keeps"),
     };
     if !table.has("record_id") {
         table.fault(&table.at, "record_id", "is missing");

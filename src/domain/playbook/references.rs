@@ -123,13 +123,17 @@ fn fields(playbook: &Playbook, table: &DeTable<'_>, title: &str, faults: &Faults
         return;
     };
     let names: BTreeSet<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
-    if let Some(DeValue::Table(fields)) = get(table, "fields").map(Spanned::get_ref) {
-        for (name, _) in fields {
-            if !names.contains(name.get_ref().as_ref()) {
-                let hint = suggestion(name.get_ref(), names.iter().copied());
-                let reason = format!("record \"{}\" has no field \"{}\"{hint}", record.kind, name.get_ref());
-                faults.add(&name.span(), format!("{title}: fields"), reason);
-            }
+    for node in texts(get(table, "keeps")) {
+        known(Some(node), &names, &format!("{title}: keeps"), "field", faults);
+    }
+    let Some(DeValue::Table(fields)) = get(table, "fields").map(Spanned::get_ref) else {
+        return;
+    };
+    for (name, _) in fields {
+        if !names.contains(name.get_ref().as_ref()) {
+            let hint = suggestion(name.get_ref(), names.iter().copied());
+            let reason = format!("record \"{}\" has no field \"{}\"{hint}", record.kind, name.get_ref());
+            faults.add(&name.span(), format!("{title}: fields"), reason);
         }
     }
 }

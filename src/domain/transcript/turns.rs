@@ -72,19 +72,28 @@ pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     pub(super) turns: Vec<Turn>,
+    /// The same, folded: every trace's history is compared with all of it.
+    folded: Vec<Said>,
+}
+
+/// Where the calls of an added trace stand.
+pub(super) struct Added {
+    /// Index of the last turn before them.
+    pub(super) before_calls: u32,
+    /// How many turns were put in front of all that was known.
+    pub(super) shift: u32,
 }
 
 impl Conversation {
-    /// Adds a trace; returns the index of the last turn before the trace's calls.
-    pub(super) fn add(&mut self, trace: &[&Observation], spoken: Spoken) -> u32 {
-        let (prepended, appended) = news(&self.turns, &spoken.history);
-        for (at, (speaker, text)) in prepended.into_iter().enumerate() {
-            let turn = self.turn(trace, speaker, text, false);
-            self.turns.insert(at, turn);
+    /// Adds a trace.
+    pub(super) fn add(&mut self, trace: &[&Observation], spoken: Spoken) -> Added {
+        let (prepended, appended) = news(&self.folded, &spoken.history);
+        let shift = prepended.len();
+        for (at, said) in prepended.into_iter().enumerate() {
+            self.put(at, turn(trace, said, false));
         }
-        for (speaker, text) in appended {
-            let turn = self.turn(trace, speaker, text, false);
-            self.turns.push(turn);
+        for said in appended {
+            self.put(self.turns.len(), turn(trace, said, false));
         }
         if let Some(text) = spoken.caller {
             // Message lists hold the current question as well.
@@ -94,42 +103,47 @@ impl Conversation {
                     .last()
                     .is_some_and(|(speaker, last)| *speaker == Speaker::Caller && fold(last) == fold(&text));
             if !repeated {
-                let turn = self.turn(trace, Speaker::Caller, text, true);
-                self.turns.push(turn);
+                self.put(self.turns.len(), turn(trace, (Speaker::Caller, text), true));
             }
         }
         let before_calls = self.turns.len();
         if let Some(text) = spoken.agent {
-            let mut turn = self.turn(trace, Speaker::Agent, text, true);
+            let mut turn = turn(trace, (Speaker::Agent, text), true);
             turn.at = trace.iter().map(|observation| observation.last_activity()).max();
-            self.turns.push(turn);
+            self.put(self.turns.len(), turn);
         }
         for (at, turn) in self.turns.iter_mut().enumerate() {
             turn.index = u32::try_from(at + 1).unwrap_or(u32::MAX);
         }
-        u32::try_from(before_calls).unwrap_or(u32::MAX)
+        Added {
+            before_calls: u32::try_from(before_calls).unwrap_or(u32::MAX),
+            shift: u32::try_from(shift).unwrap_or(u32::MAX),
+        }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as what it makes: a turn of this conversation")]
-    fn turn(&self, trace: &[&Observation], speaker: Speaker, text: String, timed: bool) -> Turn {
-        Turn {
-            index: 0,
-            speaker,
-            text,
-            trace_id: trace.first().map(|first| first.trace_id.clone()).unwrap_or_default(),
-            at: timed.then(|| trace.first().map(|first| first.start_time)).flatten(),
-        }
+    fn put(&mut self, at: usize, turn: Turn) {
+        self.folded.insert(at, (turn.speaker, fold(&turn.text)));
+        self.turns.insert(at, turn);
+    }
+}
+
+fn turn(trace: &[&Observation], (speaker, text): Said, timed: bool) -> Turn {
+    Turn {
+        index: 0,
+        speaker,
+        text,
+        trace_id: trace.first().map(|first| first.trace_id.clone()).unwrap_or_default(),
+        at: timed.then(|| trace.first().map(|first| first.start_time)).flatten(),
     }
 }
 
 type Said = (Speaker, String);
 
 /// What a history tells that is not known yet: what came before the known turns, and what came after.
-fn news(known: &[Turn], history: &[Said]) -> (Vec<Said>, Vec<Said>) {
+fn news(known: &[Said], history: &[Said]) -> (Vec<Said>, Vec<Said>) {
     if history.is_empty() {
         return (Vec::new(), Vec::new());
     }
-    let known: Vec<(Speaker, String)> = known.iter().map(|turn| (turn.speaker, fold(&turn.text))).collect();
     let told: Vec<(Speaker, String)> = history.iter().map(|(speaker, text)| (*speaker, fold(text))).collect();
     if known.is_empty() {
         return (Vec::new(), history.to_vec());
