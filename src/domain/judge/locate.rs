@@ -144,10 +144,17 @@ impl<'a> Locator<'a> {
             if counts(&record.absent) || counts(&record.cancelled) || self.is_known(record, element) {
                 return false;
             }
-            telling.iter().all(|(field, wanted)| {
-                let actual = super::outcome::actual(field, element);
-                compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome != Match::Different
-            })
+            let matches: Vec<Match> = telling
+                .iter()
+                .map(|(field, wanted)| {
+                    let actual = super::outcome::actual(field, element);
+                    compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome
+                })
+                .collect();
+            // Any record will do only where a tool promised one without saying which: a record that nothing ties to the
+            // request must not confirm it.
+            let tied = matches.contains(&Match::Same) || matches.is_empty() && check.is_promised();
+            tied && !matches.contains(&Match::Different)
         });
         match found {
             Some(element) => Place::Found((*element).clone()),
