@@ -151,10 +151,12 @@ fn named_subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {
 pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a>> {
     let requests = requests(playbook, case);
     let writes: Vec<&Claim> = case.claims.iter().filter(|claim| claim.is_write()).collect();
+    // A step on the way is no wish of its own, unless a request names its kind of record.
+    let is_named = |claim: &Claim| requests.iter().any(|request| request.record == claim.record);
     let wishes: Vec<&Claim> = writes
         .iter()
         .copied()
-        .filter(|claim| !is_support(playbook, claim))
+        .filter(|claim| !is_support(playbook, claim) || is_named(claim))
         .collect();
     let carried = assign(playbook, &requests, &wishes);
     let mut checks = Vec::new();
@@ -556,7 +558,12 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
                     && matches!((&earlier.id, &claim.id), (Some(left), Some(right)) if same_id(left, right))
                     && is_undone(earlier, wishes)
             });
-        if *covered || claim.state != ClaimState::Done || is_undone(claim, wishes) || undoes {
+        if is_support(playbook, claim)
+            || *covered
+            || claim.state != ClaimState::Done
+            || is_undone(claim, wishes)
+            || undoes
+        {
             continue;
         }
         let same = |check: &Check<'_>| {

@@ -288,6 +288,17 @@ fn a_flat_answer_with_whole_number_ids_is_a_booking() {
 }
 
 #[test]
+fn a_reader_that_takes_the_patients_file_for_a_request_changes_nothing() {
+    let mut reading = booking_of(&["Ada"]);
+    let file = json!({"operation": "create", "record": "patient", "subject": "Ada Lind", "quote": "book"});
+    reading["requests"].as_array_mut().unwrap().push(file);
+    let words = vec![Caller("Book Ada"), booked(&[("Ada", "booked")]), Agent("Done")];
+    let answers = with_appointments(&[("P-Ada", "A-Ada", AT, "Scheduled")]);
+    let verdict = judged(&case(transcript(words), Some(reading), llm()), answers);
+    assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
+}
+
+#[test]
 fn a_queued_child_is_looked_for_and_worth_another_look() {
     let case = case(
         transcript(vec![
