@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{
-    Case,
-    checks::{Check, same_id},
-};
+use super::{Case, carried::same_id, checks::Check};
 use crate::domain::{
     claim::{Claim, ClaimState},
     compare::{Match, compare, same_name},
