@@ -2,7 +2,43 @@
 //!
 //! After each finished agent session, aftercall checks in the system of record whether the caller really got what they
 //! asked for, keeps one verdict per session, and explains every failure.
+//!
+//! # Layout
+//!
+//! ```text
+//! main → cli → jobs → store, queue, ports → domain
+//!                     adapters ───┘
+//! ```
+//!
+//! - [`jobs`] is what the program does: one file per job, in the order of the flow.
+//! - [`domain`] holds types and rules, without IO; [`domain::judge`] computes the verdict.
+//! - [`ports`] says what we need of the world; [`adapters`] are the systems that give it.
+//! - [`queue`] is the durable queue and knows nothing of sessions; [`store`] is all other SQL; [`db`] is the seam below
+//!   which SQLite and PostgreSQL differ.
+//! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
+//!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
+//! - [`env`] wires it all from [`config`]; [`pipeline`] runs it; [`sandbox`] is a world to try it in.
 
 pub mod adapters;
+pub mod bench;
+pub mod cli;
+pub mod config;
+pub mod db;
 pub mod domain;
+pub mod env;
+pub mod expert;
+pub mod fault;
+#[path = "../jobs/mod.rs"]
+pub mod jobs;
+pub mod outside;
+pub mod paid;
+pub mod pipeline;
 pub mod ports;
+pub mod queue;
+pub mod reader;
+pub mod readings_file;
+pub mod reprocess;
+pub mod sandbox;
+pub mod store;
+pub mod telemetry;
+pub mod verdict_writer;

@@ -1,7 +1,8 @@
 //! A session: one finished conversation between a caller and an agent, as its source names it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Counts the analyses of one session: reprocessing and reopening open the next. Starts at 1.
@@ -81,5 +82,127 @@ impl SessionState {
             "reopened" => Self::Reopened,
             _ => return None,
         })
+    }
+}
+
+/// When a session without an end signal counts as over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettleRules {
+    /// No activity for this long, and no change between two scans at least [`SettleRules::STEADY`] apart.
+    pub settle_after: Duration,
+    /// No activity for this long: over even while its content still changes, flagged `incomplete`.
+    pub settle_deadline: Duration,
+}
+
+impl SettleRules {
+    /// How long the content must have been the same.
+    pub const STEADY: Duration = Duration::from_mins(1);
+}
+
+/// Whether a session is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// It is.
+    Yes {
+        /// By the deadline, not by rest.
+        incomplete: bool,
+    },
+    /// It may still be going on.
+    NotYet {
+        /// For a person.
+        reason: String,
+        /// The earliest instant at which this can change.
+        until: DateTime<Utc>,
+    },
+}
+
+/// Decides whether a session is over: by its end signal, by rest, or by the deadline.
+///
+/// The deadline counts from when both its last activity and our first sight of it lie behind: a session that is first seen
+/// long after it ended still gets its two scans.
+pub fn settled(
+    rules: &SettleRules,
+    ended: bool,
+    last_activity_at: DateTime<Utc>,
+    open_since: DateTime<Utc>,
+    digest_since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Settled {
+    if ended {
+        return Settled::Yes { incomplete: false };
+    }
+    let rests_at = last_activity_at + rules.settle_after;
+    let steady_at = digest_since + SettleRules::STEADY;
+    if now >= rests_at && now >= steady_at {
+        return Settled::Yes { incomplete: false };
+    }
+    if now >= last_activity_at.max(open_since) + rules.settle_deadline {
+        return Settled::Yes { incomplete: true };
+    }
+    let (reason, until) = if now < rests_at {
+        (
+            "no end signal, and it was active lately: waiting for it to rest",
+            rests_at,
+        )
+    } else {
+        ("its content still changes: waiting for two equal scans", steady_at)
+    };
+    Settled::NotYet {
+        reason: reason.to_owned(),
+        until,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: SettleRules = SettleRules {
+        settle_after: Duration::from_mins(5),
+        settle_deadline: Duration::from_mins(30),
+    };
+
+    fn at(minute: u32) -> DateTime<Utc> {
+        DateTime::from_timestamp(i64::from(minute) * 60, 0).expect("a small number of minutes is an instant")
+    }
+
+    #[test]
+    fn an_end_signal_settles_at_once() {
+        assert_eq!(
+            settled(&RULES, true, at(10), at(10), at(10), at(10)),
+            Settled::Yes { incomplete: false }
+        );
+    }
+
+    #[test]
+    fn rest_needs_both_silence_and_an_unchanged_content() {
+        let quiet_but_changed_lately = settled(&RULES, false, at(0), at(0), at(9), at(9));
+        assert!(matches!(quiet_but_changed_lately, Settled::NotYet { until, .. } if until == at(10)));
+        let unchanged_but_active_lately = settled(&RULES, false, at(8), at(0), at(0), at(9));
+        assert!(matches!(unchanged_but_active_lately, Settled::NotYet { until, .. } if until == at(13)));
+        assert_eq!(
+            settled(&RULES, false, at(0), at(0), at(8), at(9)),
+            Settled::Yes { incomplete: false }
+        );
+    }
+
+    #[test]
+    fn content_that_never_rests_is_settled_by_the_deadline_and_flagged() {
+        assert_eq!(
+            settled(&RULES, false, at(0), at(0), at(30), at(30)),
+            Settled::Yes { incomplete: true }
+        );
+    }
+
+    #[test]
+    fn an_old_session_seen_for_the_first_time_is_not_flagged() {
+        assert!(matches!(
+            settled(&RULES, false, at(0), at(500), at(500), at(500)),
+            Settled::NotYet { .. }
+        ));
+        assert_eq!(
+            settled(&RULES, false, at(0), at(500), at(500), at(501)),
+            Settled::Yes { incomplete: false }
+        );
     }
 }

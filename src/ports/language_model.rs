@@ -62,6 +62,16 @@ pub enum Finish {
         /// Its words.
         text: String,
     },
+    /// The question is longer than the model can take: an answer of its own, because asking again with less may work and
+    /// asking the same again never will.
+    ContextOverflow {
+        /// Tokens sent, where the server says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent: Option<u64>,
+        /// Tokens that fit, where the server says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u64>,
+    },
 }
 
 /// Tokens of one call.

@@ -1,5 +1,25 @@
 //! A diagnosis: why a session failed. It never changes the verdict.
+//!
+//! The rules come first and always: [`explain`] holds the calls against the steps that the intent takes, finds a cause with
+//! words of the session that show it, and says which experts to ask. An expert's finding counts only where [`check`] finds
+//! its step and its quotes in the session. [`assemble`] makes the report of both; without an LLM it says so.
 
+mod assemble;
+mod check;
+mod error_class;
+mod evidence;
+mod explain;
+mod markdown;
+mod root_cause;
+mod routing;
+mod steps;
+
+#[cfg(test)]
+mod tests;
+
+pub use assemble::assemble;
+pub use check::{check, problems};
+pub use explain::explain;
 use serde::{Deserialize, Serialize};
 
 /// Who has to act.
@@ -124,4 +144,42 @@ pub struct Diagnosis {
     pub experts: Vec<ExpertReport>,
     /// The report for a person, in Markdown.
     pub markdown: String,
+}
+
+/// A tool call that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolError {
+    /// The call, as a step id of the snapshot.
+    pub step: String,
+    /// The playbook's name of the tool.
+    pub tool: String,
+    /// The playbook's name of the action, where the tool has actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The tool's words.
+    pub error: String,
+}
+
+/// An expert to ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The playbook's id of the expert.
+    pub expert: String,
+    /// Why it is asked.
+    pub why: String,
+}
+
+/// What the rules say of a failure: the whole report where no LLM is configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Expected steps against calls.
+    pub steps: Vec<StepReport>,
+    /// The rules' finding.
+    pub root_cause: RootCause,
+    /// Experts to ask, in order.
+    pub experts: Vec<Route>,
+    /// Calls that failed, in order.
+    pub tool_errors: Vec<ToolError>,
+    /// The verdict in words: the report's first paragraph.
+    pub summary: String,
 }

@@ -1,0 +1,180 @@
+//! Reads one session: what was asked, what was said and what the tools claim.
+//!
+//! The content is read once and kept; if it no longer has the digest that discovery saw, the session is not over yet and
+//! goes back to waiting. A session that needs no look at a system of record gets its verdict here, every other goes on to
+//! `verify_session`. Safe to run twice: snapshot, reading and verdict are keyed by session and generation, and a paid
+//! answer is stored before it is used.
+
+use serde::{Deserialize, Serialize};
+
+use super::VerifySession;
+use crate::{
+    db::{DbError, Tx},
+    domain::{
+        judge::{self, Case},
+        observation::Snapshot,
+        session::{Generation, SessionKey, SessionState},
+        transcript::Transcript,
+    },
+    env::{Env, SourceEntry},
+    fault::{self, FaultPoint},
+    outside::{self, Called},
+    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    reader::{self, Read},
+    store::{
+        readings::{self, StoredReading},
+        sessions::{self, StoredSession},
+        snapshots,
+    },
+    verdict_writer,
+};
+
+/// Analyse this generation of this session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnalyzeSession {
+    /// Name of the configured source.
+    pub source: String,
+    /// The application's id.
+    pub session_id: String,
+    /// Which analysis.
+    pub generation: Generation,
+}
+
+impl Job for AnalyzeSession {
+    type Env = Env;
+    const NAME: &'static str = "analyze_session"; // stored in rows: never rename, only retire
+    const POLICY: Policy = Policy::new()
+        .attempts(8) // 10s, 20s, 40s, … 10m; outages snooze and burn none
+        .timeout(minutes(10))
+        .limit(Limit::queue(8));
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}/{}#{}", self.source, self.session_id, self.generation))
+    }
+
+    async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
+        let key = self.key();
+        let entry = env.source(&self.source)?;
+        let session = sessions::load(&env.db, &key).await.or_retry()?;
+        let Some(session) = session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
+        else {
+            return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
+        };
+
+        let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
+            Some((snapshot, digest)) => (snapshot, digest, true),
+            None => match outside::call(ctx, entry.source.read(&self.session_id)).await? {
+                Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
+                Called::Answer(None) => {
+                    let error = format!("source {} no longer holds session {key}", self.source);
+                    return Err(JobError::fail(format!("{error}: restore it there, then `aftercall reprocess`")));
+                }
+                Called::Outage(outage) => return env.wait_out(ctx, &key, &outage).await,
+            },
+        };
+        if !stored && digest != session.digest {
+            let mut tx = ctx.begin().await?;
+            sessions::unsettle(&mut tx, &key, &digest).await.or_retry()?;
+            return ctx.finish(tx).await;
+        }
+
+        let transcript = Transcript::of(&snapshot, &entry.playbook);
+        let read = match readings::load(&env.db, &key, self.generation).await.or_retry()? {
+            Some(stored) => Read::Reading(stored),
+            None if reader::is_paid(env, &key) => {
+                if !stored {
+                    self.keep_snapshot(ctx, &key, &snapshot, &digest).await?;
+                }
+                reader::read(ctx, env, entry, &key, self.generation, &transcript).await?
+            }
+            None => reader::read(ctx, env, entry, &key, self.generation, &transcript).await?,
+        };
+        let stored_reading = match read {
+            Read::Reading(reading) => reading,
+            Read::Outage(outage) => return env.wait_out(ctx, &key, &outage).await,
+        };
+
+        let mut tx = ctx.begin().await?;
+        if !sessions::is_current(&mut tx, &key, self.generation).await.or_retry()? {
+            return ctx.finish(tx).await;
+        }
+        snapshots::save(&mut tx, &key, self.generation, &snapshot, &digest).await.or_retry()?;
+        sessions::set_analyzed_digest(&mut tx, &key, &digest).await.or_retry()?;
+        readings::save(&mut tx, &key, self.generation, &stored_reading).await.or_retry()?;
+        let case = case_of(&session, entry, &snapshot, transcript, stored_reading);
+        self.hand_on(&mut tx, entry, &case).await.or_retry()?;
+        ctx.finish(tx).await
+    }
+
+    async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
+        verdict_writer::give_up(tx, &self.key(), self.generation, reason).await
+    }
+}
+
+impl AnalyzeSession {
+    fn key(&self) -> SessionKey {
+        SessionKey::new(&self.source, &self.session_id)
+    }
+
+    /// Before money is spent on it: what the verdict saw must survive a crash.
+    async fn keep_snapshot(
+        &self,
+        ctx: &JobContext,
+        key: &SessionKey,
+        snapshot: &Snapshot,
+        digest: &str,
+    ) -> Result<(), JobError> {
+        let mut tx = ctx.begin().await?;
+        if sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
+            snapshots::save(&mut tx, key, self.generation, snapshot, digest).await.or_retry()?;
+            sessions::set_state(&mut tx, key, SessionState::Analyzing, Some("being read")).await.or_retry()?;
+        }
+        ctx.progress(tx).await?;
+        fault::hit(FaultPoint::AfterSnapshot);
+        Ok(())
+    }
+
+    /// Writes the verdict where no system of record is needed for it, else calls for the first system's part.
+    async fn hand_on(&self, tx: &mut Tx, entry: &SourceEntry, case: &Case) -> Result<(), DbError> {
+        if let Some(verdict) = judge::early_verdict(&entry.playbook, case) {
+            return verdict_writer::save(tx, &case.session, self.generation, &verdict).await;
+        }
+        let facts = crate::domain::lookup::Facts::new();
+        let plan = judge::plan(&entry.playbook, case, &facts);
+        let Some(first) = plan.first() else {
+            let verdict = judge::judge(&entry.playbook, case, &facts, 0);
+            return verdict_writer::save(tx, &case.session, self.generation, &verdict).await;
+        };
+        sessions::verify_at(tx, &case.session, &first.system).await?;
+        queue::enqueue(
+            tx,
+            &VerifySession {
+                source: self.source.clone(),
+                session_id: self.session_id.clone(),
+                generation: self.generation,
+                system: first.system.clone(),
+            },
+        )
+        .await
+        .map(drop)
+    }
+}
+
+/// Everything that the judge needs of a session, from what is stored of it.
+pub(super) fn case_of(
+    session: &StoredSession,
+    entry: &SourceEntry,
+    snapshot: &Snapshot,
+    transcript: Transcript,
+    stored: StoredReading,
+) -> Case {
+    let claims = crate::domain::claim::claims(&entry.playbook, &transcript);
+    Case {
+        session: session.key.clone(),
+        transcript,
+        reading: stored.reading,
+        reader: stored.reader,
+        claims,
+        incomplete: session.incomplete || snapshot.cut.is_some(),
+    }
+}

@@ -1,0 +1,120 @@
+//! Explains one failed session: expected steps against calls, the rule-based cause, and the experts that the playbook
+//! routes it to, one after another.
+//!
+//! Never changes the verdict. At most 3 at a time and 3 starts in any 5 minutes, so that an outage does not become a storm
+//! of LLM calls. An expert that cannot be reached snoozes the job: a model that is down is never a completed diagnosis.
+
+use serde::{Deserialize, Serialize};
+
+use super::analyze_session::case_of;
+use crate::{
+    db::{DbError, Tx},
+    domain::{
+        diagnosis::{self, ExpertReport, ExpertResult},
+        judge::Case,
+        session::{Generation, SessionKey},
+        transcript::Transcript,
+        verdict::Verdict,
+    },
+    env::{Env, SourceEntry},
+    expert::{self, Consulted, Question},
+    queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    store::{diagnoses, readings, sessions, snapshots, verdicts},
+};
+
+/// Explain this generation of this session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiagnoseSession {
+    /// Name of the configured source.
+    pub source: String,
+    /// The application's id.
+    pub session_id: String,
+    /// Which analysis.
+    pub generation: Generation,
+}
+
+impl Job for DiagnoseSession {
+    type Env = Env;
+    const NAME: &'static str = "diagnose_session"; // stored in rows: never rename, only retire
+    const POLICY: Policy = Policy::new()
+        .attempts(8) // 10s, 20s, 40s, … 10m; outages snooze and burn none
+        .timeout(minutes(15))
+        .limit(Limit::queue(3))
+        .rate(3, minutes(5));
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}/{}#{}", self.source, self.session_id, self.generation))
+    }
+
+    async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
+        let key = self.key();
+        let entry = env.source(&self.source)?;
+        let Some((case, verdict)) = self.load(env, entry).await? else {
+            return ctx.finish(ctx.begin().await?).await; // superseded
+        };
+        let explanation = diagnosis::explain(&entry.playbook, &case, &verdict);
+        let mut reports = Vec::new();
+        for route in &explanation.experts {
+            let result = if env.model.is_none() {
+                ExpertResult::NotAsked
+            } else {
+                let question = Question {
+                    generation: self.generation,
+                    case: &case,
+                    verdict: &verdict,
+                    explanation: &explanation,
+                };
+                match expert::consult(ctx, env, entry, question, route).await? {
+                    Consulted::Result(result) => result,
+                    Consulted::Outage(outage) => {
+                        let tx = ctx.begin().await?;
+                        return ctx.snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string()).await;
+                    }
+                }
+            };
+            reports.push(ExpertReport {
+                expert: route.expert.clone(),
+                why: route.why.clone(),
+                result,
+            });
+        }
+        let report = diagnosis::assemble(explanation, reports);
+
+        let mut tx = ctx.begin().await?;
+        if diagnoses::is_pending(&mut tx, &key, self.generation).await.or_retry()? {
+            diagnoses::save(&mut tx, &key, self.generation, &report).await.or_retry()?;
+        }
+        ctx.finish(tx).await
+    }
+
+    async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
+        diagnoses::give_up(tx, &self.key(), self.generation, reason).await
+    }
+}
+
+impl DiagnoseSession {
+    fn key(&self) -> SessionKey {
+        SessionKey::new(&self.source, &self.session_id)
+    }
+
+    /// What the verdict saw; `None` when this generation no longer counts.
+    async fn load(&self, env: &Env, entry: &SourceEntry) -> Result<Option<(Case, Verdict)>, JobError> {
+        let key = self.key();
+        let session = sessions::load(&env.db, &key).await.or_retry()?;
+        let Some(session) = session.filter(|session| session.generation == self.generation) else {
+            return Ok(None);
+        };
+        let Some(verdict) = verdicts::load(&env.db, &key, self.generation).await.or_retry()? else {
+            return Ok(None);
+        };
+        let snapshot = snapshots::load(&env.db, &key, self.generation).await.or_retry()?;
+        let reading = readings::load(&env.db, &key, self.generation).await.or_retry()?;
+        let (Some((snapshot, _)), Some(reading)) = (snapshot, reading) else {
+            return Err(JobError::fail(format!(
+                "the snapshot of session {key} is gone: `aftercall reprocess` reads it again"
+            )));
+        };
+        let transcript = Transcript::of(&snapshot, &entry.playbook);
+        Ok(Some((case_of(&session, entry, &snapshot, transcript, reading), verdict)))
+    }
+}

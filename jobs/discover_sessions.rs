@@ -1,0 +1,187 @@
+//! Finds the sessions of one source, and calls for the analysis of each that is over.
+//!
+//! Never depends on a lucky window: the scan goes on from a stored watermark, which moves with each slice in the
+//! transaction that stores the slice's sessions. Safe to run twice: sessions are keyed by source and id, analyses by
+//! generation. No transaction is open while the source is asked.
+
+use serde::{Deserialize, Serialize};
+
+use super::AnalyzeSession;
+use crate::{
+    db::{DbError, Tx},
+    domain::session::{SessionKey, Settled, settled},
+    env::{Env, Reanalyze, SourceEntry},
+    fault::{self, FaultPoint},
+    ports::Slice,
+    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    store::{
+        sessions::{self, StoredSession},
+        sources::{self, CycleCounts},
+    },
+};
+
+/// Sessions settled in one transaction: short enough that claims do not wait for it.
+const BATCH: usize = 200;
+
+/// Scan this source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiscoverSessions {
+    /// Name of the configured source.
+    pub source: String,
+}
+
+impl DiscoverSessions {
+    /// Name of its schedule.
+    pub const CRON: &'static str = "discover_sessions";
+}
+
+impl Job for DiscoverSessions {
+    type Env = Env;
+    const NAME: &'static str = "discover_sessions"; // stored in rows: never rename, only retire
+    const POLICY: Policy = Policy::new()
+        .attempts(5) // 10s, 20s, 40s, 80s; the next tick comes anyway
+        .timeout(minutes(30))
+        .limit(Limit::partition(1));
+
+    fn partition(&self) -> String {
+        self.source.clone()
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.source.clone())
+    }
+
+    async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
+        let entry = env.source(&self.source)?;
+        let mut counts = CycleCounts::default();
+        loop {
+            let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
+            let slice = match entry.source.scan(watermark.as_ref()).await {
+                Ok(slice) => slice,
+                Err(outage) => {
+                    let mut tx = ctx.begin().await?;
+                    let error = Some(outage.to_string());
+                    sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref()).await.or_retry()?;
+                    return ctx.snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string()).await;
+                }
+            };
+            let mut tx = ctx.begin().await?;
+            self.store_slice(&mut tx, entry, &slice, &mut counts).await.or_retry()?;
+            sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, None).await.or_retry()?;
+            ctx.progress(tx).await?;
+            fault::hit(FaultPoint::AfterSlice);
+            if !slice.more {
+                break;
+            }
+        }
+        self.reopen_changed(ctx, env, entry, &mut counts).await?;
+        self.settle_all(ctx, env, entry, &mut counts).await?;
+
+        let mut tx = ctx.begin().await?;
+        sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None).await.or_retry()?;
+        tracing::info!(
+            source = self.source,
+            seen = counts.seen,
+            new = counts.new,
+            settled = counts.settled,
+            reopened = counts.reopened,
+            waiting = counts.waiting,
+            faults = counts.faults,
+            "sessions discovered"
+        );
+        ctx.finish(tx).await
+    }
+}
+
+impl DiscoverSessions {
+    async fn store_slice(
+        &self,
+        tx: &mut Tx,
+        entry: &SourceEntry,
+        slice: &Slice,
+        counts: &mut CycleCounts,
+    ) -> Result<(), DbError> {
+        for seen in &slice.sessions {
+            counts.seen += 1;
+            counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
+        }
+        for fault in &slice.faults {
+            tracing::warn!(source = self.source, position = fault.position, reason = fault.reason, "cannot be read: left out");
+            sources::save_fault(tx, &self.source, fault).await?;
+        }
+        counts.faults += slice.faults.len() as u64;
+        counts.slices += 1;
+        sources::save_watermark(tx, &self.source, entry.kind, &slice.watermark).await
+    }
+
+    /// A session that was resumed after its verdict is looked at again, where the policy says so.
+    async fn reopen_changed(
+        &self,
+        ctx: &JobContext,
+        env: &Env,
+        entry: &SourceEntry,
+        counts: &mut CycleCounts,
+    ) -> Result<(), JobError> {
+        if entry.reanalyze == Reanalyze::Never {
+            return Ok(());
+        }
+        let changed = sessions::changed_since_verdict(&env.db, &self.source).await.or_retry()?;
+        for batch in changed.chunks(BATCH) {
+            let mut tx = ctx.begin().await?;
+            for session in batch {
+                sessions::reopen(&mut tx, &session.key).await.or_retry()?;
+                counts.reopened += 1;
+            }
+            ctx.progress(tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_all(
+        &self,
+        ctx: &JobContext,
+        env: &Env,
+        entry: &SourceEntry,
+        counts: &mut CycleCounts,
+    ) -> Result<(), JobError> {
+        let waiting = sessions::unsettled(&env.db, &self.source).await.or_retry()?;
+        for batch in waiting.chunks(BATCH) {
+            let mut tx = ctx.begin().await?;
+            for session in batch {
+                settle(&mut tx, entry, session, counts).await.or_retry()?;
+            }
+            ctx.progress(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn settle(
+    tx: &mut Tx,
+    entry: &SourceEntry,
+    session: &StoredSession,
+    counts: &mut CycleCounts,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    match settled(&entry.settle, session.ended, session.last_activity_at, session.open_since, session.digest_since, now) {
+        Settled::Yes { incomplete } => {
+            counts.settled += 1;
+            call_for_analysis(tx, session, incomplete).await
+        }
+        Settled::NotYet { reason, until } => {
+            counts.waiting += 1;
+            sessions::set_waiting(tx, &session.key, &reason, Some(until)).await
+        }
+    }
+}
+
+/// Settles a session and enqueues its analysis: in its first generation, or in the next when the one before was read.
+async fn call_for_analysis(tx: &mut Tx, session: &StoredSession, incomplete: bool) -> Result<(), DbError> {
+    let generation = match session.analyzed_digest {
+        Some(_) => crate::reprocess::open_next_generation(tx, session).await?,
+        None => session.generation,
+    };
+    sessions::settle(tx, &session.key, generation, incomplete).await?;
+    let SessionKey { source, session_id } = session.key.clone();
+    queue::enqueue(tx, &AnalyzeSession { source, session_id, generation }).await.map(drop)
+}

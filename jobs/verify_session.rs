@@ -1,0 +1,266 @@
+//! Checks one session's requests and claims against one system of record, and hands on to the next system's part; the last
+//! part computes the verdict.
+//!
+//! One job at a time per system (its lane), at least the lane's pace between two calls, also across processes. What is not
+//! found is looked for again later, by snoozing, before it is called missing. Safe to run twice: lookups only read, facts
+//! and verdict are keyed by session and generation.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::analyze_session::case_of;
+use crate::{
+    adapters::mask,
+    db::{DbError, Tx},
+    domain::{
+        judge::{self, Case},
+        lookup::{Evidence, Fact, Facts, Lookup},
+        session::{Generation, SessionKey, SessionState},
+        transcript::Transcript,
+    },
+    env::{Env, RecordsEntry, SourceEntry},
+    fault::{self, FaultPoint},
+    outside::{self, Called},
+    ports::{UpstreamError, UpstreamReason},
+    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    store::{
+        evidence, lanes, readings,
+        sessions::{self, StoredSession},
+        snapshots,
+    },
+    verdict_writer,
+};
+
+/// Look up this system's part of this generation of this session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifySession {
+    /// Name of the configured source.
+    pub source: String,
+    /// The application's id.
+    pub session_id: String,
+    /// Which analysis.
+    pub generation: Generation,
+    /// Name of the configured system of record: the lane.
+    pub system: String,
+}
+
+impl Job for VerifySession {
+    type Env = Env;
+    const NAME: &'static str = "verify_session"; // stored in rows: never rename, only retire
+    const POLICY: Policy = Policy::new()
+        .attempts(8) // 10s, 20s, 40s, … 10m; outages snooze and burn none
+        .timeout(minutes(10))
+        .limit(Limit::partition(1));
+
+    fn partition(&self) -> String {
+        self.system.clone()
+    }
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{}/{}#{}@{}", self.source, self.session_id, self.generation, self.system))
+    }
+
+    async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
+        let key = self.key();
+        let entry = env.source(&self.source)?;
+        let system = env.system(&self.system)?;
+        let session = sessions::load(&env.db, &key).await.or_retry()?;
+        let Some(session) = session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
+        else {
+            return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
+        };
+        let case = self.load_case(env, entry, &session).await?;
+        let facts = evidence::load_facts(&env.db, &key, self.generation).await.or_retry()?;
+
+        let mut look = Look {
+            facts,
+            evidence: Vec::new(),
+            round: session.look_round,
+        };
+        if let Some(outage) = self.look_up_all(ctx, env, entry, system, &case, &mut look).await? {
+            return self.wait_out(ctx, env, &session, look, &outage).await;
+        }
+        fault::hit(FaultPoint::AfterLookup);
+
+        let again = self.worth_another_look(entry, &case, &look.facts);
+        if let (false, Some(wait)) = (again.is_empty(), env.look_again_wait(look.round)) {
+            return self.look_again(ctx, &session, look, &again, wait).await;
+        }
+        self.hand_on(ctx, entry, &case, look).await
+    }
+
+    async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
+        verdict_writer::give_up(tx, &self.key(), self.generation, reason).await
+    }
+}
+
+/// One look at a system: the answers so far, and how the new ones were learnt.
+struct Look {
+    facts: Facts,
+    evidence: Vec<Evidence>,
+    round: u32,
+}
+
+impl VerifySession {
+    fn key(&self) -> SessionKey {
+        SessionKey::new(&self.source, &self.session_id)
+    }
+
+    async fn load_case(&self, env: &Env, entry: &SourceEntry, session: &StoredSession) -> Result<Case, JobError> {
+        let key = &session.key;
+        let snapshot = snapshots::load(&env.db, key, self.generation).await.or_retry()?;
+        let reading = readings::load(&env.db, key, self.generation).await.or_retry()?;
+        let (Some((snapshot, _)), Some(reading)) = (snapshot, reading) else {
+            return Err(JobError::fail(format!(
+                "the snapshot or the reading of session {key} is gone: `aftercall reprocess` reads it again"
+            )));
+        };
+        let transcript = Transcript::of(&snapshot, &entry.playbook);
+        Ok(case_of(session, entry, &snapshot, transcript, reading))
+    }
+
+    /// Asks this system everything that the judge wants to know, also what only an answer makes it want to know.
+    async fn look_up_all(
+        &self,
+        ctx: &JobContext,
+        env: &Env,
+        entry: &SourceEntry,
+        system: &RecordsEntry,
+        case: &Case,
+        look: &mut Look,
+    ) -> Result<Option<UpstreamError>, JobError> {
+        loop {
+            let plan: Vec<Lookup> = self.part_of(judge::plan(&entry.playbook, case, &look.facts));
+            if plan.is_empty() {
+                return Ok(None);
+            }
+            for lookup in plan {
+                wait_for_lane(ctx, env, system).await?;
+                let asked_at = env.db.now().await.or_retry()?;
+                let started = std::time::Instant::now();
+                let answer = match outside::call(ctx, system.system.look_up(&lookup)).await? {
+                    Called::Answer(answer) => answer,
+                    Called::Outage(outage) => return Ok(Some(outage)),
+                };
+                look.evidence.push(Evidence {
+                    lookup: lookup.clone(),
+                    request: answer.request,
+                    status: answer.status,
+                    fact: mask::fact(&answer.fact),
+                    at: asked_at,
+                    latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    round: look.round,
+                });
+                look.facts.insert(lookup, answer.fact);
+            }
+        }
+    }
+
+    fn part_of(&self, plan: Vec<Lookup>) -> Vec<Lookup> {
+        plan.into_iter().filter(|lookup| lookup.system == self.system).collect()
+    }
+
+    fn worth_another_look(&self, entry: &SourceEntry, case: &Case, facts: &Facts) -> Vec<Lookup> {
+        self.part_of(judge::look_again(&entry.playbook, case, facts))
+    }
+
+    /// Systems of record are eventually consistent too: what is not there yet is looked for again.
+    async fn look_again(
+        &self,
+        ctx: &JobContext,
+        session: &StoredSession,
+        mut look: Look,
+        again: &[Lookup],
+        wait: Duration,
+    ) -> Result<Outcome, JobError> {
+        for lookup in again {
+            look.facts.remove(lookup);
+        }
+        let reason = format!(
+            "{} of its records not found in {} at look {}: looking again",
+            again.len(),
+            self.system,
+            look.round + 1
+        );
+        let mut tx = ctx.begin().await?;
+        evidence::append(&mut tx, &session.key, self.generation, &look.evidence).await.or_retry()?;
+        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts).await.or_retry()?;
+        sessions::look_again_in(&mut tx, &session.key, look.round + 1, wait, &reason).await.or_retry()?;
+        let outcome = ctx.snooze(tx, wait, &reason).await;
+        fault::hit(FaultPoint::AfterFactsStored);
+        outcome
+    }
+
+    /// The system cannot answer now: keep what it said so far, and wait. After the give-up deadline an unreadable answer
+    /// counts as an answer; being down never does.
+    async fn wait_out(
+        &self,
+        ctx: &JobContext,
+        env: &Env,
+        session: &StoredSession,
+        mut look: Look,
+        outage: &UpstreamError,
+    ) -> Result<Outcome, JobError> {
+        let mut tx = ctx.begin().await?;
+        let now = tx.now().await.or_retry()?;
+        let since = session.settled_at.unwrap_or(now);
+        if outage.reason == UpstreamReason::BadAnswer && now > since + env.settings.give_up_after {
+            drop(tx);
+            let entry = env.source(&self.source)?;
+            let case = self.load_case(env, entry, session).await?;
+            for lookup in self.part_of(judge::plan(&entry.playbook, &case, &look.facts)) {
+                let reason = outage.to_string();
+                look.facts.insert(lookup, Fact::Unknown { reason });
+            }
+            return self.hand_on(ctx, entry, &case, look).await;
+        }
+        evidence::append(&mut tx, &session.key, self.generation, &look.evidence).await.or_retry()?;
+        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts).await.or_retry()?;
+        let wait = env.outage_wait(outage, ctx.snoozes());
+        sessions::set_waiting(&mut tx, &session.key, &outage.to_string(), Some(now + wait)).await.or_retry()?;
+        ctx.snooze(tx, wait, &outage.to_string()).await
+    }
+
+    /// Goes on at the next system, or computes the verdict when every question has its answer.
+    async fn hand_on(
+        &self,
+        ctx: &JobContext,
+        entry: &SourceEntry,
+        case: &Case,
+        look: Look,
+    ) -> Result<Outcome, JobError> {
+        let key = &case.session;
+        let mut tx = ctx.begin().await?;
+        if !sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
+            return ctx.finish(tx).await;
+        }
+        evidence::append(&mut tx, key, self.generation, &look.evidence).await.or_retry()?;
+        let others: BTreeSet<String> =
+            judge::plan(&entry.playbook, case, &look.facts).into_iter().map(|lookup| lookup.system).collect();
+        if let Some(next) = others.into_iter().find(|system| *system != self.system) {
+            evidence::save_facts(&mut tx, key, self.generation, &look.facts).await.or_retry()?;
+            sessions::verify_at(&mut tx, key, &next).await.or_retry()?;
+            queue::enqueue(&mut tx, &Self { system: next, ..self.clone() }).await.or_retry()?;
+            return ctx.finish(tx).await;
+        }
+        let verdict = judge::judge(&entry.playbook, case, &look.facts, look.round + 1);
+        fault::hit(FaultPoint::BeforeVerdict);
+        verdict_writer::save(&mut tx, key, self.generation, &verdict).await.or_retry()?;
+        ctx.finish(tx).await
+    }
+}
+
+/// Holds the pace: reserves the lane's next call and waits for it.
+async fn wait_for_lane(ctx: &JobContext, env: &Env, system: &RecordsEntry) -> Result<(), JobError> {
+    if system.pace.is_zero() {
+        return Ok(());
+    }
+    let (now, call_at) = lanes::reserve(&env.db, system.name(), system.pace).await.or_retry()?;
+    let wait = (call_at - now).to_std().unwrap_or_default();
+    tokio::select! {
+        biased;
+        () = ctx.cancelled().cancelled() => Err(JobError::Cancelled),
+        () = tokio::time::sleep(wait) => Ok(()),
+    }
+}

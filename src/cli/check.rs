@@ -1,0 +1,108 @@
+//! `aftercall check`: is the configuration right, are the playbooks, and do they fit each other?
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{context::Context, failure::Failure, wiring};
+use crate::config::{self, Config, Overrides, PlaybookName, SourceKind};
+
+const EXAMPLE: &str = "\
+Examples:
+  $ aftercall check
+  $ aftercall check --playbook playbooks/mine.toml
+  $ aftercall check --config conf/aftercall.toml --json";
+
+/// Checks the configuration and its playbooks: every fault with file, line and reason
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Check {
+    /// Playbooks to check, too (may be given more than once)
+    #[arg(long, value_name = "FILE")]
+    playbook: Vec<PathBuf>,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    ok: bool,
+    checked: Vec<String>,
+    faults: Vec<String>,
+}
+
+impl Check {
+    pub(super) fn execute(self, context: &Context) -> Result<(), Failure> {
+        let mut report = Report::default();
+        let file = context.config_file();
+        match context.config(Overrides::default()) {
+            Ok(config) => {
+                let shown = if file.exists() {
+                    file.display().to_string()
+                } else {
+                    "defaults (no file)".to_owned()
+                };
+                report.checked.push(format!("configuration: {shown}"));
+                check_sources(&config, &mut report);
+            }
+            // The faults themselves, without the count before them.
+            Err(Failure::Usage(text)) => report.faults.extend(text.lines().skip(1).map(str::to_owned)),
+            Err(other) => return Err(other),
+        }
+        for path in self.playbook {
+            check_playbook(&PlaybookName::File(path), &mut report);
+        }
+        report.faults.dedup();
+        report.ok = report.faults.is_empty();
+        context.out.print(&report, |_| {
+            let checked = report.checked.iter().map(|line| format!("ok: {line}"));
+            let lines: Vec<String> = report.faults.iter().cloned().chain(checked).collect();
+            super::escape::visible_lines(&lines.join("\n"))
+        })?;
+        match report.faults.len() {
+            0 => Ok(()),
+            1 => Err(Failure::Fault("1 fault".to_owned())),
+            count => Err(Failure::Fault(format!("{count} faults"))),
+        }
+    }
+}
+
+fn check_sources(config: &Config, report: &mut Report) {
+    for source in &config.sources {
+        let SourceKind::Bundle { path, .. } = &source.kind;
+        if source.enabled && !path.is_file() {
+            report
+                .faults
+                .push(format!("source.{}: there is no file {}", source.name, path.display()));
+        }
+        for system in check_playbook(&source.playbook, report) {
+            if config.system(&system).is_none() {
+                let known = config.records.iter().map(|records| records.name.as_str());
+                let advice = config::nearest(&system, known)
+                    .map(|name| format!("; did you mean `{name}`?"))
+                    .unwrap_or_default();
+                report.faults.push(format!(
+                    "source.{}: its playbook {} asks the system of record `{system}`, but no [[records]] has that name{advice}",
+                    source.name, source.playbook
+                ));
+            }
+        }
+    }
+}
+
+/// Answers the systems of record that the playbook names.
+fn check_playbook(name: &PlaybookName, report: &mut Report) -> Vec<String> {
+    match wiring::playbook_systems(name) {
+        Ok(systems) => {
+            let line = format!("playbook: {name}");
+            if !report.checked.contains(&line) {
+                report.checked.push(line);
+            }
+            systems
+        }
+        Err(faults) => {
+            report.faults.extend(faults);
+            Vec::new()
+        }
+    }
+}

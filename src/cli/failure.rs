@@ -1,0 +1,65 @@
+//! Why a command failed, and its exit code.
+
+use std::{fmt, io, process::ExitCode};
+
+use crate::{config::ConfigErrors, db::DbError};
+
+/// The exit codes, for `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  what was checked has faults, what was asked for is not there, or work is left after --max-wait
+  2  wrong usage or configuration
+  3  the database or a file cannot be read or written";
+
+/// A command that could not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 1.
+    Fault(String),
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 3.
+    Storage(String),
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Fault(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Storage(_) => 3,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Fault(text) | Self::Usage(text) | Self::Storage(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        let count = errors.faults.len();
+        let faults = if count == 1 {
+            "1 fault".to_owned()
+        } else {
+            format!("{count} faults")
+        };
+        Self::Usage(format!("the configuration has {faults}:\n{errors}"))
+    }
+}

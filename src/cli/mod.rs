@@ -1,0 +1,180 @@
+//! The command line: one file per command.
+//!
+//! A command reads its arguments, calls the library, and prints a table for people or JSON for programs (`--json`).
+
+mod bench;
+mod check;
+mod context;
+mod demo;
+mod enqueue;
+mod escape;
+mod failure;
+mod init;
+mod jobs;
+mod limit;
+mod migrate;
+mod output;
+mod pause;
+mod progress;
+mod queues;
+mod reprocess;
+mod run;
+mod sandbox;
+mod sessions;
+mod show;
+mod summary;
+mod when;
+mod wiring;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use self::{context::Context, failure::EXIT_CODES};
+use crate::telemetry::Telemetry;
+
+/// Checks after every finished agent session, in the system of record, whether the caller really got what they asked for.
+///
+/// Keeps one verdict per session and explains every failure.
+#[derive(Debug, Parser)]
+#[command(name = "aftercall", version, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Globals {
+    /// Configuration file [default: aftercall.toml, where it exists]
+    #[arg(
+        long,
+        global = true,
+        env = "AFTERCALL_CONFIG",
+        value_name = "FILE",
+        help_heading = "Everywhere"
+    )]
+    config: Option<PathBuf>,
+    /// Database file, in place of the configured one
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    db: Option<PathBuf>,
+    /// Print JSON for programs instead of tables
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    json: bool,
+    /// Log more (-v info, -vv debug, -vvv trace), to stderr
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
+    verbose: u8,
+    /// Log filter, such as `info` or `aftercall::queue=debug,warn`
+    #[arg(
+        long,
+        global = true,
+        env = "AFTERCALL_LOG",
+        value_name = "FILTER",
+        help_heading = "Everywhere"
+    )]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Run(Box<run::Run>),
+    Init(init::Init),
+    Check(check::Check),
+    Migrate(migrate::Migrate),
+    Sessions(sessions::Sessions),
+    Show(show::Show),
+    Queues(queues::Queues),
+    Jobs(jobs::Jobs),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Limit(limit::Limit),
+    Enqueue(enqueue::Enqueue),
+    Reprocess(reprocess::Reprocess),
+    Sandbox(sandbox::Sandbox),
+    Bench(bench::Bench),
+}
+
+impl Cli {
+    /// How this command logs: workers say what they do, everything else only what is wrong.
+    pub fn telemetry(&self) -> Telemetry {
+        let usual = u8::from(matches!(&self.command, Command::Run(run) if !run.until_idle()));
+        let level = match self.globals.verbose + usual {
+            0 => "warn",
+            1 => "info",
+            2 => "debug",
+            _ => "trace",
+        };
+        // The chatter of libraries is for who asks for it by name.
+        let filter = format!("warn,aftercall={level}");
+        Telemetry {
+            filter: self.globals.log.clone().unwrap_or(filter),
+            json: self.globals.json,
+        }
+    }
+
+    /// Runs the command.
+    pub async fn run(self) -> ExitCode {
+        let context = Context::new(self.globals);
+        let done = match self.command {
+            Command::Demo(command) => command.execute(&context).await,
+            Command::Run(command) => command.execute(&context).await,
+            Command::Init(command) => command.execute(&context),
+            Command::Check(command) => command.execute(&context),
+            Command::Migrate(command) => command.execute(&context).await,
+            Command::Sessions(command) => command.execute(&context).await,
+            Command::Show(command) => command.execute(&context).await,
+            Command::Queues(command) => command.execute(&context).await,
+            Command::Jobs(command) => command.execute(&context).await,
+            Command::Pause(command) => command.execute(&context).await,
+            Command::Resume(command) => command.execute(&context).await,
+            Command::Limit(command) => command.execute(&context).await,
+            Command::Enqueue(command) => command.execute(&context).await,
+            Command::Reprocess(command) => command.execute(&context).await,
+            Command::Sandbox(command) => command.execute(&context).await,
+            Command::Bench(command) => command.execute(&context).await,
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("error: {}", escape::visible_lines(&failure.to_string()));
+                failure.code()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn commands(command: &clap::Command) -> Vec<clap::Command> {
+        let mut all = vec![command.clone()];
+        for inner in command.get_subcommands() {
+            all.extend(commands(inner));
+        }
+        all
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself_with_an_example() {
+        for mut command in commands(&Cli::command()) {
+            let name = command.get_name().to_owned();
+            assert!(command.get_about().is_some(), "{name} does not say what it does");
+            let is_leaf = command.get_subcommands().next().is_none();
+            if is_leaf {
+                let help = command.render_long_help().to_string();
+                assert!(help.contains("Example"), "{name} shows no example:\n{help}");
+                assert!(help.contains("$ aftercall "), "{name} shows no example:\n{help}");
+            }
+        }
+    }
+}

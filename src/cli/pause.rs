@@ -1,0 +1,89 @@
+//! `aftercall pause` and `aftercall resume`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    context::{self, Context},
+    failure::Failure,
+};
+use crate::{
+    config::nearest,
+    db::Db,
+    queue::{control, inspect},
+};
+
+const PAUSE_EXAMPLE: &str = "\
+Example:
+  $ aftercall pause verify_session --reason \"practice system under maintenance until 14:00\"";
+
+/// Starts no more jobs of a queue, in the whole fleet; those that run go on
+#[derive(Debug, Args)]
+#[command(after_help = PAUSE_EXAMPLE)]
+pub(super) struct Pause {
+    /// The queue
+    #[arg(value_name = "QUEUE")]
+    queue: String,
+    /// Why, for the next person who looks
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    reason: String,
+}
+
+const RESUME_EXAMPLE: &str = "\
+Example:
+  $ aftercall resume verify_session";
+
+/// Starts jobs of a paused queue again
+#[derive(Debug, Args)]
+#[command(after_help = RESUME_EXAMPLE)]
+pub(super) struct Resume {
+    /// The queue
+    #[arg(value_name = "QUEUE")]
+    queue: String,
+}
+
+impl Pause {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
+        let db = context.open_existing().await?;
+        known_queue(&db, &self.queue).await?;
+        let mut tx = db.begin().await?;
+        control::pause(&mut tx, &self.queue, &context::actor(), &self.reason).await?;
+        tx.commit().await?;
+        context.out.print(&json!({ "queue": self.queue, "paused": true }), |_| {
+            format!(
+                "{} is paused; `aftercall resume {}` starts it again",
+                self.queue, self.queue
+            )
+        })
+    }
+}
+
+impl Resume {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
+        let db = context.open_existing().await?;
+        known_queue(&db, &self.queue).await?;
+        let mut tx = db.begin().await?;
+        control::resume(&mut tx, &self.queue, &context::actor()).await?;
+        tx.commit().await?;
+        context
+            .out
+            .print(&json!({ "queue": self.queue, "paused": false }), |_| {
+                format!("{} runs", self.queue)
+            })
+    }
+}
+
+/// A pause of a misspelt queue would hold nothing, and nobody would notice.
+async fn known_queue(db: &Db, queue: &str) -> Result<(), Failure> {
+    let known = inspect::queue_depths(db).await?;
+    if known.iter().any(|depth| depth.queue == queue) {
+        return Ok(());
+    }
+    let names: Vec<&str> = known.iter().map(|depth| depth.queue.as_str()).collect();
+    let advice = match nearest(queue, names.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if names.is_empty() => "no queue has had a job yet".to_owned(),
+        None => format!("known: {}", names.join(", ")),
+    };
+    Err(Failure::Fault(format!("there is no queue `{queue}`; {advice}")))
+}

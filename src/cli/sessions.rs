@@ -1,0 +1,187 @@
+//! `aftercall sessions`: sessions by filter, each with its latest verdict.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::{
+    context::Context,
+    failure::Failure,
+    output::{Cell, Grid, Output, Tone},
+    when,
+};
+use crate::{
+    config::duration,
+    db::Db,
+    store::inspect::sessions::{self, SessionFilter, SessionLine},
+};
+
+const EXAMPLE: &str = "\
+Examples:
+  $ aftercall sessions --status fail --status partial
+  $ aftercall sessions --status waiting --source calls
+  $ aftercall sessions --since 24h --json";
+
+/// Lists sessions with their latest verdict, or why they have none yet
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Sessions {
+    #[command(flatten)]
+    which: Which,
+    /// At most this many, latest activity first
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+}
+
+/// Which sessions: shared by the commands that take a filter.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Which {
+    /// Of this source
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// With this status: pass, partial, fail, skipped, error, or waiting (may be given more than once)
+    #[arg(long, value_name = "STATUS", value_parser = ["pass", "partial", "fail", "skipped", "error", "waiting"])]
+    pub(super) status: Vec<String>,
+    /// With this intent
+    #[arg(long, value_name = "INTENT")]
+    pub(super) intent: Option<String>,
+    /// With activity in the last so long (30m, 24h, 7d)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(super) since: Option<Duration>,
+}
+
+impl Which {
+    /// Whether it names anything at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.source.is_none() && self.status.is_empty() && self.intent.is_none() && self.since.is_none()
+    }
+
+    /// As a filter, on the database's clock.
+    pub(super) async fn filter(&self, db: &Db, limit: u32) -> Result<SessionFilter, Failure> {
+        let now = db.now().await?;
+        let since = self
+            .since
+            .map(|since| now - chrono::Duration::from_std(since).unwrap_or_default());
+        Ok(SessionFilter {
+            source: self.source.clone(),
+            session_id: None,
+            statuses: self.status.clone(),
+            intent: self.intent.clone(),
+            since,
+            limit,
+        })
+    }
+}
+
+impl Sessions {
+    pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
+        let db = context.open_existing().await?;
+        let filter = self.which.filter(&db, self.limit).await?;
+        let lines = sessions::list(&db, &filter).await?;
+        let now = db.now().await?;
+        context.out.print(&lines, |out| table(out, &lines, now, self.limit))
+    }
+}
+
+fn table(out: &Output, lines: &[SessionLine], now: DateTime<Utc>, limit: u32) -> String {
+    if lines.is_empty() {
+        return "no such sessions".to_owned();
+    }
+    let text = rows(out, lines, now);
+    if lines.len() == usize::try_from(limit).unwrap_or(usize::MAX) {
+        return format!("{text}\n(the latest {limit}; more with --limit)");
+    }
+    text
+}
+
+/// The table of sessions, as `run` prints it, too.
+pub(super) fn rows(out: &Output, lines: &[SessionLine], now: DateTime<Utc>) -> String {
+    let mut grid = Grid::new(["session", "source", "status", "intent", "diagnosis", "age", "why"]);
+    for line in lines {
+        let verdict = line.verdict.as_ref();
+        grid.row([
+            Cell::from(&line.key.session_id),
+            Cell::from(&line.key.source),
+            Cell::toned(&line.status, Tone::of_status(&line.status)),
+            Cell::from(verdict.map_or("", |verdict| verdict.intent.as_str())),
+            Cell::from(
+                verdict
+                    .and_then(|verdict| verdict.diagnosis.as_deref())
+                    .unwrap_or_default(),
+            ),
+            Cell::from(when::age(now, line.last_activity_at)),
+            Cell::from(why(line, now)),
+        ]);
+    }
+    out.table(&grid)
+}
+
+fn why(line: &SessionLine, now: DateTime<Utc>) -> String {
+    if line.status == "waiting" {
+        let reason = line.waiting_reason.as_deref().unwrap_or(line.state.as_str());
+        return match line.waiting_until {
+            Some(until) => format!("{reason} ({})", when::until(now, until)),
+            None => reason.to_owned(),
+        };
+    }
+    line.verdict
+        .as_ref()
+        .map(|verdict| verdict.summary.clone())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::session::SessionKey, store::inspect::sessions::VerdictLine};
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn line(id: &str, status: &str) -> SessionLine {
+        SessionLine {
+            key: SessionKey::new("calls", id),
+            status: status.to_owned(),
+            state: if status == "waiting" { "verifying" } else { "done" }.to_owned(),
+            generation: 1,
+            environment: None,
+            first_activity_at: at(0),
+            last_activity_at: at(60),
+            waiting_reason: (status == "waiting").then(|| "not found yet: looked 1 of 4 times".to_owned()),
+            waiting_until: (status == "waiting").then(|| at(420)),
+            incomplete: false,
+            verdict: (status != "waiting").then(|| VerdictLine {
+                generation: 1,
+                status: status.to_owned(),
+                reason: None,
+                severity: None,
+                intent: "booking".to_owned(),
+                confidence: 0.9,
+                summary: "said \u{1b}[32mdone\u{1b}[0m, not there".to_owned(),
+                diagnosis: Some("pending".to_owned()),
+                at: at(90),
+            }),
+        }
+    }
+
+    #[test]
+    fn sessions_show_their_verdict_or_what_they_wait_for() {
+        let lines = [line("a/b", "fail"), line("c", "waiting")];
+        let text = table(&Output::plain(), &lines, at(120), 50);
+        for shown in [
+            "a/b",
+            "fail",
+            "booking",
+            "pending",
+            "said \\x1b[32mdone",
+            "not found yet: looked 1 of 4 times (in 5m)",
+        ] {
+            assert!(text.contains(shown), "{shown} is not in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'));
+        assert!(table(&Output::plain(), &lines, at(120), 2).contains("--limit"));
+        assert_eq!(table(&Output::plain(), &[], at(120), 2), "no such sessions");
+    }
+}

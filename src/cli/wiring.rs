@@ -1,0 +1,91 @@
+//! Where commands reach the pipeline: the one file of the command line that names jobs and `Env`.
+
+use super::{context::Context, failure::Failure};
+use crate::{
+    bench::pipeline::Report,
+    config::{Config, PlaybookName},
+    db::{Db, DbError},
+    domain::session::{Generation, SessionKey},
+    env::load_playbook,
+    jobs::{DiagnoseSession, DiscoverSessions},
+    pipeline::Pipeline,
+    queue::{self, Enqueued, control},
+    reprocess,
+    store::diagnoses,
+};
+
+/// Starts all roles in this process.
+pub(super) async fn start(config: &Config, db: &Db) -> Result<Pipeline, Failure> {
+    Pipeline::start(config, db).await.map_err(|error| match error.downcast::<DbError>() {
+        Ok(error) => error.into(),
+        Err(error) => Failure::Usage(format!("{error:#}")),
+    })
+}
+
+/// Calls for a scan of a source.
+pub(super) async fn discover(db: &Db, source: &str) -> Result<Enqueued, Failure> {
+    let mut tx = db.begin().await?;
+    let source = source.to_owned();
+    let enqueued = queue::enqueue(&mut tx, &DiscoverSessions { source }).await?;
+    tx.commit().await?;
+    Ok(enqueued)
+}
+
+/// Calls for the analysis of a session: a twin where one is under way, else in its next generation.
+pub(super) async fn analyze(db: &Db, key: &SessionKey) -> Result<Enqueued, Failure> {
+    let mut tx = db.begin().await?;
+    let enqueued = reprocess::analyze(&mut tx, key).await?.ok_or_else(|| unknown(key))?;
+    tx.commit().await?;
+    Ok(enqueued)
+}
+
+/// Calls for the diagnosis of a session once more.
+pub(super) async fn diagnose(db: &Db, key: &SessionKey) -> Result<Enqueued, Failure> {
+    let mut tx = db.begin().await?;
+    let Some(generation) = diagnoses::ask_again(&mut tx, key).await? else {
+        return Err(Failure::Fault(format!("{key}: there is no failed verdict to explain")));
+    };
+    let SessionKey { source, session_id } = key.clone();
+    let job = DiagnoseSession {
+        source,
+        session_id,
+        generation,
+    };
+    let enqueued = queue::enqueue(&mut tx, &job).await?;
+    tx.commit().await?;
+    Ok(enqueued)
+}
+
+/// Opens the next generation of a session; `None` for one that is not known.
+pub(super) async fn reprocess(db: &Db, key: &SessionKey, actor: &str) -> Result<Option<Generation>, Failure> {
+    let mut tx = db.begin().await?;
+    let generation = reprocess::reprocess(&mut tx, key).await?;
+    if let Some(generation) = generation {
+        let detail = format!("generation {generation}");
+        control::audit(&mut tx, actor, "reprocess", &key.to_string(), Some(&detail)).await?;
+    }
+    tx.commit().await?;
+    Ok(generation)
+}
+
+/// The systems of record that a playbook names, or every fault of it.
+pub(super) fn playbook_systems(name: &PlaybookName) -> Result<Vec<String>, Vec<String>> {
+    match load_playbook(name) {
+        Ok(playbook) => Ok(playbook.systems().into_iter().collect()),
+        Err(error) => Err(format!("{error:#}").lines().map(str::to_owned).collect()),
+    }
+}
+
+/// The pipeline's bench.
+pub(super) async fn bench_pipeline(context: &Context, sessions: u64, noop_jobs: u64) -> Result<(), Failure> {
+    let directory = std::env::temp_dir().join(format!("aftercall-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let report = crate::bench::pipeline::run(&directory, sessions, noop_jobs).await;
+    std::fs::remove_dir_all(&directory)?;
+    let report: Report = report.map_err(|error| Failure::Fault(format!("{error:#}")))?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+fn unknown(key: &SessionKey) -> Failure {
+    Failure::Fault(format!("{key}: no such session was seen; `aftercall sessions` lists them"))
+}

@@ -1,0 +1,106 @@
+//! `[[records]]`: systems of record.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use super::{duration, names, secret::Secret, section::Section, url};
+
+/// One `[[records]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordsConfig {
+    /// The name that playbooks call it by; also the name of its lane.
+    pub name: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: RecordsKind,
+    /// Least time between the starts of two of its calls, in the whole fleet. Default 200ms.
+    #[serde(serialize_with = "duration::serialize")]
+    pub pace: Duration,
+    /// How long an answer may take. Default 10s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub timeout: Duration,
+}
+
+/// Kinds of systems of record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RecordsKind {
+    /// JSON over HTTP; the playbook says what to ask.
+    Http {
+        /// The address that the playbook's paths are below. Nothing in a session can leave it.
+        base_url: String,
+        /// Sent with every request.
+        headers: BTreeMap<String, Secret>,
+    },
+}
+
+impl RecordsConfig {
+    /// An HTTP system with the defaults for everything else.
+    pub fn http(name: impl Into<String>, base_url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            kind: RecordsKind::Http {
+                base_url: base_url.into(),
+                headers: BTreeMap::new(),
+            },
+            pace: Duration::from_millis(200),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let name = names::read(&mut section, "records");
+        section.choice("kind", (), &[("http", ())]);
+        let base_url = url::read(&mut section, "base_url");
+        let headers = section.table("headers").as_ref().map(headers).unwrap_or_default();
+        let default = Self::http("", "");
+        let read = Self {
+            name: name.clone().unwrap_or_default(),
+            kind: RecordsKind::Http {
+                base_url: base_url.clone().unwrap_or_default(),
+                headers,
+            },
+            pace: section.duration("pace", default.pace, Duration::ZERO),
+            timeout: section.duration("timeout", default.timeout, Duration::from_millis(100)),
+        };
+        section.finish();
+        (name.is_some() && base_url.is_some()).then_some(read)
+    }
+}
+
+/// Header values: references to secrets; literals only where the name says that it is none.
+fn headers(section: &Section<'_>) -> BTreeMap<String, Secret> {
+    let mut headers = BTreeMap::new();
+    for name in section.free_keys() {
+        let Some((text, place)) = section.free_text(&name) else {
+            continue;
+        };
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
+        {
+            section.fault(place, &name, "is not the name of an HTTP header");
+            continue;
+        }
+        match section.secrets().resolve(&text) {
+            Ok(secret) => {
+                headers.insert(name, secret);
+            }
+            Err(_) if is_public(&name) && !text.contains(['\n', '\r']) => {
+                headers.insert(name, Secret::new("the configuration", text));
+            }
+            Err(reason) => section.fault(place, &name, reason),
+        }
+    }
+    headers
+}
+
+/// Headers that carry no secret.
+fn is_public(name: &str) -> bool {
+    matches!(
+        name.to_ascii_lowercase().as_str(),
+        "accept" | "accept-language" | "user-agent" | "x-api-version" | "api-version"
+    )
+}

@@ -1,0 +1,161 @@
+//! `[[source]]`: where sessions come from.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{duration, names, section::Section};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// One `[[source]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceConfig {
+    /// Its name: part of every session's identity, so renaming it makes them new sessions.
+    pub name: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: SourceKind,
+    /// `false`: it is not scanned; what is known of it stays. Default `true`.
+    pub enabled: bool,
+    /// The playbook that its sessions are judged by. Default `orthodontics`.
+    pub playbook: PlaybookName,
+    /// What new activity after the verdict does. Default `on_new_activity`.
+    pub reanalyze: Reanalyze,
+    /// A session without activity for this long is settled, unless its content still changes. Default 5m.
+    #[serde(serialize_with = "duration::serialize")]
+    pub settle_after: Duration,
+    /// A session whose content never rests is judged after this long, marked `incomplete`. Default 30m.
+    #[serde(serialize_with = "duration::serialize")]
+    pub settle_deadline: Duration,
+    /// The folder of the files that a playbook's experts may cite and propose changes to (the agent's prompt, a tool's
+    /// code). Default: none.
+    pub artifacts: Option<PathBuf>,
+}
+
+/// Kinds of sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A file of observations, one JSON object per line.
+    Bundle {
+        /// The file.
+        path: PathBuf,
+        /// When its sessions are over. Default `end_of_file`.
+        settle: Settle,
+    },
+}
+
+/// When the sessions of a bundle are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settle {
+    /// The file is complete: every session in it is over.
+    EndOfFile,
+    /// The file still grows: a session is over once it had no activity for `settle_after`.
+    Idle,
+}
+
+/// What new activity of a session that has its verdict does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reanalyze {
+    /// The session is judged again; the old verdict stays beside the new one.
+    OnNewActivity,
+    /// Nothing.
+    Never,
+}
+
+/// A playbook as it is named in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PlaybookName {
+    /// One that ships with aftercall.
+    BuiltIn(String),
+    /// A file of the user's own.
+    File(PathBuf),
+}
+
+impl PlaybookName {
+    /// A text with a `/`, or that ends in `.toml`, is a path (relative to `base`); anything else the name of a built-in.
+    pub fn parse(text: &str, base: &Path) -> Self {
+        let is_toml = Path::new(text)
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+        if is_toml || text.contains(['/', '\\']) {
+            Self::File(base.join(text))
+        } else {
+            Self::BuiltIn(text.to_owned())
+        }
+    }
+}
+
+impl std::fmt::Display for PlaybookName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BuiltIn(name) => f.write_str(name),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl SourceConfig {
+    /// A complete bundle file with the defaults for everything else.
+    pub fn bundle(name: impl Into<String>, path: impl Into<PathBuf>, playbook: PlaybookName) -> Self {
+        Self {
+            name: name.into(),
+            kind: SourceKind::Bundle {
+                path: path.into(),
+                settle: Settle::EndOfFile,
+            },
+            enabled: true,
+            playbook,
+            reanalyze: Reanalyze::OnNewActivity,
+            settle_after: 5 * MINUTE,
+            settle_deadline: 30 * MINUTE,
+            artifacts: None,
+        }
+    }
+
+    pub(super) fn read(mut section: Section<'_>, base: &Path) -> Option<Self> {
+        let name = names::read(&mut section, "source");
+        section.choice("kind", (), &[("bundle", ())]);
+        let path = section.required_path("path", "the file of observations, one JSON object per line");
+        let default = Self::bundle("", "", PlaybookName::BuiltIn("orthodontics".to_owned()));
+        let settle = section.choice(
+            "settle",
+            Settle::EndOfFile,
+            &[("end_of_file", Settle::EndOfFile), ("idle", Settle::Idle)],
+        );
+        let read = Self {
+            name: name.clone().unwrap_or_default(),
+            kind: SourceKind::Bundle {
+                path: path.clone().unwrap_or_default(),
+                settle,
+            },
+            enabled: section.flag("enabled", default.enabled),
+            playbook: section
+                .text("playbook")
+                .map_or(default.playbook, |text| PlaybookName::parse(&text, base)),
+            reanalyze: section.choice(
+                "reanalyze",
+                default.reanalyze,
+                &[
+                    ("on_new_activity", Reanalyze::OnNewActivity),
+                    ("never", Reanalyze::Never),
+                ],
+            ),
+            settle_after: section.duration("settle_after", default.settle_after, Duration::from_secs(1)),
+            settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
+            artifacts: section.path("artifacts"),
+        };
+        if read.settle_deadline < read.settle_after {
+            section.fault_at("settle_deadline", "should not be shorter than `settle_after`");
+        }
+        section.finish();
+        (name.is_some() && path.is_some()).then_some(read)
+    }
+}

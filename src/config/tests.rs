@@ -1,0 +1,285 @@
+//! The configuration as a whole: precedence, faults with their lines, and that the template tells the truth.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::*;
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+fn read(text: &str) -> Result<Config, ConfigErrors> {
+    parse(
+        Some(PathBuf::from("conf/aftercall.toml")),
+        text,
+        &no_env,
+        Overrides::default(),
+    )
+}
+
+fn faults(text: &str) -> Vec<String> {
+    let errors = read(text).expect_err("the text has faults");
+    errors.faults.iter().map(ToString::to_string).collect()
+}
+
+/// The template with every setting switched on.
+fn template_switched_on() -> String {
+    let setting = |line: &str| {
+        let rest = line.strip_prefix('#')?;
+        let first = rest.chars().next()?;
+        (first == '[' || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))).then(|| rest.to_owned())
+    };
+    let lines: Vec<String> = TEMPLATE
+        .lines()
+        .map(|line| setting(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn everything_works_without_a_file() {
+    assert_eq!(parse(None, "", &no_env, Overrides::default()), Ok(Config::default()));
+}
+
+#[test]
+fn the_template_as_it_is_changes_nothing() {
+    assert_eq!(read(TEMPLATE), Ok(Config::default()));
+}
+
+#[test]
+fn every_default_that_the_template_shows_is_the_default() {
+    let env = |name: &str| {
+        name.ends_with("_TOKEN")
+            .then(|| "t".to_owned())
+            .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
+    };
+    let shown = parse(
+        Some(PathBuf::from("aftercall.toml")),
+        &template_switched_on(),
+        &env,
+        Overrides::default(),
+    )
+    .unwrap();
+    let mut llm = LlmConfig::new("https://api.openai.com/v1", "gpt-4o-mini");
+    llm.api_key = Some(Secret::new("env:OPENAI_API_KEY", "k"));
+    let mut practice = RecordsConfig::http("practice", "https://records.example/api");
+    let RecordsKind::Http { headers, .. } = &mut practice.kind;
+    headers.insert("Authorization".to_owned(), Secret::new("env:RECORDS_TOKEN", "Bearer t"));
+    let orthodontics = PlaybookName::BuiltIn("orthodontics".to_owned());
+    let expected = Config {
+        sources: vec![SourceConfig {
+            artifacts: Some(PathBuf::from("agent")),
+            ..SourceConfig::bundle("calls", "observations.jsonl", orthodontics)
+        }],
+        records: vec![practice],
+        llm: Some(llm),
+        ..Config::default()
+    };
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn every_setting_is_in_the_template() {
+    // A key that is read but not documented would be missing from this list of what a typo is compared with.
+    for (section, typo) in [
+        ("[database]", "zz"),
+        ("[llm]\nbase_url = \"http://h\"\nmodel = \"m\"", "zz"),
+        ("[schedule]", "zz"),
+        ("[limits]", "zz"),
+        ("[verification]", "zz"),
+        ("[queue]", "zz"),
+        ("[retention]", "zz"),
+        ("[[source]]\nname = \"a\"\npath = \"b\"", "zz"),
+        ("[[records]]\nname = \"a\"\nbase_url = \"http://h\"", "zz"),
+        (
+            "[[alert]]\nname = \"a\"\nmetric = \"error_rate\"\nop = \"gt\"\nthreshold = 1",
+            "zz",
+        ),
+    ] {
+        let fault = faults(&format!("{section}\n{typo} = 1")).pop().unwrap();
+        let (_, known) = fault.split_once("known here: ").unwrap();
+        for key in known.split(", ") {
+            let documented =
+                TEMPLATE.contains(&format!("\n#{key} = ")) || TEMPLATE.contains(&format!("#[records.{key}]"));
+            assert!(documented, "{section}: {key} is not in the template");
+        }
+    }
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_flags_override_both() {
+    let env = |name: &str| match name {
+        "AFTERCALL_QUEUE_LEASE" => Some("20s".to_owned()),
+        "AFTERCALL_DATABASE_PATH" => Some("from-env.db".to_owned()),
+        "AFTERCALL_LIMITS_ANALYZE_SESSION" => Some("5".to_owned()),
+        "AFTERCALL_RECORDS_AIR_LINE_BASE_URL" => Some("http://other".to_owned()),
+        "AFTERCALL_VERIFICATION_LOOK_AGAIN" => Some("1s,2s".to_owned()),
+        _ => None,
+    };
+    let text = "[database]\npath = \"from-file.db\"\n[queue]\nlease = \"16s\"\n\
+                [[records]]\nname = \"air-line\"\nbase_url = \"http://one\"";
+    let overrides = Overrides {
+        database_path: Some(PathBuf::from("from-flag.db")),
+        ..Overrides::default()
+    };
+    let config = parse(None, text, &env, overrides).unwrap();
+    assert_eq!(config.queue.lease, Duration::from_secs(20));
+    assert_eq!(config.database.path, PathBuf::from("from-flag.db"));
+    assert_eq!(config.limits.analyze_session, 5);
+    assert_eq!(
+        config.system("air-line").unwrap(),
+        &RecordsConfig::http("air-line", "http://other")
+    );
+    assert_eq!(config.verification.look_again, [1, 2].map(Duration::from_secs));
+    assert_eq!(
+        parse(None, text, &env, Overrides::default()).unwrap().database.path,
+        PathBuf::from("from-env.db")
+    );
+}
+
+#[test]
+fn paths_in_the_file_are_relative_to_the_file() {
+    let config =
+        read("[database]\npath = \"data/x.db\"\n[[source]]\nname = \"a\"\npath = \"s.jsonl\"\nplaybook = \"p.toml\"");
+    let config = config.unwrap();
+    assert_eq!(config.database.path, PathBuf::from("conf/data/x.db"));
+    assert_eq!(
+        config.sources,
+        [SourceConfig::bundle(
+            "a",
+            "conf/s.jsonl",
+            PlaybookName::File(PathBuf::from("conf/p.toml"))
+        )]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
+    assert_eq!(
+        faults("[queue]\n# a comment\nheart_beat = \"3s\""),
+        ["conf/aftercall.toml:3: queue.heart_beat: unknown key; did you mean `heartbeat`?"]
+    );
+    assert_eq!(
+        faults("\n[qeue]\nlease = \"3s\""),
+        ["conf/aftercall.toml:2: qeue: unknown key; did you mean `queue`?"]
+    );
+}
+
+#[test]
+fn all_faults_are_reported_at_once_each_with_its_line() {
+    let found = faults(
+        "[database]\ndurability = \"sometimes\"\n[limits]\nanalyze_session = 0\n[queue]\nlease = 12\ngrace = \"soon\"\n\
+         [[source]]\nname = \"a b\"\n[[source]]\nname = \"c\"\npath = 7\n[[alert]]\nname = \"x\"\nmetric = \"speed\"\nop = \"lt\"\n\
+         [llm]\nbase_url = \"not an address\"\n[schedule]\nreconcile = \"often\"",
+    );
+    for expected in [
+        "conf/aftercall.toml:2: database.durability: should be \"normal\" or \"full\"",
+        "conf/aftercall.toml:4: limits.analyze_session: should be a whole number from 1 to 10000",
+        "conf/aftercall.toml:6: queue.lease: should be a duration in quotes",
+        "conf/aftercall.toml:7: queue.grace: `soon` is not a duration",
+        "conf/aftercall.toml:9: source.name: should be at most 64 characters",
+        "conf/aftercall.toml:8: source.path: is missing",
+        "conf/aftercall.toml:12: source.c.path: should be text, not a whole number",
+        "conf/aftercall.toml:15: alert.x.metric: should be \"fulfilment_rate\" or \"error_rate\"",
+        "conf/aftercall.toml:13: alert.x.threshold: is missing",
+        "conf/aftercall.toml:18: llm.base_url: should be an address",
+        "conf/aftercall.toml:17: llm.model: is missing",
+        "conf/aftercall.toml:20: schedule.reconcile: should have five fields",
+    ] {
+        assert!(
+            found.iter().any(|fault| fault.starts_with(expected)),
+            "{expected}\nnot in\n{}",
+            found.join("\n")
+        );
+    }
+    assert_eq!(found.len(), 12, "{}", found.join("\n"));
+}
+
+#[test]
+fn what_is_not_toml_is_reported_with_its_line() {
+    let found = faults("[queue]\nlease = \n");
+    assert!(
+        found[0].starts_with("conf/aftercall.toml:2: this is not TOML"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_with_advice_and_not_repeated() {
+    let found = faults(
+        "[llm]\nbase_url = \"http://h\"\nmodel = \"m\"\napi_key = \"sk-very-secret\"\n\
+         [[records]]\nname = \"r\"\nbase_url = \"http://h\"\n[records.headers]\nAuthorization = \"Bearer very-secret\"\nAccept = \"application/json\"",
+    );
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].contains(":9: records.r.headers.Authorization") && found[0].contains("env:NAME"),
+        "{found:?}"
+    );
+    assert!(
+        found[1].contains(":4: llm.api_key") && found[1].contains("env:NAME"),
+        "{found:?}"
+    );
+    assert!(!found.join("").contains("very-secret"), "{found:?}");
+}
+
+#[test]
+fn an_llm_can_be_described_by_the_environment_alone() {
+    let env = |name: &str| match name {
+        "AFTERCALL_LLM_BASE_URL" => Some("http://127.0.0.1:11434/v1".to_owned()),
+        "AFTERCALL_LLM_MODEL" => Some("small".to_owned()),
+        "AFTERCALL_LLM_API_KEY" => Some("sk-very-secret".to_owned()),
+        _ => None,
+    };
+    let config = parse(None, "", &env, Overrides::default()).unwrap();
+    let llm = config.llm.as_ref().unwrap();
+    assert_eq!(
+        (llm.model.as_str(), llm.base_url.as_str()),
+        ("small", "http://127.0.0.1:11434/v1")
+    );
+    assert_eq!(llm.api_key.as_ref().unwrap().expose(), "sk-very-secret");
+    assert!(!format!("{config:?}").contains("very-secret"));
+    assert!(!serde_json::to_string(&config).unwrap().contains("very-secret"));
+}
+
+#[test]
+fn secrets_are_not_followed_for_commands_that_call_nothing() {
+    let text = "[llm]\nbase_url = \"http://h\"\nmodel = \"m\"\napi_key = \"env:NOT_SET_HERE\"";
+    assert!(faults(text)[0].contains("NOT_SET_HERE is not set"));
+    let overrides = Overrides {
+        without_secrets: true,
+        ..Overrides::default()
+    };
+    assert!(parse(None, text, &no_env, overrides).is_ok());
+}
+
+#[test]
+fn names_that_occur_twice_are_refused() {
+    let found = faults("[[source]]\nname = \"a\"\npath = \"x\"\n[[source]]\nname = \"a\"\npath = \"y\"");
+    assert!(found[0].contains("source.a: this name is given twice"), "{found:?}");
+}
+
+#[test]
+fn a_source_of_the_flags_takes_the_place_of_a_configured_one() {
+    let airline = PlaybookName::BuiltIn("airline".to_owned());
+    let overrides = Overrides {
+        source: Some(SourceConfig::bundle("a", "flag.jsonl", airline.clone())),
+        records: vec![RecordsConfig::http("r", "http://flag")],
+        ..Overrides::default()
+    };
+    let text = "[[source]]\nname = \"a\"\npath = \"x\"\n[[records]]\nname = \"r\"\nbase_url = \"http://file\"";
+    let config = parse(None, text, &no_env, overrides).unwrap();
+    assert_eq!(config.sources, [SourceConfig::bundle("a", "flag.jsonl", airline)]);
+    assert_eq!(config.records, [RecordsConfig::http("r", "http://flag")]);
+}
+
+#[test]
+fn a_named_file_that_is_not_there_is_a_fault_and_the_default_file_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let errors = load(Some(&folder.path().join("no.toml")), &no_env, Overrides::default()).unwrap_err();
+    assert!(errors.to_string().contains("aftercall init"), "{errors}");
+}
+
+#[test]
+fn a_heartbeat_that_would_lose_leases_is_refused() {
+    assert!(faults("[queue]\nlease = \"4s\"\nheartbeat = \"2s\"")[0].contains(":3: queue.heartbeat"));
+}

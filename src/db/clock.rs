@@ -1,0 +1,95 @@
+//! The one clock that all processes share: the database's.
+//!
+//! Every statement that compares with "now" takes it as a parameter read by [`NOW`] in its own transaction. Test builds
+//! (feature `fault-points`) can move it for every process on the database at once.
+
+use chrono::{DateTime, Utc};
+
+use super::{Db, DbError, Row, Sql};
+
+/// The clock as an expression of SQLite, for statements that read it on the way.
+#[cfg(not(feature = "fault-points"))]
+macro_rules! sqlite_now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000"
+    };
+}
+
+/// The clock as an expression of PostgreSQL.
+#[cfg(not(feature = "fault-points"))]
+macro_rules! postgres_now {
+    () => {
+        "clock_timestamp()"
+    };
+}
+
+/// The clock, moved by what the test asked for.
+#[cfg(feature = "fault-points")]
+macro_rules! sqlite_now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 + (SELECT offset_us FROM test_clock)"
+    };
+}
+
+/// The clock, moved by what the test asked for.
+#[cfg(feature = "fault-points")]
+macro_rules! postgres_now {
+    () => {
+        "clock_timestamp() + (SELECT make_interval(secs => offset_us / 1e6) FROM test_clock)"
+    };
+}
+
+pub(crate) use {postgres_now, sqlite_now};
+
+/// Reads the clock.
+pub(crate) const NOW: Sql = Sql::each(
+    concat!("-- now\nSELECT ", sqlite_now!(), " AS now"),
+    concat!("-- now\nSELECT ", postgres_now!(), " AS now"),
+);
+
+pub(super) fn read(row: Option<Row>) -> Result<DateTime<Utc>, DbError> {
+    row.ok_or_else(|| DbError::other("the database's clock gave no row"))?
+        .get("now")
+}
+
+#[cfg(not(feature = "fault-points"))]
+#[expect(clippy::unused_async, reason = "test builds make the clock's table here")]
+pub(super) async fn prepare(_: &Db) -> Result<(), DbError> {
+    Ok(())
+}
+
+#[cfg(feature = "fault-points")]
+pub(super) async fn prepare(db: &Db) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    tx.execute("CREATE TABLE IF NOT EXISTS test_clock (offset_us BIGINT NOT NULL)", &[])
+        .await?;
+    tx.execute(
+        "INSERT INTO test_clock (offset_us) SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM test_clock)",
+        &[],
+    )
+    .await?;
+    tx.commit().await
+}
+
+#[cfg(feature = "fault-points")]
+impl Db {
+    /// Moves the clock of every process on this database forward.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    ///
+    /// # Panics
+    /// When the step is longer than 292,000 years.
+    pub async fn advance_clock(&self, by: std::time::Duration) -> Result<(), DbError> {
+        let micros = i64::try_from(by.as_micros()).expect("a test moves the clock by less than 292,000 years");
+        let mut tx = self.begin().await?;
+        tx.execute(
+            "UPDATE test_clock SET offset_us = offset_us + $1",
+            &crate::params![micros],
+        )
+        .await?;
+        tx.commit().await?;
+        self.wake();
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! What can go wrong with the database, in words that say what to do.
+
+use std::fmt;
+
+/// The kinds that a caller treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DbErrorKind {
+    /// Another process holds the write lock, or no connection was free.
+    Busy,
+    /// The disk is full.
+    DiskFull,
+    /// The file or its directory cannot be written.
+    ReadOnly,
+    /// The file is not a database, or is damaged.
+    Damaged,
+    /// The file was written by a newer version of aftercall.
+    Newer,
+    /// A constraint refused the row.
+    Constraint,
+    /// The database cannot be reached, or the connection broke.
+    Unavailable,
+    /// A column does not hold what it should.
+    Column,
+    /// Anything else: a bug or a refused statement.
+    Other,
+}
+
+/// A failed statement.
+#[derive(Debug, Clone)]
+pub struct DbError {
+    /// What kind.
+    pub kind: DbErrorKind,
+    message: String,
+}
+
+impl std::error::Error for DbError {}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl DbError {
+    /// An error that only its words describe.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::new(DbErrorKind::Other, message)
+    }
+
+    pub(super) fn new(kind: DbErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn column(statement: &str, column: &str, reason: &str) -> Self {
+        Self::new(
+            DbErrorKind::Column,
+            format!("statement `{}`, column `{column}`: {reason}", statement_name(statement)),
+        )
+    }
+
+    /// Names the statement and says what to do.
+    pub(super) fn from_sqlx(statement: &str, error: &sqlx::Error) -> Self {
+        let name = statement_name(statement);
+        let kind = kind_of(error);
+        let advice = match kind {
+            DbErrorKind::Busy => "another process holds the write lock: it is tried again",
+            DbErrorKind::DiskFull => "the disk is full: make room, then it goes on by itself",
+            DbErrorKind::ReadOnly => {
+                "the database file or its directory is read-only: give this user the right to write there"
+            }
+            DbErrorKind::Damaged => {
+                "the file is not a database or is damaged: restore it, or point `database.path` elsewhere"
+            }
+            DbErrorKind::Unavailable => "the database cannot be reached: it is tried again",
+            DbErrorKind::Newer | DbErrorKind::Constraint | DbErrorKind::Column | DbErrorKind::Other => "",
+        };
+        let separator = if advice.is_empty() { "" } else { "; " };
+        Self::new(kind, format!("statement `{name}`: {error}{separator}{advice}"))
+    }
+
+    /// Whether the same statement may work a little later.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.kind,
+            DbErrorKind::Busy | DbErrorKind::DiskFull | DbErrorKind::Unavailable
+        )
+    }
+}
+
+/// Every statement begins with `-- its_name`.
+fn statement_name(statement: &str) -> &str {
+    let first = statement.trim_start().lines().next().unwrap_or_default();
+    first.strip_prefix("--").map_or(first, str::trim)
+}
+
+fn kind_of(error: &sqlx::Error) -> DbErrorKind {
+    match error {
+        sqlx::Error::Database(error) => {
+            // SQLite's extended codes keep the primary code in the low byte: https://www.sqlite.org/rescode.html
+            let code = error
+                .code()
+                .and_then(|code| code.parse::<u32>().ok())
+                .unwrap_or_default();
+            match code & 0xff {
+                5 | 6 => DbErrorKind::Busy,
+                8 => DbErrorKind::ReadOnly,
+                10 | 14 => DbErrorKind::Unavailable,
+                11 | 26 => DbErrorKind::Damaged,
+                13 => DbErrorKind::DiskFull,
+                19 => DbErrorKind::Constraint,
+                _ => DbErrorKind::Other,
+            }
+        }
+        sqlx::Error::PoolTimedOut => DbErrorKind::Busy,
+        sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => DbErrorKind::Unavailable,
+        _ => DbErrorKind::Other,
+    }
+}

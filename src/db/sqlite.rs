@@ -1,0 +1,287 @@
+//! The embedded engine.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, SqlitePool,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{DbError, DbErrorKind, Durability, Row, Value};
+
+/// How long a write waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a write waits for the writes of its own process.
+const WRITER_TIMEOUT: Duration = Duration::from_mins(1);
+const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Readers of one process.
+const READERS: u32 = 4;
+
+#[derive(Debug)]
+pub(super) struct SqliteDb {
+    path: PathBuf,
+    durability: Durability,
+    /// The one connection that writes. A fair lock: writes happen in the order in which they were asked for.
+    writer: Arc<Mutex<Writer>>,
+    readers: SqlitePool,
+    /// A connection that never commits: only such a one sees `PRAGMA data_version` move.
+    watcher: SqlitePool,
+    /// Whether it was opened beside another one of this process, for a thread of its own.
+    beside: bool,
+    /// How many of those wait for the file's write lock. SQLite asks for it in steps and can starve beside a writer that
+    /// goes from one transaction straight into the next: that writer steps back while somebody waits.
+    waiting_beside: Arc<AtomicUsize>,
+}
+
+/// The steps in which SQLite asks for the lock grow to 25 ms within its first ten.
+const STEP_BACK: u32 = 30;
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// `None` once closed.
+    connection: Option<SqliteConnection>,
+    /// A transaction was begun and neither committed nor rolled back yet.
+    dirty: bool,
+}
+
+impl Writer {
+    pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, DbError> {
+        self.connection.as_mut().ok_or_else(closed)
+    }
+
+    async fn rollback(&mut self) {
+        // Fails when there is nothing to roll back, which is as good.
+        if let Some(connection) = &mut self.connection {
+            let _ = sqlx::query("ROLLBACK").execute(connection).await;
+        }
+        self.dirty = false;
+    }
+}
+
+/// An open transaction on the writing connection. Dropped without a commit, it rolls back.
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// `None` only while it is dropped.
+    writer: Option<OwnedMutexGuard<Writer>>,
+}
+
+impl Writing {
+    pub(super) fn connection(&mut self) -> Result<&mut SqliteConnection, DbError> {
+        self.writer.as_mut().ok_or_else(closed)?.connection()
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), DbError> {
+        execute(self.connection()?, "COMMIT", &[]).await?;
+        if let Some(writer) = &mut self.writer {
+            writer.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(mut writer) = self.writer.take()
+            && writer.dirty
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            // The lock goes along: whoever writes next comes after the rollback. Where no runtime is left to do it, the
+            // next to begin does.
+            runtime.spawn(async move { writer.rollback().await });
+        }
+    }
+}
+
+fn closed() -> DbError {
+    DbError::new(DbErrorKind::Unavailable, "the database was closed")
+}
+
+/// Counts itself among those who wait, also when its future is dropped.
+struct WaitsBeside<'a>(&'a AtomicUsize);
+
+impl<'a> WaitsBeside<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::AcqRel);
+        Self(waiting)
+    }
+}
+
+impl Drop for WaitsBeside<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl SqliteDb {
+    pub(super) async fn open(path: &Path, durability: Durability) -> Result<Self, DbError> {
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).map_err(|error| {
+                DbError::new(
+                    DbErrorKind::ReadOnly,
+                    format!(
+                        "cannot make the data directory {}: {error}; choose another with `database.path` or --db",
+                        directory.display()
+                    ),
+                )
+            })?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match durability {
+                Durability::Normal => SqliteSynchronous::Normal,
+                Durability::Full => SqliteSynchronous::Full,
+            })
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .statement_cache_capacity(256)
+            .pragma("temp_store", "memory");
+        let opened = |error: sqlx::Error| {
+            let error = DbError::from_sqlx("-- open", &error);
+            DbError::new(
+                error.kind,
+                format!("cannot open the database {}: {error}", path.display()),
+            )
+        };
+        let writer = options.connect().await.map_err(opened)?;
+        // Reading connections are made when first needed: on a full disk or a read-only file the writer's error, with its
+        // advice, comes first.
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.clone().pragma("query_only", "on"));
+        let watcher = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.pragma("query_only", "on"));
+        Ok(Self {
+            path: path.to_owned(),
+            durability,
+            writer: Arc::new(Mutex::new(Writer {
+                connection: Some(writer),
+                dirty: false,
+            })),
+            readers,
+            watcher,
+            beside: false,
+            waiting_beside: Arc::default(),
+        })
+    }
+
+    pub(super) async fn reopen(&self) -> Result<Self, DbError> {
+        let mut beside = Self::open(&self.path, self.durability).await?;
+        beside.beside = true;
+        beside.waiting_beside = Arc::clone(&self.waiting_beside);
+        Ok(beside)
+    }
+
+    /// The writing connection, for migrations.
+    pub(super) async fn writer(&self) -> OwnedMutexGuard<Writer> {
+        Arc::clone(&self.writer).lock_owned().await
+    }
+
+    pub(super) async fn begin(&self) -> Result<Writing, DbError> {
+        let mut writer = tokio::time::timeout(WRITER_TIMEOUT, self.writer()).await.map_err(|_| {
+            DbError::new(
+                DbErrorKind::Busy,
+                "statement `begin`: this process's own writes queue for a minute: it is tried again",
+            )
+        })?;
+        let waiting = if self.beside {
+            Some(WaitsBeside::new(&self.waiting_beside))
+        } else {
+            for _ in 0..STEP_BACK {
+                if self.waiting_beside.load(Ordering::Acquire) == 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            None
+        };
+        if writer.dirty {
+            writer.rollback().await;
+        }
+        // From here on: a begin whose answer nobody waits for any more may have begun.
+        writer.dirty = true;
+        let mut begun = Writing { writer: Some(writer) };
+        execute(begun.connection()?, BEGIN, &[]).await?;
+        drop(waiting);
+        Ok(begun)
+    }
+
+    pub(super) async fn fetch_all(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        fetch_all(&self.readers, sql, params).await
+    }
+
+    pub(super) async fn data_version(&self) -> Result<i64, DbError> {
+        let rows = fetch_all(&self.watcher, "PRAGMA data_version", &[]).await?;
+        rows.first()
+            .ok_or_else(|| DbError::other("PRAGMA data_version gave no row"))?
+            .get("data_version")
+    }
+
+    pub(super) async fn close(&self) {
+        self.watcher.close().await;
+        self.readers.close().await;
+        if let Some(writer) = self.writer().await.connection.take() {
+            let _ = writer.close().await;
+        }
+    }
+}
+
+pub(super) async fn fetch_all<'c>(
+    executor: impl Executor<'c, Database = Sqlite>,
+    sql: &'static str,
+    params: &[Value],
+) -> Result<Vec<Row>, DbError> {
+    let rows = bind(sql, params)
+        .fetch_all(executor)
+        .await
+        .map_err(|error| DbError::from_sqlx(sql, &error))?;
+    Ok(rows.into_iter().map(|inner| Row { inner, statement: sql }).collect())
+}
+
+pub(super) async fn execute<'c>(
+    executor: impl Executor<'c, Database = Sqlite>,
+    sql: &'static str,
+    params: &[Value],
+) -> Result<u64, DbError> {
+    let done = bind(sql, params)
+        .execute(executor)
+        .await
+        .map_err(|error| DbError::from_sqlx(sql, &error))?;
+    Ok(done.rows_affected())
+}
+
+fn bind<'q>(sql: &'static str, params: &[Value]) -> Query<'q, Sqlite, SqliteArguments> {
+    let mut query = sqlx::query(sql);
+    for value in params {
+        query = match value {
+            Value::Null => query.bind(None::<i64>),
+            Value::Int(value) => query.bind(*value),
+            Value::Float(value) => query.bind(*value),
+            Value::Bool(value) => query.bind(i64::from(*value)),
+            Value::Text(value) => query.bind(value.clone()),
+            Value::Bytes(value) => query.bind(value.clone()),
+            Value::Time(value) => query.bind(value.timestamp_micros()),
+            Value::Uuid(value) => query.bind(value.to_string()),
+            Value::Json(value) => query.bind(value.to_string()),
+        };
+    }
+    query
+}

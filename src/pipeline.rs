@@ -1,0 +1,131 @@
+//! Runs the whole flow in this process: what `aftercall run` does, and the demo, the bench and the tests with it.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    config::Config,
+    db::{Db, DbError},
+    env::{self, Env},
+    jobs::{self, DiscoverSessions, Reconcile},
+    queue::{
+        self, Running,
+        inspect::{self, Pending},
+    },
+    store::sessions,
+};
+
+/// How often the state is looked at while waiting for the end. Only watching: jobs wake each other.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The running workers and what they touch.
+pub struct Pipeline {
+    /// What the jobs touch.
+    pub env: Arc<Env>,
+    running: Running,
+}
+
+impl Pipeline {
+    /// Starts all queues and schedules in this process.
+    ///
+    /// # Errors
+    /// When the configuration does not hold or the database cannot be reached.
+    pub async fn start(config: &Config, db: &Db) -> anyhow::Result<Self> {
+        let env = Arc::new(Env::build(config, db)?);
+        let registry = Arc::new(jobs::registry());
+        let crons = jobs::crons(&env);
+        let running = queue::start(db, registry, Arc::clone(&env), crons, env::worker_settings(config)).await?;
+        Ok(Self { env, running })
+    }
+
+    /// Stops claiming, lets running jobs end, and hands back what is left.
+    pub async fn shutdown(self) {
+        self.running.shutdown().await;
+    }
+
+    /// Looks at every source and at every unfinished session now, without waiting for their schedules.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn look_now(&self) -> Result<(), DbError> {
+        let mut tx = self.env.db.begin().await?;
+        let tick = tx.now().await?;
+        queue::enqueue(&mut tx, &Reconcile { tick }).await?;
+        for source in self.env.sources.values().filter(|source| source.enabled) {
+            let source = source.name().to_owned();
+            queue::enqueue(&mut tx, &DiscoverSessions { source }).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Waits until every session has its verdict and no job is left, for at most `max_wait`. Work that is due later counts
+    /// as pending.
+    ///
+    /// # Errors
+    /// When the database cannot be read for good.
+    pub async fn until_idle(
+        &self,
+        max_wait: Option<Duration>,
+        mut on_look: impl FnMut(&State),
+    ) -> Result<State, DbError> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let state = State::read(&self.env.db).await?;
+            on_look(&state);
+            if state.is_idle() || max_wait.is_some_and(|most| started.elapsed() >= most) {
+                return Ok(state);
+            }
+            if state.is_settling_due() {
+                self.look_now().await?;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// How far the work is.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Jobs that are live.
+    pub pending: Pending,
+    /// Sessions seen.
+    pub sessions: u64,
+    /// Sessions with a verdict.
+    pub done: u64,
+    /// Sessions that wait to settle.
+    pub settling: u64,
+    /// When the first of those can settle.
+    settling_until: Option<DateTime<Utc>>,
+    /// By the database's clock.
+    pub at: DateTime<Utc>,
+}
+
+impl State {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn read(db: &Db) -> Result<Self, DbError> {
+        let pending = inspect::pending_work(db).await?;
+        let counts = sessions::progress(db).await?;
+        Ok(Self {
+            pending,
+            sessions: counts.seen,
+            done: counts.done,
+            settling: counts.settling,
+            settling_until: counts.settling_until,
+            at: db.now().await?,
+        })
+    }
+
+    /// Nothing is left to do.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.settling == 0 && self.done == self.sessions
+    }
+
+    fn is_settling_due(&self) -> bool {
+        self.pending.is_empty()
+            && (self.done + self.settling < self.sessions || self.settling_until.is_some_and(|until| until <= self.at))
+    }
+}

@@ -1,0 +1,400 @@
+//! Takes jobs: only as many as can start now, in one transaction for all queues of the process.
+//!
+//! The walk goes over limit keys, not over jobs: a key that is full, closed by its rate or paused costs one row, however
+//! long its backlog is, and delays no other key.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::lease::{Lease, since_boot};
+use crate::{
+    db::{
+        Db, DbError, Row, Sql, Tx,
+        clock::{postgres_now, sqlite_now},
+    },
+    fault::{self, FaultPoint},
+    params,
+};
+
+/// A job that is ours until its lease ends.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) queue: &'static str,
+    pub(super) args: String,
+    pub(super) attempt: u32,
+    pub(super) snoozes: u32,
+    pub(super) progress: Option<Json>,
+    pub(super) lease: Arc<Lease>,
+}
+
+/// A queue and how many of its jobs this process can start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) queue: &'static str,
+    pub(super) free: usize,
+}
+
+/// What one pass found.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) claimed: Vec<Claimed>,
+    pub(super) now: DateTime<Utc>,
+    /// When the next job is due or the next rate window opens.
+    pub(super) look_again: Option<DateTime<Utc>>,
+}
+
+/// Who claims.
+#[derive(Debug)]
+pub(super) struct Claimer {
+    pub(super) db: Db,
+    pub(super) worker: Arc<str>,
+    pub(super) lease: Duration,
+    /// Which key comes first: it moves on with each pass, so that none is always last.
+    pub(super) turn: usize,
+}
+
+/// A limit key with work, and what of it may start.
+struct Key {
+    name: String,
+    queue: &'static str,
+    free_slots: Vec<u32>,
+    /// Starts that the rate still allows; `None`: no rate.
+    rate_left: Option<u32>,
+}
+
+/// A job picked in this pass.
+struct Picked {
+    id: Uuid,
+    lease: Uuid,
+    slot: u32,
+    charge: bool,
+    key: usize,
+    attempt: u32,
+    snoozes: u32,
+    args: String,
+    progress: Option<String>,
+}
+
+const DUE: Sql = Sql::each(
+    concat!(
+        "-- next_due\nSELECT ",
+        sqlite_now!(),
+        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+    ),
+    concat!(
+        "-- next_due\nSELECT ",
+        postgres_now!(),
+        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+    ),
+);
+
+const PROMOTE: &str = "-- promote_due
+    UPDATE jobs SET state = 'available', wait_reason = NULL WHERE state IN ('scheduled', 'retryable') AND run_at <= $1";
+
+const PLAN: Sql = Sql::each(
+    "-- claim_plan
+     SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
+            (SELECT group_concat(j.slot) FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') AS used,
+            CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
+                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us) END AS charged,
+            CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
+                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us) END AS oldest,
+            l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
+                WHERE j.limit_key = l.key AND j.state = 'available' AND j.rate_charged = 1) AS has_charged
+     FROM limits l
+     WHERE l.queue IN (SELECT value FROM json_each($1))
+        AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
+        AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
+     ORDER BY l.key",
+    "-- claim_plan
+     SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
+            (SELECT string_agg(j.slot::text, ',') FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') AS used,
+            CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
+                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS charged,
+            CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
+                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS oldest,
+            l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
+                WHERE j.limit_key = l.key AND j.state = 'available' AND j.rate_charged) AS has_charged
+     FROM limits l
+     WHERE l.queue IN (SELECT jsonb_array_elements_text($1))
+        AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
+        AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
+     ORDER BY l.key
+     FOR UPDATE OF l SKIP LOCKED",
+);
+
+const NEXT: &str = "-- next_of_key
+    SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+    WHERE limit_key = $1 AND state = 'available' ORDER BY priority DESC, run_at, id LIMIT $2";
+
+const NEXT_CHARGED: Sql = Sql::each(
+    "-- next_charged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 1 ORDER BY priority DESC, run_at, id LIMIT $2",
+    "-- next_charged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
+);
+
+const NEXT_UNCHARGED: Sql = Sql::each(
+    "-- next_uncharged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 0 ORDER BY priority DESC, run_at, id LIMIT $2",
+    "-- next_uncharged_of_key
+     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
+     WHERE limit_key = $1 AND state = 'available' AND NOT rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
+);
+
+const CLAIM: Sql = Sql::each(
+    "-- claim_jobs
+     UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = 1, lease = c.value ->> 'lease',
+            lease_expires_at = $2, worker = $3, slot = c.value ->> 'slot', started_at = $4,
+            cancel_requested_at = NULL, wait_reason = NULL
+     FROM json_each($1) AS c WHERE jobs.id = c.value ->> 'id'",
+    "-- claim_jobs
+     UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true, lease = c.lease,
+            lease_expires_at = $2, worker = $3, slot = c.slot, started_at = $4,
+            cancel_requested_at = NULL, wait_reason = NULL
+     FROM jsonb_to_recordset($1) AS c (id uuid, lease uuid, slot integer) WHERE jobs.id = c.id",
+);
+
+const ATTEMPTS: Sql = Sql::each(
+    "-- begin_attempts
+     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
+     SELECT value ->> 'lease', value ->> 'id', value ->> 'queue', value ->> 'key', value ->> 'slot', value ->> 'attempt', $2, $3
+     FROM json_each($1)",
+    "-- begin_attempts
+     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
+     SELECT lease, id, queue, key, slot, attempt, $2, $3
+     FROM jsonb_to_recordset($1) AS c (lease uuid, id uuid, queue text, key text, slot integer, attempt integer)",
+);
+
+impl Claimer {
+    /// Looks without the write lock whether anything can be claimed.
+    pub(super) async fn glance(&self, wanted: &[Wanted]) -> Result<(bool, Pass), DbError> {
+        let Some(row) = self.db.fetch_optional(DUE, &[]).await? else {
+            return Err(no_clock());
+        };
+        let now = row.get("now")?;
+        let due: Option<DateTime<Utc>> = row.get("due")?;
+        let mut pass = Pass {
+            claimed: Vec::new(),
+            now,
+            look_again: due,
+        };
+        if due.is_some_and(|due| due <= now) {
+            return Ok((true, pass));
+        }
+        let rows = self.db.fetch_all(PLAN, &params![names(wanted), now]).await?;
+        let (keys, opens) = keys(&rows, wanted, now)?;
+        pass.look_again = earlier(due, opens);
+        Ok((!keys.is_empty(), pass))
+    }
+
+    /// Claims all that can start now.
+    pub(super) async fn claim(&mut self, wanted: &[Wanted]) -> Result<Pass, DbError> {
+        let sent = since_boot();
+        let mut tx = self.db.begin().await?;
+        let Some(row) = tx.fetch_optional(DUE, &[]).await? else {
+            return Err(no_clock());
+        };
+        let now = tx.take_now(&row)?;
+        let mut due: Option<DateTime<Utc>> = row.get("due")?;
+        if due.is_some_and(|due| due <= now) {
+            tx.execute(PROMOTE, &params![now]).await?;
+            due = match tx.fetch_optional(DUE, &[]).await? {
+                Some(row) => row.get("due")?,
+                None => None,
+            };
+        }
+        let rows = tx.fetch_all(PLAN, &params![names(wanted), now]).await?;
+        let (keys, opens) = keys(&rows, wanted, now)?;
+        let picked = self.pick(&mut tx, &keys, wanted).await?;
+        if !picked.is_empty() {
+            self.write(&mut tx, &keys, &picked, now).await?;
+        }
+        tx.commit().await?;
+        if !picked.is_empty() {
+            fault::hit(FaultPoint::AfterClaim);
+        }
+        let claimed = picked
+            .into_iter()
+            .map(|job| Claimed {
+                queue: keys[job.key].queue,
+                attempt: job.attempt,
+                snoozes: job.snoozes,
+                progress: job.progress.and_then(|progress| serde_json::from_str(&progress).ok()),
+                args: job.args,
+                lease: Arc::new(Lease::new(job.lease, job.id, self.lease, sent)),
+            })
+            .collect();
+        Ok(Pass {
+            claimed,
+            now,
+            look_again: earlier(due, opens),
+        })
+    }
+
+    async fn pick(&mut self, tx: &mut Tx, keys: &[Key], wanted: &[Wanted]) -> Result<Vec<Picked>, DbError> {
+        let mut free: BTreeMap<&str, usize> = wanted.iter().map(|wanted| (wanted.queue, wanted.free)).collect();
+        let mut picked = Vec::new();
+        self.turn = self.turn.wrapping_add(1);
+        for step in 0..keys.len() {
+            let index = (self.turn + step) % keys.len();
+            let key = &keys[index];
+            let Some(permits) = free.get_mut(key.queue) else {
+                continue;
+            };
+            let most = key.free_slots.len().min(*permits);
+            if most == 0 {
+                continue;
+            }
+            let rows = next_of(tx, key, most).await?;
+            let mut slots = key.free_slots.iter();
+            for row in rows {
+                // A row that another program wrote may hold anything: it must not stand in the way of the others.
+                let Some(id) = readable(tx, &row).await? else { continue };
+                let Some(slot) = slots.next() else { break };
+                let charged: bool = row.get("rate_charged")?;
+                picked.push(Picked {
+                    id,
+                    lease: Uuid::now_v7(),
+                    slot: *slot,
+                    charge: key.rate_left.is_some() && !charged,
+                    key: index,
+                    attempt: row.get::<u32>("attempt")? + 1,
+                    snoozes: row.get("snoozes")?,
+                    args: row.get("args")?,
+                    progress: row.get("progress")?,
+                });
+                *permits -= 1;
+            }
+        }
+        Ok(picked)
+    }
+
+    async fn write(&self, tx: &mut Tx, keys: &[Key], picked: &[Picked], now: DateTime<Utc>) -> Result<(), DbError> {
+        let list: Json = picked
+            .iter()
+            .map(|job| {
+                let key = &keys[job.key];
+                json!({"id": job.id, "lease": job.lease, "slot": job.slot, "attempt": job.attempt, "queue": key.queue, "key": key.name})
+            })
+            .collect();
+        tx.execute(CLAIM, &params![&list, now + self.lease, &*self.worker, now])
+            .await?;
+        tx.execute(ATTEMPTS, &params![&list, &*self.worker, now]).await?;
+        for job in picked.iter().filter(|job| job.charge) {
+            tx.execute(
+                "-- charge_start\nINSERT INTO rate_starts (limit_key, job_id, started_at) VALUES ($1, $2, $3)",
+                &params![&keys[job.key].name, job.id, now],
+            )
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The next jobs of a key: those whose start is charged already go first where a rate is, since they need none of it.
+async fn next_of(tx: &mut Tx, key: &Key, most: usize) -> Result<Vec<Row>, DbError> {
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    let Some(rate_left) = key.rate_left else {
+        return tx.fetch_all(NEXT, &params![&key.name, most]).await;
+    };
+    let mut rows = tx.fetch_all(NEXT_CHARGED, &params![&key.name, most]).await?;
+    let rest = (most - u32::try_from(rows.len()).unwrap_or(most).min(most)).min(rate_left);
+    if rest > 0 {
+        rows.extend(tx.fetch_all(NEXT_UNCHARGED, &params![&key.name, rest]).await?);
+    }
+    Ok(rows)
+}
+
+/// The job's id, unless the row cannot be worked with: then it is discarded with the reason.
+async fn readable(tx: &mut Tx, row: &Row) -> Result<Option<Uuid>, DbError> {
+    let id = row.get::<Uuid>("id");
+    let fault = match (id, row.get::<u32>("attempt"), row.get::<u32>("snoozes")) {
+        (Ok(id), Ok(_), Ok(_)) => return Ok(Some(id)),
+        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => error.to_string(),
+    };
+    let raw: String = row.get("id")?;
+    let now = tx.now().await?;
+    tracing::error!(job = raw, fault, "a job's row cannot be read: it is discarded");
+    tx.execute(
+        "-- discard_unreadable
+         UPDATE jobs SET state = 'discarded', last_error = $2, finished_at = $3 WHERE id = $1",
+        &params![raw, format!("its row cannot be read: {fault}"), now],
+    )
+    .await?;
+    Ok(None)
+}
+
+fn names(wanted: &[Wanted]) -> Json {
+    wanted
+        .iter()
+        .filter(|wanted| wanted.free > 0)
+        .map(|wanted| wanted.queue)
+        .collect()
+}
+
+fn no_clock() -> DbError {
+    DbError::other("the database's clock gave no row")
+}
+
+fn earlier(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    one.into_iter().chain(other).min()
+}
+
+/// The keys that something can start under, and when the first closed rate opens.
+fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>, Option<DateTime<Utc>>), DbError> {
+    let mut keys = Vec::new();
+    let mut opens = None;
+    for row in rows {
+        let queue: String = row.get("queue")?;
+        let Some(wanted) = wanted.iter().find(|wanted| wanted.queue == queue && wanted.free > 0) else {
+            continue;
+        };
+        let used: Option<String> = row.get("used")?;
+        let used: Vec<u32> = used
+            .iter()
+            .flat_map(|used| used.split(','))
+            .filter_map(|slot| slot.parse().ok())
+            .collect();
+        let max_running: u32 = row.get("max_running")?;
+        // A lowered limit drains: more run than may, and none starts until fewer do.
+        let free = usize::try_from(max_running)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(used.len());
+        let free_slots: Vec<u32> = (0..max_running)
+            .filter(|slot| !used.contains(slot))
+            .take(free.min(wanted.free))
+            .collect();
+        let rate_left = match row.get::<Option<u32>>("rate_max")? {
+            None => None,
+            Some(most) => {
+                let left = most.saturating_sub(row.get("charged")?);
+                if left == 0 {
+                    let window: i64 = row.get("rate_window_us")?;
+                    let oldest: Option<DateTime<Utc>> = row.get("oldest")?;
+                    let opening = oldest.unwrap_or(now) + TimeDelta::microseconds(window);
+                    opens = earlier(opens, Some(opening));
+                    if !row.get::<bool>("has_charged")? {
+                        continue;
+                    }
+                }
+                Some(left)
+            }
+        };
+        if !free_slots.is_empty() {
+            keys.push(Key {
+                name: row.get("key")?,
+                queue: wanted.queue,
+                free_slots,
+                rate_left,
+            });
+        }
+    }
+    Ok((keys, opens))
+}

@@ -1,0 +1,158 @@
+//! What a running job holds: its lease, and the only ways to write under it.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::Value as Json;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    finish,
+    job::{Committed, JobError, Outcome},
+    lease::{Lease, since_boot},
+};
+use crate::{
+    db::{Db, DbError, Tx},
+    fault::{self, FaultPoint},
+};
+
+/// The context of one run.
+#[derive(Debug)]
+pub struct JobContext {
+    pub(super) db: Db,
+    pub(super) lease: Arc<Lease>,
+    pub(super) attempt: u32,
+    pub(super) snoozes: u32,
+    pub(super) worker: Arc<str>,
+    pub(super) progress: Option<Json>,
+}
+
+/// A transaction that holds the job's row under its lease.
+#[derive(Debug)]
+pub struct Fenced {
+    tx: Tx,
+    sent: Duration,
+    progress: Option<Json>,
+}
+
+impl Fenced {
+    /// What [`JobContext::progress`], [`JobContext::snooze`] or [`JobContext::finish`] stores on the job's row, for people
+    /// and for the next run.
+    pub fn set_progress(&mut self, progress: Json) {
+        self.progress = Some(progress);
+    }
+}
+
+impl Deref for Fenced {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl DerefMut for Fenced {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+}
+
+/// The database is away: it may work later.
+fn database(error: DbError) -> JobError {
+    JobError::retry(error)
+}
+
+impl JobContext {
+    /// The job's id.
+    #[expect(clippy::misnamed_getters, reason = "the lease has an id of its own")]
+    pub fn id(&self) -> Uuid {
+        self.lease.job
+    }
+
+    /// Which attempt this is; the first is 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How often it was snoozed in a row.
+    pub fn snoozes(&self) -> u32 {
+        self.snoozes
+    }
+
+    /// The id of the process that runs it.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// What an earlier run stored with [`Fenced::set_progress`].
+    pub fn last_progress(&self) -> Option<&Json> {
+        self.progress.as_ref()
+    }
+
+    /// Cancelled when the job is to stop: it was cancelled, the process stops, or the lease is no longer certain.
+    pub fn cancelled(&self) -> &CancellationToken {
+        self.lease.token()
+    }
+
+    /// For how long the job is certainly still ours. Zero: start no outside call.
+    pub fn certain_for(&self) -> Duration {
+        self.lease.certain_for()
+    }
+
+    /// Opens a transaction and locks the job's row by its lease.
+    ///
+    /// # Errors
+    /// [`JobError::LostLease`] when the job is another worker's by now, [`JobError::Cancelled`] when somebody cancelled it,
+    /// [`JobError::Retry`] when the database is away.
+    pub async fn begin(&self) -> Result<Fenced, JobError> {
+        let sent = since_boot();
+        let mut tx = self.db.begin().await.map_err(database)?;
+        finish::lock(&mut tx, &self.lease).await?;
+        Ok(Fenced {
+            tx,
+            sent,
+            progress: None,
+        })
+    }
+
+    /// Completes the job and commits: the domain's writes, the follow-up jobs and the completion in one transaction.
+    ///
+    /// # Errors
+    /// [`JobError::LostLease`] or [`JobError::Retry`]: then nothing of it happened.
+    pub async fn finish(&self, fenced: Fenced) -> Result<Outcome, JobError> {
+        let mut tx = fenced.tx;
+        finish::complete(&mut tx, &self.lease, fenced.progress).await?;
+        fault::hit(FaultPoint::BeforeFinishCommit);
+        tx.commit().await.map_err(database)?;
+        fault::hit(FaultPoint::AfterFinishCommit);
+        Ok(Outcome::Done(Committed(())))
+    }
+
+    /// Commits without completing, and renews the lease.
+    ///
+    /// # Errors
+    /// [`JobError::LostLease`] or [`JobError::Retry`]: then nothing of it happened.
+    pub async fn progress(&self, fenced: Fenced) -> Result<(), JobError> {
+        let mut tx = fenced.tx;
+        finish::renew(&mut tx, &self.lease, fenced.progress).await?;
+        tx.commit().await.map_err(database)?;
+        self.lease.renewed(fenced.sent);
+        fault::hit(FaultPoint::AfterProgressCommit);
+        Ok(())
+    }
+
+    /// Commits, and lets the job wait for `until_after` without a counted attempt.
+    ///
+    /// # Errors
+    /// [`JobError::LostLease`] or [`JobError::Retry`]: then nothing of it happened.
+    pub async fn snooze(&self, fenced: Fenced, until_after: Duration, reason: &str) -> Result<Outcome, JobError> {
+        let mut tx = fenced.tx;
+        finish::snooze(&mut tx, &self.lease, until_after, reason, fenced.progress).await?;
+        tx.commit().await.map_err(database)?;
+        Ok(Outcome::Snoozed(Committed(())))
+    }
+}

@@ -1,0 +1,194 @@
+//! A job is a row in the transaction that made it necessary.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{job::Job, limits};
+use crate::{
+    db::{Db, DbError, Sql, Tx},
+    fault::{self, FaultPoint},
+    params,
+};
+
+/// What an enqueue found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// A new job.
+    New(Uuid),
+    /// A live job has the same unique key: that one does it.
+    Twin(Uuid),
+}
+
+impl Enqueued {
+    /// The job that does it.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::New(id) | Self::Twin(id) => id,
+        }
+    }
+
+    /// Whether there was none before.
+    pub fn is_new(self) -> bool {
+        matches!(self, Self::New(_))
+    }
+}
+
+/// What may differ from the job's policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EnqueueOptions {
+    /// Not before this.
+    pub run_at: Option<DateTime<Utc>>,
+    /// Higher runs first.
+    pub priority: Option<i32>,
+}
+
+/// Enqueues a job in this transaction.
+///
+/// # Errors
+/// When the database refuses it. A live twin is no error.
+pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J) -> Result<Enqueued, DbError> {
+    enqueue_with(tx, job, EnqueueOptions::default()).await
+}
+
+/// Enqueues a job in this transaction, later or with another priority than its policy says.
+///
+/// # Errors
+/// When the database refuses it. A live twin is no error.
+pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions) -> Result<Enqueued, DbError> {
+    let args = serde_json::to_value(job)
+        .map_err(|error| DbError::other(format!("a job of {} cannot be written as JSON: {error}", J::NAME)))?;
+    let now = tx.now().await?;
+    let run_at = options.run_at.unwrap_or(now);
+    let partition = job.partition();
+    let unique_key = job.unique_key();
+    let limit_key = J::POLICY.limit_key(J::NAME, &partition);
+    let id = Uuid::now_v7();
+    // Naming the conflict keeps it from aborting the transaction on any database.
+    let inserted = tx
+        .execute(
+            "-- enqueue_job
+             INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             ON CONFLICT (queue, unique_key)
+                WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')
+             DO NOTHING",
+            &params![
+                id,
+                J::NAME,
+                &partition,
+                &limit_key,
+                unique_key.as_deref(),
+                args,
+                options.priority.unwrap_or(J::POLICY.priority),
+                if run_at > now { "scheduled" } else { "available" },
+                run_at,
+                J::POLICY.attempts,
+                now
+            ],
+        )
+        .await?;
+    if inserted == 0 {
+        let twin = tx
+            .fetch_optional(
+                "-- live_twin
+                 SELECT id FROM jobs WHERE queue = $1 AND unique_key = $2
+                    AND state IN ('available', 'scheduled', 'running', 'retryable')",
+                &params![J::NAME, unique_key.as_deref()],
+            )
+            .await?
+            .ok_or_else(|| DbError::other(format!("a live twin of a {} job is there and is not", J::NAME)))?;
+        return Ok(Enqueued::Twin(twin.get("id")?));
+    }
+    if J::POLICY.limit.per_partition {
+        limits::ensure_partition(tx, J::NAME, &partition, &J::POLICY).await?;
+    }
+    tx.wake_claimer();
+    fault::hit(FaultPoint::BeforeEnqueueCommit);
+    Ok(Enqueued::New(id))
+}
+
+/// Cancels the live job with this unique key: at once when it waits, by its token when it runs. Answers how many.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) -> Result<u64, DbError> {
+    let now = tx.now().await?;
+    // Both repeat the index's own condition: without it the planner reads the whole table.
+    let waiting = tx
+        .execute(
+            "-- cancel_waiting_by_key
+             UPDATE jobs SET state = 'cancelled', finished_at = $4, last_error = $3, wait_reason = NULL
+             WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state <> 'running'
+                AND state IN ('available', 'scheduled', 'running', 'retryable')",
+            &params![queue, unique_key, why, now],
+        )
+        .await?;
+    let running = tx
+        .execute(
+            "-- cancel_running_by_key
+             UPDATE jobs SET cancel_requested_at = $4, last_error = $3
+             WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
+                AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL",
+            &params![queue, unique_key, why, now],
+        )
+        .await?;
+    tx.wake_claimer();
+    Ok(waiting + running)
+}
+
+/// Cancels all live jobs whose unique key begins with `prefix`, except the one whose key is `except`: a session's jobs of
+/// older generations. Answers how many.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn cancel_live_except(
+    tx: &mut Tx,
+    queue: &str,
+    prefix: &str,
+    except: Option<&str>,
+    why: &str,
+) -> Result<u64, DbError> {
+    const KEYS: Sql = Sql::each(
+        // A range and not LIKE: the index serves it, and ids may hold % and _.
+        "-- live_keys_like
+         SELECT unique_key FROM jobs WHERE queue = $1 AND unique_key >= $2 AND unique_key < $2 || char(1114111)
+            AND unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')",
+        "-- live_keys_like
+         SELECT unique_key FROM jobs WHERE queue = $1 AND starts_with(unique_key, $2)
+            AND unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')",
+    );
+    let mut cancelled = 0;
+    for row in tx.fetch_all(KEYS, &params![queue, prefix]).await? {
+        let key: String = row.get("unique_key")?;
+        if except != Some(key.as_str()) {
+            cancelled += cancel_live(tx, queue, &key, why).await?;
+        }
+    }
+    Ok(cancelled)
+}
+
+const LIVE_KEYS: &str = "-- live_keys
+    SELECT unique_key FROM jobs WHERE queue = $1 AND unique_key IS NOT NULL
+        AND state IN ('available', 'scheduled', 'running', 'retryable')";
+
+fn keys(rows: &[crate::db::Row]) -> Result<BTreeSet<String>, DbError> {
+    rows.iter().map(|row| row.get("unique_key")).collect()
+}
+
+/// The unique keys of all live jobs of a queue.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn live_keys(db: &Db, queue: &str) -> Result<BTreeSet<String>, DbError> {
+    keys(&db.fetch_all(LIVE_KEYS, &params![queue]).await?)
+}
+
+/// The unique keys of all live jobs of a queue, as this transaction sees them.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn live_keys_in(tx: &mut Tx, queue: &str) -> Result<BTreeSet<String>, DbError> {
+    keys(&tx.fetch_all(LIVE_KEYS, &params![queue]).await?)
+}

@@ -1,0 +1,259 @@
+//! The arrows out of `running`. Each carries the claim's lease and changes nothing when the row has another one by then.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::{
+    job::{AnyJob, JobError},
+    lease::Lease,
+};
+use crate::{
+    db::{
+        DbError, Sql, Tx,
+        clock::{postgres_now, sqlite_now},
+    },
+    params,
+};
+
+const LOCK: Sql = Sql::each(
+    concat!(
+        "-- lock_by_lease
+         SELECT cancel_requested_at IS NOT NULL AS cancelled, ",
+        sqlite_now!(),
+        " AS now FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'"
+    ),
+    concat!(
+        "-- lock_by_lease
+         SELECT cancel_requested_at IS NOT NULL AS cancelled, ",
+        postgres_now!(),
+        " AS now FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running' FOR UPDATE"
+    ),
+);
+
+/// The job's row under its lease, before anything else of the transaction.
+pub(super) async fn lock(tx: &mut Tx, lease: &Lease) -> Result<(), JobError> {
+    let row = tx
+        .fetch_optional(LOCK, &params![lease.job, lease.id])
+        .await
+        .map_err(JobError::retry)?
+        .ok_or(JobError::LostLease)?;
+    tx.take_now(&row).map_err(JobError::retry)?;
+    if row.get::<bool>("cancelled").map_err(JobError::retry)? {
+        return Err(JobError::Cancelled);
+    }
+    Ok(())
+}
+
+/// Nothing changed: the row is another worker's by now.
+fn held(changed: u64) -> Result<(), JobError> {
+    if changed == 1 { Ok(()) } else { Err(JobError::LostLease) }
+}
+
+pub(super) async fn complete(tx: &mut Tx, lease: &Lease, progress: Option<Json>) -> Result<(), JobError> {
+    let now = tx.now().await.map_err(JobError::retry)?;
+    let changed = tx
+        .execute(
+            "-- complete_job
+             UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
+                    progress = COALESCE($4, progress), finished_at = $3
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now, progress],
+        )
+        .await
+        .map_err(JobError::retry)?;
+    held(changed)?;
+    end_attempt(tx, lease, "completed", None).await.map_err(JobError::retry)
+}
+
+/// A new date on the lease, from the database's clock.
+pub(super) async fn renew(tx: &mut Tx, lease: &Lease, progress: Option<Json>) -> Result<(), JobError> {
+    let now = tx.now().await.map_err(JobError::retry)?;
+    let changed = tx
+        .execute(
+            "-- renew_lease
+             UPDATE jobs SET lease_expires_at = $3, progress = COALESCE($4, progress)
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now + lease.term(), progress],
+        )
+        .await
+        .map_err(JobError::retry)?;
+    held(changed)
+}
+
+/// The attempt is refunded and the start stays charged: the job itself did nothing wrong.
+pub(super) async fn snooze(
+    tx: &mut Tx,
+    lease: &Lease,
+    after: Duration,
+    reason: &str,
+    progress: Option<Json>,
+) -> Result<(), JobError> {
+    let now = tx.now().await.map_err(JobError::retry)?;
+    let changed = tx
+        .execute(
+            "-- snooze_job
+             UPDATE jobs SET state = 'scheduled', run_at = $3, attempt = attempt - 1, snoozes = snoozes + 1,
+                    lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
+                    wait_reason = $4, progress = COALESCE($5, progress)
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now + after, reason, progress],
+        )
+        .await
+        .map_err(JobError::retry)?;
+    held(changed)?;
+    tx.wake_claimer();
+    end_attempt(tx, lease, "snoozed", Some(reason))
+        .await
+        .map_err(JobError::retry)
+}
+
+/// How a failed run goes on.
+pub(super) enum Failure<'a> {
+    /// Again after the wait, unless its attempts are used up.
+    Retry { error: &'a str, wait: Duration },
+    /// Never again.
+    Discard { error: &'a str },
+}
+
+/// Retries or discards. `Ok(false)`: the lease was lost and nothing changed.
+pub(super) async fn fail<E>(
+    tx: &mut Tx,
+    lease: &Lease,
+    kind: &dyn AnyJob<E>,
+    args: &str,
+    failure: Failure<'_>,
+) -> Result<bool, DbError> {
+    let now = tx.now().await?;
+    let Some(row) = tx
+        .fetch_optional(
+            "-- failed_job
+             SELECT attempt, max_attempts FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id],
+        )
+        .await?
+    else {
+        return Ok(false);
+    };
+    let attempt: u32 = row.get("attempt")?;
+    let exhausted = attempt >= row.get::<u32>("max_attempts")?;
+    match failure {
+        Failure::Retry { error, wait } if !exhausted => {
+            tx.execute(
+                "-- retry_job
+                 UPDATE jobs SET state = 'retryable', run_at = $3, rate_charged = $5, snoozes = 0,
+                        lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
+                        last_error = $4, wait_reason = 'waits to be tried again after an error'
+                 WHERE id = $1 AND lease = $2 AND state = 'running'",
+                &params![lease.job, lease.id, now + wait, error, false],
+            )
+            .await?;
+            end_attempt(tx, lease, "retried", Some(error)).await?;
+        }
+        Failure::Retry { error, .. } => {
+            let reason = format!("{error} (attempt {attempt}, the last one)");
+            discard(tx, lease, kind, args, &reason).await?;
+        }
+        Failure::Discard { error } => discard(tx, lease, kind, args, error).await?,
+    }
+    tx.wake_claimer();
+    Ok(true)
+}
+
+/// Discards; the job's own last words go into the same transaction.
+async fn discard<E>(tx: &mut Tx, lease: &Lease, kind: &dyn AnyJob<E>, args: &str, reason: &str) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- discard_job
+         UPDATE jobs SET state = 'discarded', lease = NULL, lease_expires_at = NULL, slot = NULL,
+                last_error = $3, wait_reason = NULL, finished_at = $4
+         WHERE id = $1 AND lease = $2 AND state = 'running'",
+        &params![lease.job, lease.id, reason, now],
+    )
+    .await?;
+    end_attempt(tx, lease, "discarded", Some(reason)).await?;
+    kind.on_discard(args, tx, reason).await
+}
+
+/// Waits although it failed for good, since the database refused how it was to end. `Ok(false)`: the lease was lost.
+pub(super) async fn put_off(tx: &mut Tx, lease: &Lease, wait: Duration, error: &str) -> Result<bool, DbError> {
+    let now = tx.now().await?;
+    let changed = tx
+        .execute(
+            "-- put_off_job
+             UPDATE jobs SET state = 'retryable', run_at = $3, lease = NULL, lease_expires_at = NULL, slot = NULL,
+                    worker = NULL, last_error = $4, wait_reason = 'its end could not be written'
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now + wait, error],
+        )
+        .await?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    end_attempt(tx, lease, "retried", Some(error)).await?;
+    tx.wake_claimer();
+    Ok(true)
+}
+
+/// Ends as cancelled. `Ok(false)`: the lease was lost and nothing changed.
+pub(super) async fn cancel(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
+    let now = tx.now().await?;
+    let changed = tx
+        .execute(
+            "-- end_cancelled_job
+             UPDATE jobs SET state = 'cancelled', lease = NULL, lease_expires_at = NULL, slot = NULL,
+                    wait_reason = NULL, finished_at = $3
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now],
+        )
+        .await?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    end_attempt(tx, lease, "cancelled", None).await?;
+    tx.wake_claimer();
+    Ok(true)
+}
+
+/// Gives the job back untried: the attempt is refunded and the start stays charged. `Ok(false)`: the lease was lost.
+pub(super) async fn hand_back(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> {
+    let now = tx.now().await?;
+    let changed = tx
+        .execute(
+            "-- hand_back_job
+             UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NULL THEN 'available' ELSE 'cancelled' END,
+                    finished_at = CASE WHEN cancel_requested_at IS NULL THEN finished_at ELSE $3 END,
+                    attempt = attempt - 1, lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
+                    wait_reason = 'handed back by a worker that stopped'
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id, now],
+        )
+        .await?;
+    if changed == 0 {
+        return Ok(false);
+    }
+    end_attempt(tx, lease, "handed_back", None).await?;
+    tx.wake_claimer();
+    Ok(true)
+}
+
+/// What became of the attempt.
+pub(super) async fn end_attempt(
+    tx: &mut Tx,
+    lease: &Lease,
+    outcome: &'static str,
+    error: Option<&str>,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(END_ATTEMPT, &params![lease.id, now, outcome, error])
+        .await
+        .map(|_| ())
+}
+
+const END_ATTEMPT: Sql = Sql::each(
+    "-- end_attempt
+     UPDATE job_attempts SET finished_at = $2, outcome = $3, error = $4, duration_us = $2 - started_at WHERE lease = $1",
+    "-- end_attempt
+     UPDATE job_attempts SET finished_at = $2, outcome = $3, error = $4,
+            duration_us = (extract(epoch FROM $2 - started_at) * 1000000)::bigint WHERE lease = $1",
+);

@@ -1,0 +1,179 @@
+//! Keeps this process's leases alive from a thread of its own.
+//!
+//! The thread has its own runtime and its own connections: jobs that block every thread of the main runtime, or hold all
+//! its connections, do not cost the process its leases. Renewal is one statement for all of them.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, thread, time::Duration};
+
+use futures::FutureExt;
+use serde_json::Value as Json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    job::Registry,
+    lease::{Leases, Stop, since_boot},
+    rescue,
+};
+use crate::{
+    db::{Db, DbError, Sql},
+    params,
+};
+
+/// How finely the process watches how long its own leases are certain.
+const FENCE: Duration = Duration::from_millis(100);
+/// How often to look for jobs of dead workers, at least.
+const RESCUE: Duration = Duration::from_secs(1);
+
+/// What the thread works with.
+pub(super) struct Heart<E> {
+    pub(super) db: Db,
+    pub(super) registry: Arc<Registry<E>>,
+    pub(super) leases: Leases,
+    pub(super) worker: Arc<str>,
+    pub(super) lease: Duration,
+    pub(super) every: Duration,
+    pub(super) stop: CancellationToken,
+}
+
+const RENEW: Sql = Sql::each(
+    "-- renew_all_leases
+     UPDATE jobs SET lease_expires_at = $1 WHERE state = 'running' AND lease IN (SELECT value FROM json_each($2))
+     RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled",
+    "-- renew_all_leases
+     UPDATE jobs SET lease_expires_at = $1
+     WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($2))
+     RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled",
+);
+
+impl<E: Send + Sync + 'static> Heart<E> {
+    /// Starts the thread.
+    pub(super) fn start(self) -> Result<thread::JoinHandle<()>, DbError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| DbError::other(format!("no runtime for the heartbeat: {error}")))?;
+        thread::Builder::new()
+            .name("aftercall-heartbeat".to_owned())
+            .spawn(move || runtime.block_on(self.run()))
+            .map_err(|error| DbError::other(format!("no thread for the heartbeat: {error}")))
+    }
+
+    async fn run(self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // Side by side: while the database does not answer, the fence still falls in time.
+            () = async { tokio::join!(self.fence(), self.beat()); } => {}
+        }
+    }
+
+    /// Ends the runs whose lease is no longer certain.
+    async fn fence(&self) {
+        loop {
+            for lease in self.leases.all() {
+                if lease.certain_for().is_zero() && lease.stopped() != Some(Stop::Lost) {
+                    tracing::warn!(job = %lease.job, "the lease could not be renewed in time: the run is ended");
+                    lease.stop(Stop::Lost);
+                }
+            }
+            tokio::time::sleep(FENCE).await;
+        }
+    }
+
+    async fn beat(&self) {
+        let db = loop {
+            match self.db.reopen().await {
+                Ok(db) => break db,
+                Err(error) => {
+                    tracing::warn!(%error, "the heartbeat has no connection yet");
+                    tokio::time::sleep(FENCE).await;
+                }
+            }
+        };
+        let mut last_contact = since_boot();
+        // An expiry counts only one full lease after the first contact that follows a failure: until then the others,
+        // who lost the database as well, had no chance to renew.
+        let mut trusted_from = Duration::ZERO;
+        let mut beat_at = Instant::now() + self.every;
+        let mut rescue_at = Instant::now();
+        let mut failed = false;
+        loop {
+            tokio::time::sleep_until(beat_at.min(rescue_at)).await;
+            let now = Instant::now();
+            // A gap in our own beats, as after a suspended machine, is a failure of contact too.
+            failed |= since_boot().saturating_sub(last_contact) > self.lease / 2;
+            if now >= beat_at || failed {
+                beat_at = now + self.every;
+                match AssertUnwindSafe(self.renew(&db)).catch_unwind().await {
+                    Ok(Ok(())) => {
+                        if failed {
+                            trusted_from = since_boot() + self.lease;
+                            failed = false;
+                        }
+                        last_contact = since_boot();
+                    }
+                    Ok(Err(error)) => {
+                        failed = true;
+                        tracing::warn!(%error, "the heartbeat did not get through");
+                        // Sooner than the next beat: the leases are running out.
+                        beat_at = now + self.every / 4;
+                    }
+                    Err(_) => failed = true,
+                }
+            }
+            if now >= rescue_at {
+                rescue_at = now + self.every.min(RESCUE);
+                if failed || since_boot() < trusted_from {
+                    continue;
+                }
+                match AssertUnwindSafe(rescue::rescue(&db, &self.registry, &self.leases))
+                    .catch_unwind()
+                    .await
+                {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => {
+                        failed |= error.is_passing();
+                        tracing::warn!(%error, "dead workers' jobs cannot be freed yet");
+                    }
+                    Err(_) => tracing::error!("freeing a dead worker's job panicked"),
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, db: &Db) -> Result<(), DbError> {
+        let leases = self.leases.all();
+        let sent = since_boot();
+        let mut tx = db.begin().await?;
+        let now = tx.now().await?;
+        let mut held: HashMap<Uuid, bool> = HashMap::new();
+        if !leases.is_empty() {
+            let ids: Json = leases.iter().map(|lease| lease.id.to_string()).collect();
+            for row in tx.fetch_all(RENEW, &params![now + self.lease, ids]).await? {
+                held.insert(row.get("lease")?, row.get("cancelled")?);
+            }
+        }
+        tx.execute(
+            "-- worker_seen\nUPDATE workers SET last_seen_at = $2 WHERE id = $1",
+            &params![&*self.worker, now],
+        )
+        .await?;
+        tx.commit().await?;
+        for lease in leases {
+            match held.get(&lease.id) {
+                Some(cancelled) => {
+                    lease.renewed(sent);
+                    if *cancelled {
+                        lease.stop(Stop::Cancelled);
+                    }
+                }
+                // Finished in the meantime, or given to somebody else.
+                None if self.leases.get(lease.id).is_some() => lease.stop(Stop::Lost),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,464 @@
+//! What the queue holds, for people and for `run --until-idle`. Reads only.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    db::{Db, DbError, Row},
+    params,
+};
+
+/// A queue at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueueDepth {
+    /// The job kind.
+    pub queue: String,
+    /// How many jobs are in each state that has any.
+    pub by_state: BTreeMap<String, u64>,
+    /// Since when the oldest job that could run waits.
+    pub oldest_waiting: Option<DateTime<Utc>>,
+    /// What runs, and where.
+    pub running: Vec<RunningJob>,
+    /// The limits of the queue: one, or one per partition.
+    pub limits: Vec<LimitUse>,
+    /// When paused.
+    pub paused: Option<Pause>,
+}
+
+/// A job that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunningJob {
+    /// The job.
+    pub id: Uuid,
+    /// Its partition.
+    pub partition: String,
+    /// The process.
+    pub worker: String,
+    /// Since when.
+    pub started_at: DateTime<Utc>,
+    /// Which attempt.
+    pub attempt: u32,
+}
+
+/// A limit and how much of it is used. A lowered limit drains: 3 of 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LimitUse {
+    /// The limit's key.
+    pub key: String,
+    /// Jobs that run now.
+    pub running: u64,
+    /// Jobs that may run at once.
+    pub max_running: u32,
+    /// Starts that may happen in any window.
+    pub rate_max: Option<u32>,
+    /// The window, in microseconds.
+    pub rate_window_us: Option<i64>,
+    /// Starts in the window that ends now.
+    pub rate_used: Option<u64>,
+    /// Set by an operator.
+    pub pinned: bool,
+}
+
+/// Who paused a queue, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the columns of the table, described there")]
+pub struct JobRow {
+    pub id: Uuid,
+    pub queue: String,
+    pub partition: String,
+    pub limit_key: String,
+    pub unique_key: Option<String>,
+    pub args: Json,
+    pub priority: i32,
+    pub state: String,
+    pub run_at: DateTime<Utc>,
+    pub attempt: u32,
+    pub max_attempts: u32,
+    pub rescues: u32,
+    pub snoozes: u32,
+    pub worker: Option<String>,
+    pub slot: Option<u32>,
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub wait_reason: Option<String>,
+    pub last_error: Option<String>,
+    pub progress: Option<Json>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// One claim of a job, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the columns of the table, described there")]
+pub struct AttemptRow {
+    pub lease: Uuid,
+    pub job_id: Uuid,
+    pub attempt: u32,
+    pub worker: String,
+    pub slot: u32,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub outcome: Option<String>,
+    pub error: Option<String>,
+    pub duration_us: Option<i64>,
+}
+
+/// A process that serves queues, or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the columns of the table, described there")]
+pub struct WorkerRow {
+    pub id: String,
+    pub host: String,
+    pub pid: u32,
+    pub version: String,
+    pub queues: Vec<String>,
+    pub started_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub stopped_at: Option<DateTime<Utc>>,
+}
+
+/// Which jobs to list, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobFilter {
+    /// Of this queue.
+    pub queue: Option<String>,
+    /// In this state.
+    pub state: Option<String>,
+    /// Whose unique key contains this.
+    pub key_contains: Option<String>,
+    /// At most this many; 0 means 100.
+    pub limit: u32,
+}
+
+/// What is still to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Pending {
+    /// Jobs that could start now, or as soon as a limit allows. Those of paused queues count.
+    pub due_now: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that wait for a time.
+    pub later: Vec<Later>,
+}
+
+impl Pending {
+    /// Nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.due_now == 0 && self.running == 0 && self.later.is_empty()
+    }
+
+    /// When the first of the jobs that wait is due.
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.later.iter().map(|later| later.earliest).min()
+    }
+}
+
+/// Jobs of one queue that wait for a time, with the same reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Later {
+    /// The queue.
+    pub queue: String,
+    /// How many.
+    pub count: u64,
+    /// When the first of them is due.
+    pub earliest: DateTime<Utc>,
+    /// Why they wait.
+    pub reason: Option<String>,
+}
+
+/// What is still to do.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn pending_work(db: &Db) -> Result<Pending, DbError> {
+    // One statement, so that no job slips from one state to the next between two looks; each part on the index of its
+    // state, so that what ended long ago is not read.
+    let now = db.now().await?;
+    let rows = db
+        .fetch_all(
+            "-- pending_work
+             SELECT 'running' AS kind, '' AS queue, '' AS wait_reason, count(*) AS n, min(run_at) AS earliest
+             FROM jobs WHERE state = 'running'
+             UNION ALL
+             SELECT 'due', '', '', count(*), min(run_at) FROM jobs WHERE state = 'available'
+             UNION ALL
+             SELECT CASE WHEN run_at <= $1 THEN 'due' ELSE 'later' END, queue, wait_reason, count(*), min(run_at)
+             FROM jobs WHERE state IN ('scheduled', 'retryable') GROUP BY 1, queue, wait_reason",
+            &params![now],
+        )
+        .await?;
+    let mut pending = Pending::default();
+    for row in rows {
+        let count: u64 = row.get("n")?;
+        match row.get::<String>("kind")?.as_str() {
+            "running" => pending.running += count,
+            "due" => pending.due_now += count,
+            _ => pending.later.push(Later {
+                queue: row.get("queue")?,
+                count,
+                earliest: row.get("earliest")?,
+                reason: row.get("wait_reason")?,
+            }),
+        }
+    }
+    Ok(pending)
+}
+
+/// All queues that have a job, a limit or a pause.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn queue_depths(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
+    let mut depths: BTreeMap<String, QueueDepth> = BTreeMap::new();
+    let rows = db
+        .fetch_all(
+            "-- depth_by_state
+             SELECT queue, state, count(*) AS n,
+                    min(CASE WHEN state = 'available' THEN run_at END) AS oldest
+             FROM jobs GROUP BY queue, state",
+            &[],
+        )
+        .await?;
+    for row in rows {
+        let depth = entry(&mut depths, row.get("queue")?);
+        depth.by_state.insert(row.get("state")?, row.get("n")?);
+        depth.oldest_waiting = depth.oldest_waiting.or(row.get("oldest")?);
+    }
+    let rows = db
+        .fetch_all(
+            "-- running_jobs
+             SELECT id, queue, partition, limit_key, worker, started_at, attempt FROM jobs WHERE state = 'running'
+             ORDER BY started_at",
+            &[],
+        )
+        .await?;
+    let mut running_of: BTreeMap<String, u64> = BTreeMap::new();
+    for row in rows {
+        *running_of.entry(row.get("limit_key")?).or_default() += 1;
+        entry(&mut depths, row.get("queue")?).running.push(RunningJob {
+            id: row.get("id")?,
+            partition: row.get("partition")?,
+            worker: row.get::<Option<String>>("worker")?.unwrap_or_default(),
+            started_at: row.get("started_at")?,
+            attempt: row.get("attempt")?,
+        });
+    }
+    let now = db.now().await?;
+    for row in db
+        .fetch_all("-- limits\nSELECT * FROM limits ORDER BY key", &[])
+        .await?
+    {
+        let key: String = row.get("key")?;
+        let rate_window_us: Option<i64> = row.get("rate_window_us")?;
+        let rate_used = match rate_window_us {
+            None => None,
+            Some(window) => {
+                let since = now - chrono::TimeDelta::microseconds(window);
+                db.fetch_optional(
+                    "-- rate_used\nSELECT count(*) AS n FROM rate_starts WHERE limit_key = $1 AND started_at > $2",
+                    &params![&key, since],
+                )
+                .await?
+                .map(|row| row.get("n"))
+                .transpose()?
+            }
+        };
+        let limit = LimitUse {
+            running: running_of.get(&key).copied().unwrap_or_default(),
+            max_running: row.get("max_running")?,
+            rate_max: row.get("rate_max")?,
+            rate_window_us,
+            rate_used,
+            pinned: row.get("pinned")?,
+            key,
+        };
+        entry(&mut depths, row.get("queue")?).limits.push(limit);
+    }
+    let paused = db
+        .fetch_all(
+            "-- paused_queues\nSELECT * FROM queues WHERE paused_at IS NOT NULL",
+            &[],
+        )
+        .await?;
+    for row in paused {
+        entry(&mut depths, row.get("name")?).paused = Some(Pause {
+            at: row.get("paused_at")?,
+            by: row.get::<Option<String>>("paused_by")?.unwrap_or_default(),
+            reason: row.get::<Option<String>>("pause_reason")?.unwrap_or_default(),
+        });
+    }
+    // A queue that is limited per partition has a pattern under its plain name, which no job counts under.
+    for depth in depths.values_mut() {
+        if depth.limits.len() > 1 {
+            let queue = depth.queue.clone();
+            depth.limits.retain(|limit| limit.key != queue);
+        }
+    }
+    Ok(depths.into_values().collect())
+}
+
+fn entry(depths: &mut BTreeMap<String, QueueDepth>, queue: String) -> &mut QueueDepth {
+    depths.entry(queue.clone()).or_insert_with(|| QueueDepth {
+        queue,
+        by_state: BTreeMap::new(),
+        oldest_waiting: None,
+        running: Vec::new(),
+        limits: Vec::new(),
+        paused: None,
+    })
+}
+
+/// Jobs by filter, newest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn jobs(db: &Db, filter: &JobFilter) -> Result<Vec<JobRow>, DbError> {
+    let limit = if filter.limit == 0 { 100 } else { filter.limit };
+    db.fetch_all(
+        "-- jobs_by_filter
+         SELECT * FROM jobs
+         WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
+            AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)
+         ORDER BY created_at DESC, id DESC LIMIT $4",
+        &params![
+            filter.queue.as_deref(),
+            filter.state.as_deref(),
+            filter.key_contains.as_deref(),
+            limit
+        ],
+    )
+    .await?
+    .iter()
+    .map(job_row)
+    .collect()
+}
+
+/// How many jobs the filter matches; its `limit` does not count.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn count_jobs(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- count_jobs
+             SELECT count(*) AS n FROM jobs
+             WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
+                AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)",
+            &params![
+                filter.queue.as_deref(),
+                filter.state.as_deref(),
+                filter.key_contains.as_deref()
+            ],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("n"))
+}
+
+/// One job.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn job(db: &Db, id: Uuid) -> Result<Option<JobRow>, DbError> {
+    db.fetch_optional("-- job\nSELECT * FROM jobs WHERE id = $1", &params![id])
+        .await?
+        .as_ref()
+        .map(job_row)
+        .transpose()
+}
+
+/// All attempts of a job, oldest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn attempts(db: &Db, id: Uuid) -> Result<Vec<AttemptRow>, DbError> {
+    db.fetch_all(
+        "-- attempts\nSELECT * FROM job_attempts WHERE job_id = $1 ORDER BY started_at, lease",
+        &params![id],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(AttemptRow {
+            lease: row.get("lease")?,
+            job_id: row.get("job_id")?,
+            attempt: row.get("attempt")?,
+            worker: row.get("worker")?,
+            slot: row.get("slot")?,
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+            outcome: row.get("outcome")?,
+            error: row.get("error")?,
+            duration_us: row.get("duration_us")?,
+        })
+    })
+    .collect()
+}
+
+/// All processes that serve queues or did, latest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn workers(db: &Db) -> Result<Vec<WorkerRow>, DbError> {
+    db.fetch_all("-- workers\nSELECT * FROM workers ORDER BY started_at DESC", &[])
+        .await?
+        .iter()
+        .map(|row| {
+            let queues: Json = row.get("queues")?;
+            Ok(WorkerRow {
+                id: row.get("id")?,
+                host: row.get("host")?,
+                pid: row.get("pid")?,
+                version: row.get("version")?,
+                queues: serde_json::from_value(queues)
+                    .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
+                started_at: row.get("started_at")?,
+                last_seen_at: row.get("last_seen_at")?,
+                stopped_at: row.get("stopped_at")?,
+            })
+        })
+        .collect()
+}
+
+fn job_row(row: &Row) -> Result<JobRow, DbError> {
+    Ok(JobRow {
+        id: row.get("id")?,
+        queue: row.get("queue")?,
+        partition: row.get("partition")?,
+        limit_key: row.get("limit_key")?,
+        unique_key: row.get("unique_key")?,
+        args: row.get("args")?,
+        priority: row.get("priority")?,
+        state: row.get("state")?,
+        run_at: row.get("run_at")?,
+        attempt: row.get("attempt")?,
+        max_attempts: row.get("max_attempts")?,
+        rescues: row.get("rescues")?,
+        snoozes: row.get("snoozes")?,
+        worker: row.get("worker")?,
+        slot: row.get("slot")?,
+        lease_expires_at: row.get("lease_expires_at")?,
+        cancel_requested_at: row.get("cancel_requested_at")?,
+        wait_reason: row.get("wait_reason")?,
+        last_error: row.get("last_error")?,
+        progress: row.get("progress")?,
+        created_at: row.get("created_at")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.get("finished_at")?,
+    })
+}

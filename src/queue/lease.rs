@@ -1,0 +1,206 @@
+//! What this process may still believe about the jobs it runs.
+//!
+//! A lease is dated from the moment when the statement that last renewed it was *sent*, on a clock that also counts while
+//! the machine sleeps. Past three quarters of its term the process fences itself: the job's token is cancelled and its
+//! future dropped, well before another process may take the job.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::claimer::Permit;
+
+/// Time since boot, suspend included. Never goes back, and does not stop while the machine sleeps.
+pub(super) fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// Why a run is to end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// This process stops.
+    ShuttingDown,
+    /// The row has, or may soon have, another lease.
+    Lost,
+}
+
+/// The lease of one running job.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) id: Uuid,
+    pub(super) job: Uuid,
+    term: Duration,
+    /// Microseconds since boot.
+    certain_until: AtomicU64,
+    stop: AtomicU8,
+    token: CancellationToken,
+}
+
+impl Lease {
+    /// A lease whose claim was sent at `sent`.
+    pub(super) fn new(id: Uuid, job: Uuid, term: Duration, sent: Duration) -> Self {
+        let lease = Self {
+            id,
+            job,
+            term,
+            certain_until: AtomicU64::new(0),
+            stop: AtomicU8::new(0),
+            token: CancellationToken::new(),
+        };
+        lease.renewed(sent);
+        lease
+    }
+
+    pub(super) fn term(&self) -> Duration {
+        self.term
+    }
+
+    /// A renewal that was sent at `sent` succeeded.
+    pub(super) fn renewed(&self, sent: Duration) {
+        let certain_until = sent + self.term * 3 / 4;
+        self.certain_until.fetch_max(
+            u64::try_from(certain_until.as_micros()).unwrap_or(u64::MAX),
+            Ordering::AcqRel,
+        );
+    }
+
+    /// For how long the row is certainly still ours.
+    pub(super) fn certain_for(&self) -> Duration {
+        if self.stopped() == Some(Stop::Lost) {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(self.certain_until.load(Ordering::Acquire)).saturating_sub(since_boot())
+    }
+
+    /// Asks the run to end. What was asked first stays, except that a lost lease outweighs everything.
+    pub(super) fn stop(&self, why: Stop) {
+        let code = match why {
+            Stop::Cancelled => 1,
+            Stop::ShuttingDown => 2,
+            Stop::Lost => 3,
+        };
+        if why == Stop::Lost {
+            self.stop.store(code, Ordering::Release);
+        } else {
+            let _ = self.stop.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
+        }
+        self.token.cancel();
+    }
+
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Acquire) {
+            1 => Some(Stop::Cancelled),
+            2 => Some(Stop::ShuttingDown),
+            3 => Some(Stop::Lost),
+            _ => None,
+        }
+    }
+
+    pub(super) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+}
+
+/// All leases of this process, each with its place among what its queue runs here.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Leases(Arc<Board>);
+
+#[derive(Debug, Default)]
+struct Board {
+    leases: Mutex<HashMap<Uuid, (Arc<Lease>, Permit)>>,
+    removed: Notify,
+}
+
+impl Leases {
+    pub(super) fn add(&self, lease: &Arc<Lease>, permit: Permit) {
+        self.map().insert(lease.id, (Arc::clone(lease), permit));
+    }
+
+    pub(super) fn remove(&self, id: Uuid) {
+        let removed = self.map().remove(&id);
+        // The permit wakes the claimer when it goes: not under the lock.
+        drop(removed);
+        self.0.removed.notify_waiters();
+    }
+
+    pub(super) fn get(&self, id: Uuid) -> Option<Arc<Lease>> {
+        self.map().get(&id).map(|(lease, _)| Arc::clone(lease))
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Lease>> {
+        self.map().values().map(|(lease, _)| Arc::clone(lease)).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.map().is_empty()
+    }
+
+    /// Resolves once no lease is left.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let removed = self.0.removed.notified();
+            tokio::pin!(removed);
+            // Registered before the look: a removal in between is not missed.
+            removed.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            removed.await;
+        }
+    }
+
+    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, (Arc<Lease>, Permit)>> {
+        // A panic while it was held leaves a map that is still whole: every change is one insert or remove.
+        self.0.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i4_a_lease_is_certain_for_three_quarters_of_its_term_from_when_it_was_sent() {
+        let sent = since_boot();
+        let lease = Lease::new(Uuid::nil(), Uuid::nil(), Duration::from_secs(12), sent);
+        let certain = lease.certain_for();
+        assert!(
+            certain <= Duration::from_secs(9) && certain > Duration::from_secs(8),
+            "{certain:?}"
+        );
+        let stale = Lease::new(
+            Uuid::nil(),
+            Uuid::nil(),
+            Duration::from_secs(12),
+            sent.saturating_sub(Duration::from_secs(10)),
+        );
+        assert_eq!(stale.certain_for(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_lost_lease_outweighs_a_cancel() {
+        let lease = Lease::new(Uuid::nil(), Uuid::nil(), Duration::from_secs(12), since_boot());
+        lease.stop(Stop::Cancelled);
+        lease.stop(Stop::ShuttingDown);
+        assert_eq!(lease.stopped(), Some(Stop::Cancelled));
+        lease.stop(Stop::Lost);
+        assert_eq!(lease.stopped(), Some(Stop::Lost));
+        assert_eq!(lease.certain_for(), Duration::ZERO);
+        assert!(lease.token().is_cancelled());
+    }
+}

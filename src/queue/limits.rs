@@ -1,0 +1,108 @@
+//! How many at once and how many in a window: rows that hold for the whole fleet.
+//!
+//! A queue that is limited per partition has one row per partition, and one under its plain name which no job counts under:
+//! the pattern that new partitions are made from.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::policy::{Policy, Rate};
+use crate::{
+    db::{DbError, Tx},
+    params,
+};
+
+/// What the configuration says instead of a job's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LimitSetting {
+    /// How many run at once; in each partition where the policy's limit is per partition.
+    pub max_running: Option<u32>,
+    /// `Some(None)`: no rate. `Some(Some((max, window)))`: at most `max` starts in any `window`.
+    pub rate: Option<Option<(u32, std::time::Duration)>>,
+}
+
+/// Writes the limits of the queues that this process serves. Rows that an operator has set stay as they are.
+pub(super) async fn apply(
+    tx: &mut Tx,
+    policies: &BTreeMap<&'static str, Policy>,
+    settings: &BTreeMap<String, LimitSetting>,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    for (queue, policy) in policies {
+        let setting = settings.get(*queue).copied().unwrap_or_default();
+        let max_running = setting.max_running.unwrap_or(policy.limit.max);
+        let rate = match setting.rate {
+            None => policy.rate,
+            Some(rate) => rate.map(|(max, window)| Rate { max, window }),
+        };
+        let (rate_max, rate_window) = columns(rate);
+        tx.execute(
+            "-- upsert_limit
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at)
+             VALUES ($1, $1, '', $2, $3, $4, $5)
+             ON CONFLICT (key) DO NOTHING",
+            &params![*queue, max_running, rate_max, rate_window, now],
+        )
+        .await?;
+        tx.execute(
+            "-- configure_limits
+             UPDATE limits SET max_running = $2, rate_max = $3, rate_window_us = $4, updated_at = $5
+             WHERE queue = $1 AND pinned = $6",
+            &params![*queue, max_running, rate_max, rate_window, now, false],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The limit of a partition that had none yet.
+pub(super) async fn ensure_partition(
+    tx: &mut Tx,
+    queue: &str,
+    partition: &str,
+    policy: &Policy,
+) -> Result<(), DbError> {
+    let now: DateTime<Utc> = tx.now().await?;
+    let key = policy.limit_key(queue, partition);
+    let known = tx
+        .fetch_optional(
+            "-- known_limit\nSELECT 1 AS known FROM limits WHERE key = $1",
+            &params![&key],
+        )
+        .await?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let from_pattern = tx
+        .execute(
+            "-- limit_from_pattern
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at)
+             SELECT $1, queue, $3, max_running, rate_max, rate_window_us, $4 FROM limits WHERE key = $2
+             ON CONFLICT (key) DO NOTHING",
+            &params![&key, queue, partition, now],
+        )
+        .await?;
+    if from_pattern == 0 {
+        let (rate_max, rate_window) = columns(policy.rate);
+        tx.execute(
+            "-- limit_from_policy
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (key) DO NOTHING",
+            &params![&key, queue, partition, policy.limit.max, rate_max, rate_window, now],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+fn columns(rate: Option<Rate>) -> (Option<u32>, Option<i64>) {
+    match rate {
+        None => (None, None),
+        Some(rate) => (
+            Some(rate.max),
+            Some(i64::try_from(rate.window.as_micros()).unwrap_or(i64::MAX)),
+        ),
+    }
+}

@@ -1,0 +1,48 @@
+//! The durable queue: jobs are rows, and the row says everything.
+//!
+//! It knows nothing of sessions. The database is authoritative for which job runs where (`jobs.lease`), for how many of a
+//! kind run at once (`jobs.slot`) and for what a limit or a pause is; memory only holds copies with an expiry.
+//!
+//! ```text
+//!                 enqueue                         claim                       finish
+//!   (nothing) ──────────────► available ───────────────────────► running ───────────────► completed
+//!        │ run_at later          ▲  ▲  ▲                          │ │ │ │
+//!        └──────► scheduled ─────┘  │  └──── rescue, hand-back ───┘ │ │ └─ cancel ──────► cancelled
+//!                    ▲    due       │ due                           │ │
+//!                    └── snooze ────┼───────────────────────────────┘ │
+//!                               retryable ◄──────── retry ────────────┘─ fail, attempts or
+//!                                                                        rescues used up ► discarded
+//! ```
+//!
+//! `available`, `scheduled` and `retryable` are cancelled at once. Every arrow out of `running` carries the claim's lease
+//! and changes nothing when the row has another one by then.
+
+mod backend;
+mod claim;
+mod claimer;
+mod context;
+pub mod control;
+mod cron;
+mod enqueue;
+mod finish;
+mod heartbeat;
+pub mod inspect;
+mod job;
+mod lease;
+mod limits;
+mod policy;
+mod rescue;
+mod run;
+mod runtime;
+
+pub use self::{
+    context::{Fenced, JobContext},
+    cron::{Cron, CronFn, parse_schedule},
+    enqueue::{
+        EnqueueOptions, Enqueued, cancel_live, cancel_live_except, enqueue, enqueue_with, live_keys, live_keys_in,
+    },
+    job::{Committed, Job, JobError, OrRetry, Outcome, Registry},
+    limits::LimitSetting,
+    policy::{Limit, Policy, days, hours, minutes, seconds},
+    runtime::{Running, WorkerSettings, start},
+};

@@ -1,0 +1,130 @@
+//! Frees the jobs of workers that died, on the database's clock.
+//!
+//! A job that killed three workers is discarded: it must not kill the fleet.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{job::Registry, lease::Leases};
+use crate::{
+    db::{Db, DbError, Tx},
+    fault::{self, FaultPoint},
+    params,
+};
+
+/// Deaths of workers under a job before it is discarded.
+const RESCUES_MOST: u32 = 3;
+/// Jobs freed in one transaction.
+const BATCH: u32 = 100;
+
+/// Frees all jobs whose lease has run out. Answers how many. What certainly runs here is not freed, even when the database's
+/// clock was set forward past its lease.
+pub(super) async fn rescue<E: Send + Sync + 'static>(
+    db: &Db,
+    registry: &Registry<E>,
+    ours: &Leases,
+) -> Result<usize, DbError> {
+    let now = db.now().await?;
+    let expired = db
+        .fetch_optional(
+            "-- any_expired\nSELECT 1 AS expired FROM jobs WHERE state = 'running' AND lease_expires_at <= $1 LIMIT 1",
+            &params![now],
+        )
+        .await?;
+    if expired.is_none() {
+        return Ok(0);
+    }
+    let mut tx = db.begin().await?;
+    let now = tx.now().await?;
+    let rows = tx
+        .fetch_all(
+            "-- expired_jobs
+             SELECT id, lease, queue, args, worker, rescues, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
+             WHERE state = 'running' AND lease_expires_at <= $1 ORDER BY lease_expires_at LIMIT $2",
+            &params![now, BATCH],
+        )
+        .await?;
+    let mut freed = 0;
+    for row in &rows {
+        if ours
+            .get(row.get("lease")?)
+            .is_some_and(|lease| !lease.certain_for().is_zero())
+        {
+            continue;
+        }
+        freed += 1;
+        let expired = Expired {
+            id: row.get("id")?,
+            lease: row.get("lease")?,
+            queue: row.get("queue")?,
+            args: row.get("args")?,
+            worker: row.get::<Option<String>>("worker")?.unwrap_or_default(),
+            rescues: row.get::<u32>("rescues")? + 1,
+            cancelled: row.get("cancelled")?,
+        };
+        free(&mut tx, registry, &expired, now).await?;
+    }
+    if freed > 0 {
+        tx.wake_claimer();
+        tx.commit().await?;
+        fault::hit(FaultPoint::AfterRescue);
+    }
+    Ok(freed)
+}
+
+struct Expired {
+    id: Uuid,
+    lease: Uuid,
+    queue: String,
+    args: String,
+    worker: String,
+    rescues: u32,
+    cancelled: bool,
+}
+
+async fn free<E: Send + Sync + 'static>(
+    tx: &mut Tx,
+    registry: &Registry<E>,
+    job: &Expired,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let why = format!("worker {} died or lost the database while it ran the job", job.worker);
+    // Whoever does not know the kind cannot end what it worked for, and leaves that to one who does.
+    let discarded_by = registry
+        .get(&job.queue)
+        .filter(|_| job.rescues >= RESCUES_MOST && !job.cancelled);
+    let state = if discarded_by.is_some() {
+        "discarded"
+    } else if job.cancelled {
+        "cancelled"
+    } else {
+        "available"
+    };
+    let ended = (state != "available").then_some(now);
+    let error = if discarded_by.is_some() {
+        format!(
+            "worker_died: {} workers died while they ran the job; the last: {}",
+            job.rescues, job.worker
+        )
+    } else {
+        why.clone()
+    };
+    tx.execute(
+        "-- rescue_job
+         UPDATE jobs SET state = $3, rescues = $4, lease = NULL, lease_expires_at = NULL, slot = NULL,
+                finished_at = $5, last_error = $6, wait_reason = $7
+         WHERE id = $1 AND lease = $2 AND state = 'running'",
+        &params![job.id, job.lease, state, job.rescues, ended, &error, ended.is_none().then_some(&why)],
+    )
+    .await?;
+    tx.execute(
+        "-- rescued_attempt\nUPDATE job_attempts SET finished_at = $2, outcome = 'rescued', error = $3 WHERE lease = $1",
+        &params![job.lease, now, &why],
+    )
+    .await?;
+    tracing::warn!(queue = job.queue, job = %job.id, worker = job.worker, rescues = job.rescues, state, "a dead worker's job is freed");
+    match discarded_by {
+        Some(kind) => kind.on_discard(&job.args, tx, &error).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,8 @@
+//! Reads for people: sessions by filter, everything known of one session, and whether every session is accounted for.
+
+pub mod coverage;
+pub mod session;
+pub mod sessions;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Paid answers and the ledger of paid calls.
+//!
+//! The ledger's row is written before the call and the answer is stored before it is used, each in a transaction of its
+//! own: a crash at any point repeats at most the calls in flight, and the ledger shows those as `lost`.
+
+use uuid::Uuid;
+
+use super::compress;
+use crate::{
+    db::{Db, DbError, Tx},
+    domain::session::{Generation, SessionKey},
+    params,
+    ports::{ChatAnswer, Usage},
+};
+
+/// What a paid call is for.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// Id of the ledger's row.
+    pub id: Uuid,
+    /// Hash of model and request.
+    pub input_hash: &'a str,
+    /// `reading`, `reading_repair`, `expert`.
+    pub purpose: &'a str,
+    /// Whom it is for.
+    pub session: &'a SessionKey,
+    /// Of which generation.
+    pub generation: Generation,
+    /// `llm:default`.
+    pub upstream: &'a str,
+    /// The configured model.
+    pub model: &'a str,
+    /// The process that calls.
+    pub worker: &'a str,
+}
+
+/// The stored answer to exactly this question, if it was ever bought.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn answer(db: &Db, input_hash: &str) -> Result<Option<ChatAnswer>, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- load_llm_answer\nSELECT answer FROM llm_answers WHERE input_hash = $1",
+            &params![input_hash],
+        )
+        .await?;
+    row.map(|row| compress::unpack(&row, "answer")).transpose()
+}
+
+/// Enters a call into the ledger, before it is made.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn start(tx: &mut Tx, call: &Call<'_>) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- start_llm_call
+         INSERT INTO llm_calls (id, input_hash, purpose, source, session_id, generation, upstream, model, worker, state, started_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'started', $10)",
+        &params![
+            call.id,
+            call.input_hash,
+            call.purpose,
+            &call.session.source,
+            &call.session.session_id,
+            call.generation,
+            call.upstream,
+            call.model,
+            call.worker,
+            now
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stores an answer under its question's hash and closes the ledger's row.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn save_answer(
+    tx: &mut Tx,
+    id: Uuid,
+    input_hash: &str,
+    answer: &ChatAnswer,
+    cost_micros: u64,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    let content = compress::pack(answer)?;
+    tx.execute(
+        "-- save_llm_answer
+         INSERT INTO llm_answers (input_hash, model, answer, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (input_hash) DO NOTHING",
+        &params![input_hash, &answer.model, content, now],
+    )
+    .await?;
+    let Usage {
+        prompt_tokens,
+        completion_tokens,
+    } = answer.usage;
+    tx.execute(
+        "-- close_llm_call
+         UPDATE llm_calls SET state = 'answered', prompt_tokens = $2, completion_tokens = $3, cost_micros = $4, finished_at = $5
+         WHERE id = $1",
+        &params![id, prompt_tokens, completion_tokens, cost_micros, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Closes the ledger's row of a call that brought no answer.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn fail(tx: &mut Tx, id: Uuid, detail: &str) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- fail_llm_call
+         UPDATE llm_calls SET state = 'failed', detail = $2, finished_at = $3 WHERE id = $1",
+        &params![id, detail, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Marks calls whose process is gone: paid perhaps, answered never.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn mark_lost(tx: &mut Tx) -> Result<u64, DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- mark_lost_llm_calls
+         UPDATE llm_calls SET state = 'lost', detail = 'its worker died before the answer was stored', finished_at = $1
+         WHERE state = 'started'
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.worker = llm_calls.worker AND jobs.state = 'running')",
+        &params![now],
+    )
+    .await
+}

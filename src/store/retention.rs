@@ -1,0 +1,67 @@
+//! Deletes what nobody needs any more, a batch at a time. Verdicts and their evidence are kept.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    db::{Db, DbError},
+    params,
+};
+
+/// Rows of one transaction: short enough that nobody waits for it.
+const BATCH: u32 = 500;
+
+/// What to delete: one statement per table, with the age as `$1` and the batch as `$2`.
+const FINISHED_JOBS: &[&str] = &[
+    "-- prune_jobs
+     DELETE FROM jobs WHERE id IN (
+         SELECT id FROM jobs WHERE state IN ('completed', 'cancelled', 'discarded') AND finished_at < $1 LIMIT $2)",
+    "-- prune_job_attempts
+     DELETE FROM job_attempts WHERE lease IN (SELECT lease FROM job_attempts WHERE finished_at < $1 LIMIT $2)",
+    // No rate window is as long as finished jobs are kept: the configuration refuses that.
+    "-- prune_rate_starts
+     DELETE FROM rate_starts WHERE id IN (SELECT id FROM rate_starts WHERE started_at < $1 LIMIT $2)",
+    // The latest tick of each schedule stays: catch-up counts from it.
+    "-- prune_cron_ticks
+     DELETE FROM cron_ticks WHERE (name, tick) IN (
+         SELECT old.name, old.tick FROM cron_ticks old WHERE old.fired_at < $1
+            AND old.tick < (SELECT MAX(latest.tick) FROM cron_ticks latest WHERE latest.name = old.name) LIMIT $2)",
+    "-- prune_workers
+     DELETE FROM workers WHERE id IN (SELECT id FROM workers WHERE last_seen_at < $1 LIMIT $2)",
+    "-- prune_discovery_cycles
+     DELETE FROM discovery_cycles WHERE id IN (SELECT id FROM discovery_cycles WHERE started_at < $1 LIMIT $2)",
+];
+
+const SNAPSHOTS: &[&str] = &["-- prune_snapshots
+     DELETE FROM snapshots WHERE (source, session_id, generation) IN (
+         SELECT s.source, s.session_id, s.generation FROM snapshots s
+         JOIN sessions ON sessions.source = s.source AND sessions.session_id = s.session_id
+         WHERE s.created_at < $1 AND sessions.state = 'done' LIMIT $2)"];
+
+/// How long each kind is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ages {
+    /// Finished jobs, their attempts, old starts, ticks, workers and cycles.
+    pub finished_jobs: Duration,
+    /// Content of sessions that have their verdict.
+    pub snapshots: Duration,
+}
+
+/// Deletes one batch of each kind; answers how many rows went. Zero means that nothing is left to do.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn prune_batch(db: &Db, ages: &Ages) -> Result<u64, DbError> {
+    let mut deleted = 0;
+    for (statements, age) in [(FINISHED_JOBS, ages.finished_jobs), (SNAPSHOTS, ages.snapshots)] {
+        for &statement in statements {
+            let mut tx = db.begin().await?;
+            let before: DateTime<Utc> =
+                tx.now().await? - chrono::Duration::from_std(age).unwrap_or(chrono::Duration::MAX);
+            deleted += tx.execute(statement, &params![before, BATCH]).await?;
+            tx.commit().await?;
+        }
+    }
+    Ok(deleted)
+}

@@ -1,0 +1,59 @@
+//! The content that a generation was judged by, compressed.
+
+use super::compress;
+use crate::{
+    db::{Db, DbError, Tx},
+    domain::{
+        observation::Snapshot,
+        session::{Generation, SessionKey},
+    },
+    params,
+};
+
+/// Stores what was read; the first snapshot of a generation stays.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn save(
+    tx: &mut Tx,
+    key: &SessionKey,
+    generation: Generation,
+    snapshot: &Snapshot,
+    digest: &str,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    let content = compress::pack(snapshot)?;
+    tx.execute(
+        "-- save_snapshot
+         INSERT INTO snapshots (source, session_id, generation, digest, observations, content, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (source, session_id, generation) DO NOTHING",
+        &params![
+            &key.source,
+            &key.session_id,
+            generation,
+            digest,
+            snapshot.observations.len() as u64,
+            content,
+            now
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The snapshot of a generation and its digest, or `None` before it was read.
+///
+/// # Errors
+/// When the database cannot answer, or the row does not hold a snapshot.
+pub async fn load(db: &Db, key: &SessionKey, generation: Generation) -> Result<Option<(Snapshot, String)>, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- load_snapshot
+             SELECT digest, content FROM snapshots WHERE source = $1 AND session_id = $2 AND generation = $3",
+            &params![&key.source, &key.session_id, generation],
+        )
+        .await?;
+    row.map(|row| Ok((compress::unpack(&row, "content")?, row.get("digest")?)))
+        .transpose()
+}

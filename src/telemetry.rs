@@ -1,0 +1,40 @@
+//! Log lines on stderr. They carry ids and fields, never transcripts, personal data or secrets.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+/// How to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// A filter in the syntax of `tracing-subscriber`: `info`, `aftercall::queue=debug,warn`.
+    pub filter: String,
+    /// One JSON object per line, for programs.
+    pub json: bool,
+}
+
+/// Starts it, once per process.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn start(telemetry: &Telemetry) -> Result<(), String> {
+    let filter = EnvFilter::builder().parse(&telemetry.filter).map_err(|error| {
+        format!(
+            "--log: `{}` is not a log filter ({error}): write error, warn, info, debug or trace, or TARGET=LEVEL,…",
+            telemetry.filter.escape_debug()
+        )
+    })?;
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .with_target(false);
+    // A second start in one process keeps the first: only tests do that.
+    let _ = if telemetry.json {
+        lines.json().try_init()
+    } else {
+        lines.compact().try_init()
+    };
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The queue's conformance suite: every function here takes a database.
+
+mod control;
+mod cron;
+mod enqueue;
+mod finish;
+mod lease;
+mod limits;
+mod outcomes;
+mod shutdown;
+mod world;

@@ -1,0 +1,193 @@
+//! Dependency direction: `main → cli → {http, jobs} → {store, queue, ports} → domain`, `adapters → ports`; no arrow back.
+
+use super::source::{SourceFile, rust_files};
+
+/// What each room may name besides itself. A new room needs a line here.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("main", &["cli", "telemetry"]),
+    (
+        "cli",
+        &[
+            "bench",
+            "config",
+            "db",
+            "demo",
+            "domain",
+            "env",
+            "jobs",
+            "pipeline",
+            "queue",
+            "reprocess",
+            "sandbox",
+            "store",
+            "telemetry",
+        ],
+    ),
+    (
+        "demo",
+        &["config", "db", "domain", "pipeline", "queue", "sandbox", "store"],
+    ),
+    (
+        "bench",
+        &[
+            "config", "db", "domain", "params", "pipeline", "queue", "sandbox", "store",
+        ],
+    ),
+    ("pipeline", &["config", "db", "env", "jobs", "queue", "store"]),
+    (
+        "jobs",
+        &[
+            "adapters",
+            "config",
+            "db",
+            "domain",
+            "env",
+            "expert",
+            "fault",
+            "outside",
+            "paid",
+            "ports",
+            "queue",
+            "reader",
+            "reprocess",
+            "store",
+            "verdict_writer",
+        ],
+    ),
+    // Parts of jobs that several jobs share. They know the jobs that they call for, and nothing above.
+    ("reprocess", &["db", "domain", "jobs", "queue", "store"]),
+    ("verdict_writer", &["db", "domain", "jobs", "queue", "store"]),
+    (
+        "reader",
+        &[
+            "adapters", "db", "domain", "env", "outside", "paid", "ports", "queue", "store",
+        ],
+    ),
+    (
+        "expert",
+        &[
+            "adapters", "domain", "env", "outside", "paid", "ports", "queue", "reader",
+        ],
+    ),
+    (
+        "paid",
+        &["db", "domain", "env", "fault", "outside", "ports", "queue", "store"],
+    ),
+    ("outside", &["env", "ports", "queue"]),
+    // Wires the adapters to the ports.
+    (
+        "env",
+        &[
+            "adapters",
+            "config",
+            "db",
+            "domain",
+            "ports",
+            "queue",
+            "readings_file",
+            "store",
+        ],
+    ),
+    ("readings_file", &["domain"]),
+    ("store", &["db", "domain", "params", "ports"]),
+    ("queue", &["db", "fault", "params"]),
+    ("sandbox", &["adapters", "domain"]),
+    ("adapters", &["domain", "ports"]),
+    ("config", &["db"]),
+    ("ports", &["domain"]),
+    ("db", &["params"]),
+    ("domain", &[]),
+    ("fault", &[]),
+    ("telemetry", &[]),
+];
+
+/// Crates that only some files may name, and why.
+const ONLY_IN: &[(&str, &[&str], &str)] = &[
+    (
+        "apalis",
+        &["src/queue/backend.rs"],
+        "a new runtime release may break one file",
+    ),
+    (
+        "apalis_core",
+        &["src/queue/backend.rs"],
+        "a new runtime release may break one file",
+    ),
+    ("sqlx", &["src/db/"], "databases differ below one seam"),
+    (
+        "reqwest",
+        &["src/adapters/"],
+        "the outside world is reached by adapters",
+    ),
+    ("axum", &["src/http/", "src/sandbox/"], "servers live in their rooms"),
+    ("clap", &["src/cli/", "src/main.rs"], "the library knows no flags"),
+    ("comfy_table", &["src/cli/"], "the library prints nothing"),
+    ("indicatif", &["src/cli/"], "the library prints nothing"),
+];
+
+/// Calls that only some files may make, and why. Clippy holds most of these, too; here the exceptions are one list.
+const ONLY_CALLED_IN: &[(&str, &[&str], &str)] = &[
+    ("Utc::now(", &[], "time is an argument"),
+    ("SystemTime::now(", &[], "time is an argument"),
+    ("Client::new(", &[], "clients are bounded"),
+    ("Client::builder(", &["src/adapters/client.rs"], "clients are bounded"),
+];
+
+fn all() -> Vec<SourceFile> {
+    let mut files = rust_files("src");
+    files.extend(rust_files("jobs"));
+    files.retain(|file| file.room() != "lib");
+    files
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut wrong = Vec::new();
+    for file in all() {
+        let room = file.room().to_owned();
+        let Some((_, may)) = MAY_NAME.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{}: the room `{room}` has no line in MAY_NAME", file.path));
+            continue;
+        };
+        for named in file.rooms_named() {
+            let is_item = named.starts_with(|letter: char| letter.is_uppercase());
+            if named != room && !is_item && !may.contains(&named.as_str()) {
+                wrong.push(format!("{} names crate::{named}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these arrows point back:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_of_the_outside_world_are_named_in_their_rooms_only() {
+    let mut wrong = Vec::new();
+    for file in all() {
+        for (name, places, why) in ONLY_IN {
+            let named = [
+                format!("use {name}::"),
+                format!("use {name};"),
+                format!(" {name}::"),
+                format!("({name}::"),
+            ];
+            let allowed = places.iter().any(|place| file.path.starts_with(place));
+            if !allowed && named.iter().any(|form| file.code.contains(form.as_str())) {
+                wrong.push(format!("{} names {name}: {why}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nobody_asks_the_machine_for_the_time_or_builds_an_unbounded_client() {
+    let mut wrong = Vec::new();
+    for file in all() {
+        for (call, places, why) in ONLY_CALLED_IN {
+            if file.code.contains(call) && !places.contains(&file.path.as_str()) {
+                wrong.push(format!("{} calls {call}…): {why}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,6 @@
+//! Rules of the house, read from its files: what may name what, and what may never change.
+
+mod directions;
+mod jobs;
+mod migrations;
+mod source;
