@@ -1,4 +1,10 @@
 //! All tests that need more than one module, in one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cli;
+mod faults;
+mod pipeline;
 mod queue;
+mod rules;
 mod support;

@@ -73,12 +73,12 @@ impl Demo {
         if !context.out.is_json() {
             context.out.print(&(), |_| banner(&self.dir, sessions.len()))?;
         }
-        let report = self.judge_all(context.out, &sessions).await?;
+        let report = self.judge_all(&context.out, &sessions).await?;
         context.out.print(&report, |out| report.text(out))?;
         report.require_expected()
     }
 
-    async fn judge_all(&self, out: Output, sessions: &[DemoSession]) -> Result<Report, Failure> {
+    async fn judge_all(&self, out: &Output, sessions: &[DemoSession]) -> Result<Report, Failure> {
         let started = Instant::now();
         self.write_files(sessions)?;
         let practice = records::start(Arc::new(demo::records(sessions))).await?;
@@ -141,7 +141,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// The same run as `aftercall run --until-idle`. True when nothing was left to do.
-async fn run(out: Output, config: &Config, db: &Db) -> Result<bool, Failure> {
+async fn run(out: &Output, config: &Config, db: &Db) -> Result<bool, Failure> {
     let pipeline = wiring::start(config, db).await?;
     let progress = Progress::start(out.is_json());
     let ended = match pipeline.look_now().await {

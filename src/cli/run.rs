@@ -18,9 +18,9 @@ const EXAMPLE: &str = "\
 Examples:
   $ aftercall run
   $ aftercall run --until-idle --max-wait 1h
-  $ aftercall run --until-idle --bundle sessions.jsonl --playbook airline --records http://127.0.0.1:8090
+  $ aftercall run --until-idle --bundle sessions.jsonl --playbook airline --records http://127.0.0.1:8090 --look-again none
 
-The last one needs no configuration file: it judges the sessions of one file against one system of record.
+The last one needs no configuration file: it judges the sessions of one file, long over, against one system of record.
 With --until-idle, work that is due later (looking again for a record, a full rate window) counts as work to do.";
 
 /// Name of the source that `--bundle` describes.
@@ -39,6 +39,13 @@ pub(super) struct Run {
     /// Your own readings instead of a reader: JSON Lines of {session_id, intent, confidence, requests, statements}
     #[arg(long, value_name = "FILE")]
     readings: Option<PathBuf>,
+    /// Waits before looking again for what is not there yet, such as 1s,5s, or none for sessions long over [default:
+    /// 1m,5m,30m]
+    #[arg(long, value_name = "DURATIONS", value_parser = parse_waits)]
+    look_again: Option<Waits>,
+    /// Diagnoses that may start within limits.diagnose_window [default: 3 in 5m]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    diagnose_starts: Option<u32>,
     /// Judge the sessions of this file: observations, one JSON object per line
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
@@ -104,6 +111,8 @@ impl Run {
     fn overrides(&self) -> Result<Overrides, Failure> {
         let mut overrides = Overrides {
             readings: self.readings.clone(),
+            look_again: self.look_again.clone().map(|waits| waits.0),
+            diagnose_starts: self.diagnose_starts,
             ..Overrides::default()
         };
         if let Some(readings) = &self.readings
@@ -129,6 +138,17 @@ impl Run {
         overrides.source = Some(SourceConfig::bundle(FLAG_SOURCE, bundle, playbook));
         Ok(overrides)
     }
+}
+
+/// Waits, one after another.
+#[derive(Debug, Clone)]
+struct Waits(Vec<Duration>);
+
+fn parse_waits(text: &str) -> Result<Waits, String> {
+    if text == "none" {
+        return Ok(Waits(Vec::new()));
+    }
+    text.split(',').map(duration::parse).collect::<Result<_, _>>().map(Waits)
 }
 
 /// There has to be a source, and its file.

@@ -30,6 +30,7 @@ use std::{
     cell::RefCell,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -126,6 +127,10 @@ pub struct Overrides {
     pub records: Vec<RecordsConfig>,
     /// `--readings`.
     pub readings: Option<PathBuf>,
+    /// In place of `verification.look_again` (`--look-again`).
+    pub look_again: Option<Vec<Duration>>,
+    /// In place of `limits.diagnose_starts` (`--diagnose-starts`).
+    pub diagnose_starts: Option<u32>,
     /// Check references to secrets, but do not follow them: for commands that call nothing outside.
     pub without_secrets: bool,
 }
@@ -273,7 +278,7 @@ fn list<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>, name: &str) -> Vec<Se
             source.place(offset),
             name,
             format!("should be a list of tables: [[{name}]]"),
-        )
+        );
     };
     let DeValue::Array(items) = value.get_ref() else {
         shape(value.span().start);
@@ -307,5 +312,11 @@ fn apply(config: &mut Config, overrides: Overrides) {
     }
     if overrides.readings.is_some() {
         config.readings = overrides.readings;
+    }
+    if let Some(waits) = overrides.look_again {
+        config.verification.look_again = waits;
+    }
+    if let Some(starts) = overrides.diagnose_starts {
+        config.limits.diagnose_starts = starts;
     }
 }

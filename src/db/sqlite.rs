@@ -21,7 +21,7 @@ use super::{DbError, DbErrorKind, Durability, Row, Value};
 /// How long a write waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a write waits for the writes of its own process.
-const WRITER_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITER_TIMEOUT: Duration = Duration::from_mins(1);
 const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Readers of one process.
 const READERS: u32 = 4;
@@ -218,10 +218,10 @@ impl SqliteDb {
         }
         // From here on: a begin whose answer nobody waits for any more may have begun.
         writer.dirty = true;
-        let mut writing = Writing { writer: Some(writer) };
-        execute(writing.connection()?, BEGIN, &[]).await?;
+        let mut begun = Writing { writer: Some(writer) };
+        execute(begun.connection()?, BEGIN, &[]).await?;
         drop(waiting);
-        Ok(writing)
+        Ok(begun)
     }
 
     pub(super) async fn fetch_all(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {

@@ -58,7 +58,7 @@ pub(super) struct Claimer {
 
 /// A limit key with work, and what of it may start.
 struct Key {
-    key: String,
+    name: String,
     queue: &'static str,
     free_slots: Vec<u32>,
     /// Starts that the rate still allows; `None`: no rate.
@@ -113,9 +113,9 @@ const PLAN: Sql = Sql::each(
      SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
             (SELECT string_agg(j.slot::text, ',') FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') AS used,
             CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us * interval '1 microsecond') END AS charged,
+                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS charged,
             CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us * interval '1 microsecond') END AS oldest,
+                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS oldest,
             l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
                 WHERE j.limit_key = l.key AND j.state = 'available' AND j.rate_charged) AS has_charged
      FROM limits l
@@ -281,7 +281,7 @@ impl Claimer {
             .iter()
             .map(|job| {
                 let key = &keys[job.key];
-                json!({"id": job.id, "lease": job.lease, "slot": job.slot, "attempt": job.attempt, "queue": key.queue, "key": key.key})
+                json!({"id": job.id, "lease": job.lease, "slot": job.slot, "attempt": job.attempt, "queue": key.queue, "key": key.name})
             })
             .collect();
         tx.execute(CLAIM, &params![&list, now + self.lease, &*self.worker, now])
@@ -290,7 +290,7 @@ impl Claimer {
         for job in picked.iter().filter(|job| job.charge) {
             tx.execute(
                 "-- charge_start\nINSERT INTO rate_starts (limit_key, job_id, started_at) VALUES ($1, $2, $3)",
-                &params![&keys[job.key].key, job.id, now],
+                &params![&keys[job.key].name, job.id, now],
             )
             .await?;
         }
@@ -302,12 +302,12 @@ impl Claimer {
 async fn next_of(tx: &mut Tx, key: &Key, most: usize) -> Result<Vec<Row>, DbError> {
     let most = u32::try_from(most).unwrap_or(u32::MAX);
     let Some(rate_left) = key.rate_left else {
-        return tx.fetch_all(NEXT, &params![&key.key, most]).await;
+        return tx.fetch_all(NEXT, &params![&key.name, most]).await;
     };
-    let mut rows = tx.fetch_all(NEXT_CHARGED, &params![&key.key, most]).await?;
+    let mut rows = tx.fetch_all(NEXT_CHARGED, &params![&key.name, most]).await?;
     let rest = (most - u32::try_from(rows.len()).unwrap_or(most).min(most)).min(rate_left);
     if rest > 0 {
-        rows.extend(tx.fetch_all(NEXT_UNCHARGED, &params![&key.key, rest]).await?);
+        rows.extend(tx.fetch_all(NEXT_UNCHARGED, &params![&key.name, rest]).await?);
     }
     Ok(rows)
 }
@@ -389,7 +389,7 @@ fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>
         };
         if !free_slots.is_empty() {
             keys.push(Key {
-                key: row.get("key")?,
+                name: row.get("key")?,
                 queue: wanted.queue,
                 free_slots,
                 rate_left,

@@ -1,4 +1,7 @@
-//! The one task of a process that claims, for all its queues, and fires what is due by the clock.
+//! The one loop of a process that claims, for all its queues, and fires what is due by the clock.
+//!
+//! It has a thread and a runtime of its own: were it polled by the threads that run jobs, jobs that block all of them could
+//! stop it in the middle of a transaction, and with it everybody who waits for the write lock, the heartbeat included.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -52,7 +56,19 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    pub(super) async fn run(mut self) {
+    /// Starts the thread. It ends after the pass that it is in once `stop` is cancelled.
+    pub(super) fn start(self) -> Result<thread::JoinHandle<()>, DbError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| DbError::other(format!("no runtime for the claimer: {error}")))?;
+        thread::Builder::new()
+            .name("aftercall-claimer".to_owned())
+            .spawn(move || runtime.block_on(self.run()))
+            .map_err(|error| DbError::other(format!("no thread for the claimer: {error}")))
+    }
+
+    async fn run(mut self) {
         let mut refused = Duration::from_millis(50);
         let mut counter = self.db.change_counter().await.ok().flatten();
         let mut cancels_at = Instant::now();
@@ -107,13 +123,13 @@ impl Loop {
         };
         let took = pass.claimed.len();
         for claimed in pass.claimed.drain(..) {
-            self.start(claimed);
+            self.hand_over(claimed);
         }
         self.fire(pass.now, ticks).await;
         Ok((pass, took > 0))
     }
 
-    fn start(&self, claimed: Claimed) {
+    fn hand_over(&self, claimed: Claimed) {
         let Some(served) = self.served.iter().find(|served| served.queue == claimed.queue) else {
             return;
         };

@@ -68,6 +68,7 @@ fn database(error: DbError) -> JobError {
 
 impl JobContext {
     /// The job's id.
+    #[expect(clippy::misnamed_getters, reason = "the lease has an id of its own")]
     pub fn id(&self) -> Uuid {
         self.lease.job
     }

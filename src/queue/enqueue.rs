@@ -115,11 +115,13 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
 /// When the database refuses it.
 pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) -> Result<u64, DbError> {
     let now = tx.now().await?;
+    // Both repeat the index's own condition: without it the planner reads the whole table.
     let waiting = tx
         .execute(
             "-- cancel_waiting_by_key
              UPDATE jobs SET state = 'cancelled', finished_at = $4, last_error = $3, wait_reason = NULL
-             WHERE queue = $1 AND unique_key = $2 AND state IN ('available', 'scheduled', 'retryable')",
+             WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state <> 'running'
+                AND state IN ('available', 'scheduled', 'running', 'retryable')",
             &params![queue, unique_key, why, now],
         )
         .await?;
@@ -127,7 +129,8 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
         .execute(
             "-- cancel_running_by_key
              UPDATE jobs SET cancel_requested_at = $4, last_error = $3
-             WHERE queue = $1 AND unique_key = $2 AND state = 'running' AND cancel_requested_at IS NULL",
+             WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
+                AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL",
             &params![queue, unique_key, why, now],
         )
         .await?;

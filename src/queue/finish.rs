@@ -222,7 +222,7 @@ pub(super) async fn hand_back(tx: &mut Tx, lease: &Lease) -> Result<bool, DbErro
         .execute(
             "-- hand_back_job
              UPDATE jobs SET state = CASE WHEN cancel_requested_at IS NULL THEN 'available' ELSE 'cancelled' END,
-                    finished_at = CASE WHEN cancel_requested_at IS NULL THEN NULL ELSE $3 END,
+                    finished_at = CASE WHEN cancel_requested_at IS NULL THEN finished_at ELSE $3 END,
                     attempt = attempt - 1, lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                     wait_reason = 'handed back by a worker that stopped'
              WHERE id = $1 AND lease = $2 AND state = 'running'",

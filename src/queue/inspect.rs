@@ -187,29 +187,32 @@ pub struct Later {
 /// # Errors
 /// When the database cannot answer.
 pub async fn pending_work(db: &Db) -> Result<Pending, DbError> {
+    // One statement, so that no job slips from one state to the next between two looks; each part on the index of its
+    // state, so that what ended long ago is not read.
     let now = db.now().await?;
     let rows = db
         .fetch_all(
             "-- pending_work
-             SELECT state, queue, wait_reason, count(*) AS n, min(run_at) AS earliest FROM jobs
-             WHERE state IN ('available', 'scheduled', 'running', 'retryable')
-             GROUP BY state, queue, CASE WHEN state IN ('scheduled', 'retryable') THEN wait_reason END, wait_reason
-             ORDER BY queue",
-            &[],
+             SELECT 'running' AS kind, '' AS queue, '' AS wait_reason, count(*) AS n, min(run_at) AS earliest
+             FROM jobs WHERE state = 'running'
+             UNION ALL
+             SELECT 'due', '', '', count(*), min(run_at) FROM jobs WHERE state = 'available'
+             UNION ALL
+             SELECT CASE WHEN run_at <= $1 THEN 'due' ELSE 'later' END, queue, wait_reason, count(*), min(run_at)
+             FROM jobs WHERE state IN ('scheduled', 'retryable') GROUP BY 1, queue, wait_reason",
+            &params![now],
         )
         .await?;
     let mut pending = Pending::default();
     for row in rows {
         let count: u64 = row.get("n")?;
-        let earliest: DateTime<Utc> = row.get("earliest")?;
-        match row.get::<String>("state")?.as_str() {
+        match row.get::<String>("kind")?.as_str() {
             "running" => pending.running += count,
-            "available" => pending.due_now += count,
-            _ if earliest <= now => pending.due_now += count,
+            "due" => pending.due_now += count,
             _ => pending.later.push(Later {
                 queue: row.get("queue")?,
                 count,
-                earliest,
+                earliest: row.get("earliest")?,
                 reason: row.get("wait_reason")?,
             }),
         }
@@ -330,8 +333,8 @@ pub async fn jobs(db: &Db, filter: &JobFilter) -> Result<Vec<JobRow>, DbError> {
     db.fetch_all(
         "-- jobs_by_filter
          SELECT * FROM jobs
-         WHERE ($1 IS NULL OR queue = $1) AND ($2 IS NULL OR state = $2)
-            AND ($3 IS NULL OR replace(unique_key, $3, '') <> unique_key)
+         WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
+            AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)
          ORDER BY created_at DESC, id DESC LIMIT $4",
         &params![
             filter.queue.as_deref(),
@@ -355,8 +358,8 @@ pub async fn count_jobs(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
         .fetch_optional(
             "-- count_jobs
              SELECT count(*) AS n FROM jobs
-             WHERE ($1 IS NULL OR queue = $1) AND ($2 IS NULL OR state = $2)
-                AND ($3 IS NULL OR replace(unique_key, $3, '') <> unique_key)",
+             WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
+                AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)",
             &params![
                 filter.queue.as_deref(),
                 filter.state.as_deref(),

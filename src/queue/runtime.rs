@@ -67,7 +67,7 @@ pub struct Running {
     stop_claiming: CancellationToken,
     stop_workers: CancellationToken,
     stop_heart: CancellationToken,
-    claimer: Option<JoinHandle<()>>,
+    claimer: Option<thread::JoinHandle<()>>,
     workers: Option<JoinHandle<()>>,
     heart: Option<thread::JoinHandle<()>>,
 }
@@ -86,9 +86,7 @@ impl Running {
     /// Claims no more, lets running jobs go on for the grace, hands back what is left.
     pub async fn shutdown(mut self) {
         self.stop_claiming.cancel();
-        if let Some(claimer) = self.claimer.take() {
-            let _ = claimer.await;
-        }
+        join(self.claimer.take()).await;
         if tokio::time::timeout(self.grace, self.leases.emptied()).await.is_err() {
             for lease in self.leases.all() {
                 lease.stop(Stop::ShuttingDown);
@@ -126,36 +124,43 @@ impl Running {
 
     /// Ends all tasks and waits until they are gone.
     async fn end(&mut self) {
-        let heart = self.heart.take();
-        let tasks = [self.claimer.take(), self.workers.take()];
-        self.stop_all(&tasks);
-        for task in tasks.into_iter().flatten() {
-            let _ = task.await;
+        self.stop_all();
+        // The claimer first: what it still claims is dropped with the workers.
+        join(self.claimer.take()).await;
+        if let Some(workers) = self.workers.take() {
+            workers.abort();
+            let _ = workers.await;
         }
         // The aborted jobs' tasks let go of their leases when they are dropped.
-        let _ = tokio::time::timeout(HAND_BACK, self.leases.emptied()).await;
-        if let Some(heart) = heart {
-            let _ = tokio::task::spawn_blocking(move || heart.join()).await;
-        }
+        let _ = tokio::time::timeout(ABORT, self.leases.emptied()).await;
+        join(self.heart.take()).await;
     }
 
-    fn stop_all(&self, tasks: &[Option<JoinHandle<()>>]) {
+    fn stop_all(&self) {
         self.stop_claiming.cancel();
         self.stop_workers.cancel();
         self.stop_heart.cancel();
-        for task in tasks.iter().flatten() {
-            task.abort();
-        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let tasks = [self.claimer.take(), self.workers.take()];
-        self.stop_all(&tasks);
+        self.stop_all();
+        if let Some(workers) = &self.workers {
+            workers.abort();
+        }
     }
 }
 
+/// Waits for a thread without blocking the runtime.
+async fn join(thread: Option<thread::JoinHandle<()>>) {
+    if let Some(thread) = thread {
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+}
+
+/// How long the tasks of aborted jobs may take to be dropped.
+const ABORT: Duration = Duration::from_secs(1);
 /// How long jobs that were told to hand themselves back may take to write it.
 const HAND_BACK: Duration = Duration::from_secs(5);
 /// Jobs of one queue at once in one process, where the settings say nothing: the fleet's limits bind before this does.
@@ -213,23 +218,21 @@ pub async fn start<E: Send + Sync + 'static>(
         async move { runner.run(claimed).await }.boxed()
     });
     let workers = tokio::spawn(run_workers(Arc::clone(&worker), lanes, run, stop_workers.clone()));
-    let claimer = tokio::spawn(
-        Loop {
+    let claimer = Loop {
+        db: db.clone(),
+        claimer: Claimer {
             db: db.clone(),
-            claimer: Claimer {
-                db: db.clone(),
-                worker: Arc::clone(&worker),
-                lease: settings.lease,
-                turn: 0,
-            },
-            served,
-            leases: leases.clone(),
-            crons,
-            poll: settings.poll,
-            stop: stop_claiming.clone(),
-        }
-        .run(),
-    );
+            worker: Arc::clone(&worker),
+            lease: settings.lease,
+            turn: 0,
+        },
+        served,
+        leases: leases.clone(),
+        crons,
+        poll: settings.poll,
+        stop: stop_claiming.clone(),
+    }
+    .start()?;
     Ok(Running {
         db: db.clone(),
         worker,

@@ -6,7 +6,7 @@ use aftercall::queue::{
     inspect,
 };
 
-use super::world::{Plain, What, ends_as, enqueue, looked_again, one_worker, outcomes, row};
+use super::world::{Plain, Probe as _, What, ends_as, enqueue, looked_again, one_worker, outcomes, row};
 use crate::{
     on_each_database,
     support::{TestDb, until},

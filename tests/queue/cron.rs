@@ -52,7 +52,7 @@ async fn i12_a_tick_fires_once_with_two_schedulers(database: TestDb) {
     let db = &database.db;
     prepare(db).await;
     let world = Arc::new(World::default());
-    let other_db = database.from_outside().await;
+    let other_db = database.seen_from_outside().await;
     let workers = [
         scheduler(db, &world, every_five_minutes()).await,
         scheduler(&other_db, &world, every_five_minutes()).await,

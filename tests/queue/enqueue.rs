@@ -5,7 +5,8 @@ use std::sync::Arc;
 use aftercall::queue::{self, EnqueueOptions, Enqueued, inspect};
 
 use super::world::{
-    Plain, Serial, What, World, ends_as, enqueue, enqueue_all, one_worker, prepare, row, settings, start_with,
+    Plain, Probe as _, Serial, What, World, ends_as, enqueue, enqueue_all, one_worker, prepare, row, settings,
+    start_with,
 };
 use crate::{on_each_database, support::TestDb};
 

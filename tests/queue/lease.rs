@@ -52,7 +52,7 @@ async fn i7_a_live_workers_job_is_not_rescued_while_its_runtime_is_blocked(datab
     super::world::prepare(db).await;
     let world = Arc::new(World::default());
     // A runtime of its own, all of whose threads the jobs block.
-    let blocked_db = database.from_outside().await;
+    let blocked_db = database.seen_from_outside().await;
     let lease = std::time::Duration::from_secs(2);
     let stop = Arc::new(AtomicBool::new(false));
     let thread = std::thread::spawn({

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use aftercall::queue::{self, EnqueueOptions, LimitSetting, WorkerSettings, control, inspect};
 
 use super::world::{
-    Plain, Rated, Serial, Three, What, World, ends_as, enqueue, enqueue_all, looked_again, one_worker, prepare, row,
-    settings, start, start_with,
+    Plain, Probe as _, Rated, Serial, Three, What, World, ends_as, enqueue, enqueue_all, looked_again, one_worker,
+    prepare, row, settings, start, start_with,
 };
 use crate::{
     on_each_database,
@@ -28,7 +28,7 @@ async fn i5_no_more_than_the_limit_runs_with_two_workers(database: TestDb) {
     let db = &database.db;
     prepare(db).await;
     let world = Arc::new(World::default());
-    let other_db = database.from_outside().await;
+    let other_db = database.seen_from_outside().await;
     let workers = [start(db, &world).await, start(&other_db, &world).await];
     let mut jobs = Vec::new();
     for n in 0..40 {
@@ -116,7 +116,7 @@ async fn i5_a_rate_window_is_exact(database: TestDb) {
             started_of(db, &ids).await == expected
         })
         .await;
-        db.advance_clock(queue::minutes(5) - queue::seconds(30)).await.unwrap();
+        db.advance_clock(queue::seconds(270)).await.unwrap();
         looked_again(db).await;
         assert_eq!(
             started_of(db, &ids).await,
@@ -222,7 +222,7 @@ async fn the_configuration_sets_limits_and_an_operator_overrules_it(database: Te
     let configured = || {
         let setting = LimitSetting {
             max_running: Some(2),
-            rate: Some(Some((10, Duration::from_secs(60)))),
+            rate: Some(Some((10, Duration::from_mins(1)))),
         };
         WorkerSettings {
             limits: [("serial".to_owned(), setting)].into(),

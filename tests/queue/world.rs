@@ -143,14 +143,14 @@ impl World {
     }
 
     async fn act(&self, key: &str, group: String, what: &What, ctx: &JobContext) -> Result<Outcome, JobError> {
-        let _inside = self.enter(key, group);
-        let result = self.acted(key, what, ctx).await;
+        let inside = self.enter(key, group);
+        let result = self.acted(key, what, ctx, inside).await;
         let told = result.as_ref().map(|_| ()).map_err(Clone::clone);
         self.seen.lock().unwrap().results.push((key.to_owned(), told));
         result
     }
 
-    async fn acted(&self, key: &str, what: &What, ctx: &JobContext) -> Result<Outcome, JobError> {
+    async fn acted(&self, key: &str, what: &What, ctx: &JobContext, inside: Inside<'_>) -> Result<Outcome, JobError> {
         match what {
             What::Done => {}
             What::Hold => {
@@ -207,6 +207,8 @@ impl World {
         if matches!(what, What::HoldThenWrite) {
             mark(&mut tx, key, "written").await.or_retry()?;
         }
+        // Counted until just before the commit: from the commit on, the next one may start.
+        drop(inside);
         ctx.finish(tx).await
     }
 }
@@ -230,6 +232,12 @@ pub(crate) async fn marks(db: &Db) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A test job in the making.
+pub(crate) trait Probe {
+    fn part(self, part: &str) -> Self;
+    fn unique(self, unique: &str) -> Self;
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal: $policy:expr;)+) => {
         $(
@@ -246,13 +254,15 @@ macro_rules! kinds {
                 pub(crate) fn of(key: &str, what: What) -> Self {
                     Self { key: key.to_owned(), part: String::new(), unique: None, what }
                 }
+            }
 
-                pub(crate) fn part(mut self, part: &str) -> Self {
+            impl Probe for $kind {
+                fn part(mut self, part: &str) -> Self {
                     self.part = part.to_owned();
                     self
                 }
 
-                pub(crate) fn unique(mut self, unique: &str) -> Self {
+                fn unique(mut self, unique: &str) -> Self {
                     self.unique = Some(unique.to_owned());
                     self
                 }

@@ -1,5 +1,10 @@
 //! What tests share: a database per test, and waiting without sleeping.
 
+pub(crate) mod bakery;
+pub(crate) mod child;
+pub(crate) mod state;
+pub(crate) mod world;
+
 use std::{future::Future, time::Duration};
 
 use aftercall::db::{Db, Location};
@@ -23,7 +28,7 @@ impl TestDb {
     }
 
     /// The same database as another process sees it.
-    pub(crate) async fn from_outside(&self) -> Db {
+    pub(crate) async fn seen_from_outside(&self) -> Db {
         self.db.reopen().await.unwrap()
     }
 }

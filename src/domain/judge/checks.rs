@@ -40,6 +40,8 @@ pub(super) struct Check<'a> {
     pub(super) keys: BTreeMap<String, String>,
     /// What the record should hold, by field.
     pub(super) expected: BTreeMap<String, Value>,
+    /// What the last call that came through says that the record holds besides, by field.
+    pub(super) reported: BTreeMap<String, Value>,
     /// Calls that carry it out, in order.
     pub(super) claims: Vec<&'a Claim>,
     /// Of something moved by cancelling and creating: the id that should be gone.
@@ -63,10 +65,19 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
     let named = named_subjects(playbook, reading);
     let mut requests: Vec<Request> = Vec::new();
     for request in reading.requests.iter().take(MOST_REQUESTS) {
-        let without = request.subject.as_deref().is_none_or(|subject| subject.trim().is_empty());
+        let without = request
+            .subject
+            .as_deref()
+            .is_none_or(|subject| subject.trim().is_empty());
         let spread = without && !named.is_empty() && request.id.is_none() && reading.requests.len() == 1;
         let copies = if spread {
-            named.iter().map(|name| Request { subject: Some(name.clone()), ..request.clone() }).collect()
+            named
+                .iter()
+                .map(|name| Request {
+                    subject: Some(name.clone()),
+                    ..request.clone()
+                })
+                .collect()
         } else {
             vec![request.clone()]
         };
@@ -93,7 +104,9 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
     };
     for name in named {
         let is_known = |subject: &Option<String>| {
-            subject.as_ref().is_some_and(|subject| same_name(&playbook.head.nicknames, subject, &name))
+            subject
+                .as_ref()
+                .is_some_and(|subject| same_name(&playbook.head.nicknames, subject, &name))
         };
         let asked = requests.iter().any(|request| is_known(&request.subject));
         let all_have_subjects = requests.iter().all(|request| request.subject.is_some());
@@ -114,7 +127,12 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
 }
 
 fn named_subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {
-    let Some(detail) = playbook.head.subject_detail.as_ref().and_then(|name| reading.details.get(name)) else {
+    let Some(detail) = playbook
+        .head
+        .subject_detail
+        .as_ref()
+        .and_then(|name| reading.details.get(name))
+    else {
         return Vec::new();
     };
     let names: Vec<String> = match detail {
@@ -122,14 +140,22 @@ fn named_subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {
         Value::String(text) => text.split([',', ';']).map(squeeze).collect(),
         _ => Vec::new(),
     };
-    names.into_iter().filter(|name| !name.is_empty()).take(MOST_REQUESTS).collect()
+    names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .take(MOST_REQUESTS)
+        .collect()
 }
 
 /// Everything to look for.
 pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a>> {
     let requests = requests(playbook, case);
     let writes: Vec<&Claim> = case.claims.iter().filter(|claim| claim.is_write()).collect();
-    let wishes: Vec<&Claim> = writes.iter().copied().filter(|claim| !is_support(playbook, claim)).collect();
+    let wishes: Vec<&Claim> = writes
+        .iter()
+        .copied()
+        .filter(|claim| !is_support(playbook, claim))
+        .collect();
     let carried = assign(playbook, &requests, &wishes);
     let mut checks = Vec::new();
     let mut covered = vec![false; wishes.len()];
@@ -146,6 +172,7 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
                 id: id_of(record, request),
                 keys: BTreeMap::new(),
                 expected: BTreeMap::new(),
+                reported: BTreeMap::new(),
                 claims: Vec::new(),
                 previous: None,
                 asked: request.quote.clone(),
@@ -155,7 +182,12 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
         for &at in carried {
             covered[at] = true;
         }
-        checks.push(of_request(record, request, carried.iter().map(|&at| wishes[at]).collect(), &writes));
+        checks.push(of_request(
+            record,
+            request,
+            carried.iter().map(|&at| wishes[at]).collect(),
+            &writes,
+        ));
     }
     cover_records(&checks, &wishes, &mut covered);
     drop_overwritten(&mut checks);
@@ -166,13 +198,25 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
 }
 
 fn is_support(playbook: &Playbook, claim: &Claim) -> bool {
-    playbook.claim_rule(&claim.rule).is_some_and(|rule| !rule.supports.is_empty())
+    playbook
+        .claim_rule(&claim.rule)
+        .is_some_and(|rule| !rule.supports.is_empty())
 }
 
 /// The id that a request names, in its own place or in a field that the playbook declares to hold it.
 fn id_of(record: &Record, request: &Request) -> Option<String> {
-    let own = request.id.as_deref().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned);
-    own.or_else(|| record.id_fields.iter().find_map(|name| as_id(request.fields.get(name)?)))
+    let own = request
+        .id
+        .as_deref()
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned);
+    own.or_else(|| {
+        record
+            .id_fields
+            .iter()
+            .find_map(|name| as_id(request.fields.get(name)?))
+    })
 }
 
 pub(super) fn same_id(left: &str, right: &str) -> bool {
@@ -211,10 +255,12 @@ fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim]) -> Vec<V
             let other = wishes[at];
             match (&other.id, &claim.id) {
                 // Further attempts at the same thing, and further changes of the same record.
-                (Some(left), Some(right)) => {
-                    same_id(left, right) || replaces(playbook, request, other, claim)
+                (Some(left), Some(right)) => same_id(left, right) || replaces(playbook, request, other, claim),
+                _ => {
+                    other.subject.is_some() && claim.subject.is_some()
+                        || other.state != ClaimState::Done
+                        || claim.state != ClaimState::Done
                 }
-                _ => other.subject.is_some() && claim.subject.is_some() || other.state != ClaimState::Done || claim.state != ClaimState::Done,
             }
         });
         if fits_mine {
@@ -231,7 +277,9 @@ fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim]) -> Vec<V
 /// A cancelled and a created record that together move one.
 fn replaces(playbook: &Playbook, request: &Request, one: &Claim, other: &Claim) -> bool {
     request.operation == Operation::Update
-        && playbook.record(&request.record).is_some_and(|record| record.replaceable)
+        && playbook
+            .record(&request.record)
+            .is_some_and(|record| record.replaceable)
         && one.operation() != other.operation()
 }
 
@@ -268,7 +316,10 @@ fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -
     let mut aims = 0;
     let mut shared = 0;
     for (name, wanted) in &request.fields {
-        let Some(field) = record.field(name).filter(|field| !is_blank(wanted) && !record.id_fields.contains(&field.name)) else {
+        let Some(field) = record
+            .field(name)
+            .filter(|field| !is_blank(wanted) && !record.id_fields.contains(&field.name))
+        else {
             continue;
         };
         if !field.incidental {
@@ -284,7 +335,10 @@ fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -
         }
     }
     // A change of baggage is no answer to a request for other flights.
-    let has_aims = claim.fields.keys().any(|name| record.field(name).is_some_and(|field| !field.incidental));
+    let has_aims = claim
+        .fields
+        .keys()
+        .any(|name| record.field(name).is_some_and(|field| !field.incidental));
     if operation == Operation::Update && aims > 0 && has_aims && shared == 0 {
         return None;
     }
@@ -309,17 +363,19 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
     // The last call that came through counts; without one the last attempt.
     let best = claims
         .iter()
-        .filter(|claim| claim.state == ClaimState::Done)
-        .next_back()
-        .or_else(|| claims.iter().filter(|claim| claim.state == ClaimState::Promised).next_back())
+        .rfind(|claim| claim.state == ClaimState::Done)
+        .or_else(|| claims.iter().rfind(|claim| claim.state == ClaimState::Promised))
         .or_else(|| claims.last());
     let mut id = id_of(record, request);
     let mut previous = None;
     let moved = request.operation == Operation::Update && record.replaceable;
-    let creation = claims.iter().filter(|claim| claim.operation() == Some(Operation::Create)).max_by_key(|claim| {
-        (claim.state == ClaimState::Done, claim.order)
-    });
-    let cancelled = claims.iter().filter(|claim| claim.operation() == Some(Operation::Cancel)).next_back();
+    let creation = claims
+        .iter()
+        .filter(|claim| claim.operation() == Some(Operation::Create))
+        .max_by_key(|claim| (claim.state == ClaimState::Done, claim.order));
+    let cancelled = claims
+        .iter()
+        .rfind(|claim| claim.operation() == Some(Operation::Cancel));
     if moved && (creation.is_some() || cancelled.is_some()) {
         previous = id.or_else(|| cancelled.and_then(|claim| claim.id.clone()));
         id = creation.and_then(|claim| claim.id.clone());
@@ -336,11 +392,13 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
         keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         expected.extend(claim.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
+    let mut reported = BTreeMap::new();
     // What a later call wrote over the same field of the same record is what is there now.
     if let Some(id) = &id {
         for claim in writes {
             let same = claim.record == record.kind && claim.id.as_ref().is_some_and(|other| same_id(id, other));
             if same && claim.state == ClaimState::Done {
+                reported.extend(claim.reported.iter().map(|(name, value)| (name.clone(), value.clone())));
                 for (name, value) in &claim.fields {
                     if let Some(known) = expected.get_mut(name) {
                         known.clone_from(value);
@@ -359,10 +417,15 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
         role: Role::Request,
         operation: request.operation,
         record,
-        subject: request.subject.clone().filter(|subject| !subject.trim().is_empty()).or(claimed_subject),
+        subject: request
+            .subject
+            .clone()
+            .filter(|subject| !subject.trim().is_empty())
+            .or(claimed_subject),
         id,
         keys,
         expected,
+        reported,
         claims,
         previous,
         asked: request.quote.clone(),
@@ -379,7 +442,10 @@ fn cover_records(checks: &[Check<'_>], wishes: &[&Claim], covered: &mut [bool]) 
                 Operation::Create => claim.operation() != Some(Operation::Cancel),
                 // Without any field the request leaves open what is to change.
                 Operation::Update => {
-                    let vague = check.expected.keys().all(|name| check.record.field(name).is_none_or(|field| field.incidental));
+                    let vague = check
+                        .expected
+                        .keys()
+                        .all(|name| check.record.field(name).is_none_or(|field| field.incidental));
                     claim.operation() == Some(Operation::Update) && vague
                 }
                 Operation::Cancel => claim.operation() == Some(Operation::Cancel),
@@ -421,13 +487,20 @@ fn supports<'a>(
 ) {
     let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
     for claim in writes {
-        let Some(rule) = playbook.claim_rule(&claim.rule).filter(|rule| !rule.supports.is_empty()) else {
+        let Some(rule) = playbook
+            .claim_rule(&claim.rule)
+            .filter(|rule| !rule.supports.is_empty())
+        else {
             continue;
         };
-        let (Some(record), Some(id), true) = (playbook.record(&claim.record), &claim.id, claim.state == ClaimState::Done) else {
+        let (Some(record), Some(id), true) = (
+            playbook.record(&claim.record),
+            &claim.id,
+            claim.state == ClaimState::Done,
+        ) else {
             continue;
         };
-        let serves = asked.iter().find(|check| {
+        let served = asked.iter().find(|check| {
             check.role == Role::Request
                 && rule.supports.contains(&check.record.kind)
                 && match (&check.subject, &claim.subject) {
@@ -436,31 +509,36 @@ fn supports<'a>(
                 }
         });
         let taken_back = requests.iter().any(|request| rule.supports.contains(&request.record));
-        let role = match serves {
+        let standing = match served {
             Some(_) => Role::Support,
             None if taken_back => continue,
             None => Role::Extra,
         };
         // The fuller name is the request's; the claim often knows the first name only.
-        let subject = claim.subject.as_ref().map(|own| serves.and_then(|check| check.subject.clone()).unwrap_or_else(|| own.clone()));
-        let check = Check {
-            role,
+        let subject = claim.subject.as_ref().map(|own| {
+            served
+                .and_then(|check| check.subject.clone())
+                .unwrap_or_else(|| own.clone())
+        });
+        let support = Check {
+            role: standing,
             operation: claim.operation().unwrap_or(Operation::Create),
             record,
             subject,
             id: Some(id.clone()),
             keys: claim.keys.clone(),
             expected: claim.fields.clone(),
+            reported: BTreeMap::new(),
             claims: vec![claim],
             previous: None,
-            asked: serves.map(|check| check.asked.clone()).unwrap_or_default(),
+            asked: served.map(|check| check.asked.clone()).unwrap_or_default(),
         };
-        match seen.get(&(record.kind.clone(), id.to_lowercase())) {
-            Some(&at) => into[at] = check,
-            None => {
-                seen.insert((record.kind.clone(), id.to_lowercase()), into.len());
-                into.push(check);
-            }
+        let name = (record.kind.clone(), id.to_lowercase());
+        if let Some(&at) = seen.get(&name) {
+            into[at] = support;
+        } else {
+            seen.insert(name, into.len());
+            into.push(support);
         }
     }
 }
@@ -475,8 +553,8 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
         let undoes = operation == Operation::Cancel
             && wishes.iter().any(|earlier| {
                 earlier.operation() == Some(Operation::Create)
-                    && is_undone(earlier, wishes)
                     && matches!((&earlier.id, &claim.id), (Some(left), Some(right)) if same_id(left, right))
+                    && is_undone(earlier, wishes)
             });
         if *covered || claim.state != ClaimState::Done || is_undone(claim, wishes) || undoes {
             continue;
@@ -498,6 +576,7 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
             id: claim.id.clone(),
             keys: claim.keys.clone(),
             expected: claim.fields.clone(),
+            reported: BTreeMap::new(),
             claims: vec![claim],
             previous: None,
             asked: String::new(),

@@ -58,7 +58,10 @@ pub fn plan(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Lookup> {
     for judged in outcomes(playbook, case, facts) {
         wanted.extend(judged.ask);
     }
-    wanted.into_iter().filter(|lookup| !facts.contains_key(lookup)).collect()
+    wanted
+        .into_iter()
+        .filter(|lookup| !facts.contains_key(lookup))
+        .collect()
 }
 
 /// The answered lookups that deserve another look, because as they stand something that a tool attempted is missing.
@@ -91,5 +94,5 @@ fn outcomes(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Judged> {
 
 pub use steps::steps;
 
-
-
+#[cfg(test)]
+mod tests;

@@ -23,9 +23,30 @@ use crate::domain::{
 
 /// Calling codes of the regions that a playbook may name; any other region is written as its code (`"+353"`).
 const CALLING_CODES: [(&str, &str); 24] = [
-    ("US", "1"), ("CA", "1"), ("GB", "44"), ("IE", "353"), ("DE", "49"), ("AT", "43"), ("CH", "41"), ("FR", "33"),
-    ("ES", "34"), ("PT", "351"), ("IT", "39"), ("NL", "31"), ("BE", "32"), ("DK", "45"), ("SE", "46"), ("NO", "47"),
-    ("FI", "358"), ("PL", "48"), ("AU", "61"), ("NZ", "64"), ("IN", "91"), ("JP", "81"), ("BR", "55"), ("MX", "52"),
+    ("US", "1"),
+    ("CA", "1"),
+    ("GB", "44"),
+    ("IE", "353"),
+    ("DE", "49"),
+    ("AT", "43"),
+    ("CH", "41"),
+    ("FR", "33"),
+    ("ES", "34"),
+    ("PT", "351"),
+    ("IT", "39"),
+    ("NL", "31"),
+    ("BE", "32"),
+    ("DK", "45"),
+    ("SE", "46"),
+    ("NO", "47"),
+    ("FI", "358"),
+    ("PL", "48"),
+    ("AU", "61"),
+    ("NZ", "64"),
+    ("IN", "91"),
+    ("JP", "81"),
+    ("BR", "55"),
+    ("MX", "52"),
 ];
 
 /// Words of an operation in a playbook.
@@ -56,7 +77,11 @@ fn one_of<T: Copy>(table: &Table<'_, '_>, key: &'static str, choices: &[(&str, T
 }
 
 fn globs(table: &Table<'_, '_>, key: &'static str) -> Vec<WildMatch> {
-    table.texts(key).iter().map(|text| WildMatch::new(&text.value)).collect()
+    table
+        .texts(key)
+        .iter()
+        .map(|text| WildMatch::new(&text.value))
+        .collect()
 }
 
 fn lower(texts: Vec<Placed<String>>) -> Vec<String> {
@@ -90,7 +115,11 @@ fn durations(table: &Table<'_, '_>, key: &'static str) -> Option<Vec<Duration>> 
     for text in table.texts(key) {
         match duration(&text.value) {
             Some(value) => found.push(value),
-            None => table.fault(&text.at, key, format!("\"{}\" is not a duration such as \"90s\", \"5m\" or \"2h\"", text.value)),
+            None => table.fault(
+                &text.at,
+                key,
+                format!("\"{}\" is not a duration such as \"90s\", \"5m\" or \"2h\"", text.value),
+            ),
         }
     }
     Some(found)
@@ -100,7 +129,14 @@ fn zone(table: &Table<'_, '_>, key: &'static str) -> Option<Tz> {
     let text = table.text(key)?;
     let parsed = text.value.parse::<Tz>().ok();
     if parsed.is_none() {
-        table.fault(&text.at, key, format!("unknown time zone \"{}\" (an IANA name such as \"America/New_York\")", text.value));
+        table.fault(
+            &text.at,
+            key,
+            format!(
+                "unknown time zone \"{}\" (an IANA name such as \"America/New_York\")",
+                text.value
+            ),
+        );
     }
     parsed
 }
@@ -116,7 +152,14 @@ fn calling_code(table: &Table<'_, '_>, key: &'static str) -> Option<String> {
     {
         return Some(code.to_owned());
     }
-    table.fault(&text.at, key, format!("unknown region \"{}\" (write its calling code instead, such as \"+353\")", text.value));
+    table.fault(
+        &text.at,
+        key,
+        format!(
+            "unknown region \"{}\" (write its calling code instead, such as \"+353\")",
+            text.value
+        ),
+    );
     None
 }
 
@@ -164,7 +207,12 @@ pub(crate) fn head(root: &Table<'_, '_>) -> Head {
     head.timezone = zone(&table, "timezone").unwrap_or(Tz::UTC);
     head.calling_code = calling_code(&table, "region").unwrap_or_else(|| "1".into());
     head.internal_steps = globs(&table, "internal_steps");
-    head.roll_up = one_of(&table, "roll_up", &[("request", RollUp::Request), ("subject", RollUp::Subject)], RollUp::Request);
+    head.roll_up = one_of(
+        &table,
+        "roll_up",
+        &[("request", RollUp::Request), ("subject", RollUp::Subject)],
+        RollUp::Request,
+    );
     if let Some(rounds) = durations(&table, "look_again") {
         head.look_again = rounds;
     }
@@ -215,7 +263,11 @@ pub(crate) fn tool(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Tool 
             for spelling in std::iter::once(&action).chain(&aliases) {
                 let before = actions.insert(spelling.value.to_lowercase(), action.value.clone());
                 if before.is_some_and(|before| before != action.value) {
-                    inner.fault(&spelling.at, &action.value, format!("\"{}\" is a spelling of two actions", spelling.value));
+                    inner.fault(
+                        &spelling.at,
+                        &action.value,
+                        format!("\"{}\" is a spelling of two actions", spelling.value),
+                    );
                 }
             }
         }
@@ -226,7 +278,11 @@ pub(crate) fn tool(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Tool 
             writes.push(action.value);
         } else {
             let hint = suggestion(&action.value, names.iter().map(String::as_str));
-            table.fault(&action.at, "writes", format!("unknown action \"{}\"{hint}", action.value));
+            table.fault(
+                &action.at,
+                "writes",
+                format!("unknown action \"{}\"{hint}", action.value),
+            );
         }
     }
     let tool = Tool {
@@ -259,7 +315,11 @@ fn tool_action(text: &str) -> ToolAction {
 pub(crate) fn intent(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Intent {
     let name = table.name("name", taken);
     if name == UNKNOWN_INTENT {
-        table.fault(&table.at, "name", "\"unknown\" is what a reader says when no intent fits: it cannot be defined");
+        table.fault(
+            &table.at,
+            "name",
+            "\"unknown\" is what a reader says when no intent fits: it cannot be defined",
+        );
     }
     let mut calls_for = Vec::new();
     for inner in table.tables("calls_for") {
@@ -292,8 +352,15 @@ pub(crate) fn intent(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Int
         declined_is_fail: one_of(table, "declined", &[("skipped", false), ("fail", true)], false),
         calls_for,
         signals: lower(table.texts("signals")),
-        tools: table.texts("tools").iter().map(|text| tool_action(&text.value)).collect(),
-        details: details.into_iter().map(|(name, text)| (name.value, text.value)).collect(),
+        tools: table
+            .texts("tools")
+            .iter()
+            .map(|text| tool_action(&text.value))
+            .collect(),
+        details: details
+            .into_iter()
+            .map(|(name, text)| (name.value, text.value))
+            .collect(),
         steps,
     };
     table.finish();
@@ -322,12 +389,20 @@ pub(crate) fn claim(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Opti
         (true, None) => Some(ClaimEffect::Read),
         (false, Some(operation)) => operation.map(ClaimEffect::Write),
         (true, Some(_)) => {
-            table.fault(&table.at, "", "has both `operation` and `read = true`: a claim writes or reads");
+            table.fault(
+                &table.at,
+                "",
+                "has both `operation` and `read = true`: a claim writes or reads",
+            );
             None
         }
         (false, None) => {
             if !table.has("operation") && !table.has("read") {
-                table.fault(&table.at, "", "needs `operation = \"create\" | \"update\" | \"cancel\"` or `read = true`");
+                table.fault(
+                    &table.at,
+                    "",
+                    "needs `operation = \"create\" | \"update\" | \"cancel\"` or `read = true`",
+                );
             }
             None
         }
@@ -345,6 +420,7 @@ pub(crate) fn claim(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Opti
         subject: table.source("subject", &CLAIM_VARIABLES).unwrap_or_default(),
         keys: sources(table, "keys", &CLAIM_VARIABLES),
         fields: sources(table, "fields", &CLAIM_VARIABLES),
+        shows: table.source("shows", &CLAIM_VARIABLES),
         promised: table.expression("promised", &CLAIM_VARIABLES),
         failed: table.expression("failed", &CLAIM_VARIABLES),
         error: table.source("error", &CLAIM_VARIABLES).unwrap_or_default(),
@@ -362,10 +438,19 @@ struct ReadLookup {
 
 fn http_lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
     let inner = table.table("lookup")?;
-    let method = one_of(&inner, "method", &[("GET", HttpMethod::Get), ("POST", HttpMethod::Post)], HttpMethod::Get);
+    let method = one_of(
+        &inner,
+        "method",
+        &[("GET", HttpMethod::Get), ("POST", HttpMethod::Post)],
+        HttpMethod::Get,
+    );
     let path = inner.required_text("path");
     if !path.value.is_empty() && !path.value.starts_with('/') {
-        inner.fault(&path.at, "path", "must begin with `/`: the host is the configuration's alone");
+        inner.fault(
+            &path.at,
+            "path",
+            "must begin with `/`: the host is the configuration's alone",
+        );
     }
     let body = inner.text("body");
     let select = inner.text("select");
@@ -390,7 +475,10 @@ fn http_lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
         lookup: HttpLookup {
             method,
             path: path.value,
-            query: query.into_iter().map(|(name, value)| (name.value, value.value)).collect(),
+            query: query
+                .into_iter()
+                .map(|(name, value)| (name.value, value.value))
+                .collect(),
             body: body.map(|text| text.value),
             select: select.map(|text| text.value),
         },
@@ -405,7 +493,11 @@ fn key_sources(table: &Table<'_, '_>) -> BTreeMap<String, KeySource> {
     let mut keys = BTreeMap::new();
     for (name, value) in inner.entries() {
         let toml::de::DeValue::Table(entry) = value.get_ref() else {
-            inner.fault(&value.span(), &name.value, "must be { record = \"kind\" } or { value = \"CEL\" }");
+            inner.fault(
+                &value.span(),
+                &name.value,
+                "must be { record = \"kind\" } or { value = \"CEL\" }",
+            );
             continue;
         };
         let entry = inner.nested(entry, value.span(), &name.value);
@@ -434,12 +526,16 @@ fn field(table: &Table<'_, '_>, taken: &mut BTreeSet<String>, head: &Head) -> Fi
         ..Source::default()
     };
     source.paths = table.record_paths("path");
-    if !table.has("path") && !table.has("value") {
-        if let Ok(path) = super::expression::Path::compile(&format!("$['{}']", name.replace(['\'', '\\'], ""))) {
-            source.paths.push(path);
-        }
+    let spoken_for = table.has("path") || table.has("value");
+    let own = super::expression::Path::compile(&format!("$['{}']", name.replace(['\'', '\\'], "")));
+    if let (false, Ok(path)) = (spoken_for, own) {
+        source.paths.push(path);
     }
-    let stored_on = if table.has("stored") { stored(table) } else { Operation::ALL.to_vec() };
+    let stored_on = if table.has("stored") {
+        stored(table)
+    } else {
+        Operation::ALL.to_vec()
+    };
     let compare = rule(table, head);
     let field = Field {
         name,
@@ -473,7 +569,11 @@ fn rule(table: &Table<'_, '_>, head: &Head) -> Rule {
     let seconds = table.text("tolerance").and_then(|text| {
         let parsed = duration(&text.value);
         if parsed.is_none() {
-            table.fault(&text.at, "tolerance", format!("\"{}\" is not a duration such as \"5m\"", text.value));
+            table.fault(
+                &text.at,
+                "tolerance",
+                format!("\"{}\" is not a duration such as \"5m\"", text.value),
+            );
         }
         parsed
     });
@@ -502,7 +602,11 @@ fn rule(table: &Table<'_, '_>, head: &Head) -> Rule {
     if let (Some(text), None) = (&text, &rule) {
         let known = Rule::SIMPLE.into_iter().chain(["list", "set", "contains", "lacks"]);
         let hint = suggestion(&text.value, known);
-        table.fault(&text.at, "compare", format!("unknown comparison \"{}\"{hint}", text.value));
+        table.fault(
+            &text.at,
+            "compare",
+            format!("unknown comparison \"{}\"{hint}", text.value),
+        );
     }
     rule.unwrap_or(Rule::Text)
 }
@@ -572,7 +676,11 @@ pub(crate) fn search(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Sea
         names_session = read.variables.contains("session");
         for name in &read.variables {
             if name != "session" && !keys.contains_key(name) {
-                table.fault(&table.at, "lookup", format!("the template names \"{name}\", which `keys` does not define"));
+                table.fault(
+                    &table.at,
+                    "lookup",
+                    format!("the template names \"{name}\", which `keys` does not define"),
+                );
             }
         }
     }
@@ -605,6 +713,7 @@ pub(crate) fn effect(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> Eff
         record: table.required_text("record").value,
         record_id: table.source("record_id", &VARIABLES).unwrap_or_default(),
         fields: sources(table, "fields", &VARIABLES),
+        keeps: table.plain_texts("keeps"),
     };
     if !table.has("record_id") {
         table.fault(&table.at, "record_id", "is missing");

@@ -1,0 +1,3 @@
+//! The whole flow on loopback: what must hold of it whatever the sessions, the reader and the systems of record do.
+
+mod verdicts;
