@@ -5,7 +5,7 @@ use futures::{StreamExt as _, stream};
 
 use crate::support::{
     bakery,
-    state::{broken_promises, count, final_state},
+    state::{broken_promises, count, difference, final_state},
     world::{Plan, World},
 };
 
@@ -108,17 +108,6 @@ async fn killed_at(point: FaultPoint, visit: u64, undisturbed: &Undisturbed) -> 
         }
     }
     Ok(true)
-}
-
-fn difference(expected: &str, found: &str) -> String {
-    let mut lines = Vec::new();
-    for line in expected.lines().filter(|line| !found.lines().any(|other| other == *line)) {
-        lines.push(format!("- {line}"));
-    }
-    for line in found.lines().filter(|line| !expected.lines().any(|other| other == *line)) {
-        lines.push(format!("+ {line}"));
-    }
-    lines.join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

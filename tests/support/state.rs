@@ -63,6 +63,18 @@ fn line(row: &Row) -> String {
     row.get("line").unwrap()
 }
 
+/// The lines that only one of two states has; empty when they are equal.
+pub(crate) fn difference(expected: &str, found: &str) -> String {
+    let mut lines = Vec::new();
+    for line in expected.lines().filter(|line| !found.lines().any(|other| other == *line)) {
+        lines.push(format!("- {line}"));
+    }
+    for line in found.lines().filter(|line| !expected.lines().any(|other| other == *line)) {
+        lines.push(format!("+ {line}"));
+    }
+    lines.join("\n")
+}
+
 /// What one statement sees must hold at every moment, also after a kill: a job is part of the change that made it
 /// necessary. Answers what does not.
 pub(crate) async fn broken_promises(db: &Db) -> Vec<String> {

@@ -14,7 +14,7 @@ use aftercall::{
     db::Db,
     pipeline::Pipeline,
     sandbox::{
-        Server,
+        Server, demo,
         language_model::{self, ScriptedModel},
         records::{self, Records},
     },
@@ -104,7 +104,7 @@ impl Plan {
             toml.set("[[source]]", key, &value);
         }
         let mut servers = vec![];
-        for system in ["kitchen", "till"] {
+        for system in ["kitchen", "till", demo::SYSTEM] {
             let section = format!("[[records]] # {system}");
             toml.set(&section, "name", &format!("'{system}'"));
             toml.set(&section, "kind", "'http'");
