@@ -114,7 +114,15 @@ async fn free<E: Send + Sync + 'static>(
          UPDATE jobs SET state = $3, rescues = $4, lease = NULL, lease_expires_at = NULL, slot = NULL,
                 finished_at = $5, last_error = $6, wait_reason = $7
          WHERE id = $1 AND lease = $2 AND state = 'running'",
-        &params![job.id, job.lease, state, job.rescues, ended, &error, ended.is_none().then_some(&why)],
+        &params![
+            job.id,
+            job.lease,
+            state,
+            job.rescues,
+            ended,
+            &error,
+            ended.is_none().then_some(&why)
+        ],
     )
     .await?;
     tx.execute(

@@ -21,7 +21,13 @@ async fn every_session_of_the_demo_ends_as_its_script_says() {
     world.run_until_idle(&db).await;
     let mut expected: Vec<_> = sessions
         .iter()
-        .map(|session| (session.id.clone(), session.status.as_str().to_owned(), session.reason.as_str().to_owned()))
+        .map(|session| {
+            (
+                session.id.clone(),
+                session.status.as_str().to_owned(),
+                session.reason.as_str().to_owned(),
+            )
+        })
         .collect();
     expected.sort();
     assert_eq!(verdicts(&db).await, expected);
@@ -29,6 +35,7 @@ async fn every_session_of_the_demo_ends_as_its_script_says() {
     let unexplained = "SELECT COUNT(*) AS n FROM monitoring_results
         WHERE verification_status IN ('fail', 'partial') AND diagnostic_status IS NOT 'complete'";
     assert_eq!(count(&db, unexplained).await, 0);
-    let rejected = "SELECT COUNT(*) AS n FROM monitoring_results WHERE diagnostic_report_json LIKE '%\"result\":\"rejected\"%'";
+    let rejected =
+        "SELECT COUNT(*) AS n FROM monitoring_results WHERE diagnostic_report_json LIKE '%\"result\":\"rejected\"%'";
     assert_eq!(count(&db, rejected).await, 0, "every expert's answer holds");
 }

@@ -80,7 +80,8 @@ impl Plan {
 
     /// `key = value` in `[section]`, or in every `[[section]]`; the value is TOML.
     pub(crate) fn set(mut self, section: &str, key: &str, value: &str) -> Self {
-        self.settings.push((section.to_owned(), key.to_owned(), value.to_owned()));
+        self.settings
+            .push((section.to_owned(), key.to_owned(), value.to_owned()));
         self
     }
 
@@ -135,8 +136,15 @@ impl Plan {
         }
         let file = path.join("aftercall.toml");
         std::fs::write(&file, toml.text()).unwrap();
-        let config = config::load(Some(&file), &|_| None, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
-        World { config, records, model, directory, _servers: servers }
+        let config =
+            config::load(Some(&file), &|_| None, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+        World {
+            config,
+            records,
+            model,
+            directory,
+            _servers: servers,
+        }
     }
 }
 
@@ -212,7 +220,10 @@ impl World {
     /// More lines at the end of the bundle.
     pub(crate) fn append(&self, lines: &str) {
         use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).open(self.path("bundle.jsonl")).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.path("bundle.jsonl"))
+            .unwrap();
         file.write_all(lines.as_bytes()).unwrap();
     }
 
