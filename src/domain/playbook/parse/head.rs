@@ -1,10 +1,10 @@
 //! `[playbook]`, `[reader]`, `[nicknames]` and `[phrases]`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
-use super::words::{calling_code, durations, globs, lower, one_of, zone};
+use super::words::{calling_code, globs, lower, one_of, zone};
 use crate::domain::playbook::{
     reader::Table,
     sections::{Head, Phrases, RollUp},
@@ -30,7 +30,6 @@ pub(in crate::domain::playbook) fn head(root: &Table<'_, '_>) -> Head {
         calling_code: "1".into(),
         internal_steps: Vec::new(),
         roll_up: RollUp::Request,
-        look_again: [60, 300, 1800].map(Duration::from_secs).to_vec(),
         min_turns: 2,
         subject: "subject".into(),
         subjects: "subjects".into(),
@@ -60,9 +59,6 @@ pub(in crate::domain::playbook) fn head(root: &Table<'_, '_>) -> Head {
         &[("request", RollUp::Request), ("subject", RollUp::Subject)],
         RollUp::Request,
     );
-    if let Some(rounds) = durations(&table, "look_again") {
-        head.look_again = rounds;
-    }
     if let Some(turns) = table.count("min_turns") {
         head.min_turns = turns as usize;
     }

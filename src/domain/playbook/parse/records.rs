@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{calling_code, duration, durations, one_of, operation, zone};
+use super::words::{calling_code, duration, one_of, operation, zone};
 use crate::domain::{
     compare::Rule,
     lookup::{HttpLookup, HttpMethod},
@@ -237,7 +237,6 @@ pub(in crate::domain::playbook) fn record(table: &Table<'_, '_>, taken: &mut BTr
         absent: table.expression("absent", &["record"]),
         cancelled: table.expression("cancelled", &["record"]),
         replaceable: table.flag("replaceable").unwrap_or(false),
-        look_again: durations(table, "look_again"),
         fields,
     };
     table.finish();

@@ -100,24 +100,6 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     count.checked_mul(seconds).map(Duration::from_secs)
 }
 
-pub(super) fn durations(table: &Table<'_, '_>, key: &'static str) -> Option<Vec<Duration>> {
-    if !table.has(key) {
-        return None;
-    }
-    let mut found = Vec::new();
-    for text in table.texts(key) {
-        match duration(&text.value) {
-            Some(value) => found.push(value),
-            None => table.fault(
-                &text.at,
-                key,
-                format!("\"{}\" is not a duration such as \"90s\", \"5m\" or \"2h\"", text.value),
-            ),
-        }
-    }
-    Some(found)
-}
-
 pub(super) fn zone(table: &Table<'_, '_>, key: &'static str) -> Option<Tz> {
     let text = table.text(key)?;
     let parsed = text.value.parse::<Tz>().ok();
