@@ -49,6 +49,11 @@ impl Job for DiagnoseSession {
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let key = self.key();
         let entry = env.source(&self.source)?;
+        let mut tx = ctx.begin().await?;
+        if !diagnoses::is_pending(&mut tx, &key, self.generation).await.or_retry()? {
+            return ctx.finish(tx).await; // superseded, or explained already: nothing is to be paid for
+        }
+        drop(tx);
         let Some((case, verdict)) = self.load(env, entry).await? else {
             return ctx.finish(ctx.begin().await?).await; // superseded
         };

@@ -2,5 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cli;
+mod faults;
+mod pipeline;
 mod queue;
+mod rules;
 mod support;

@@ -26,7 +26,9 @@ pub fn read(playbook: &Playbook, transcript: &Transcript, why: &str) -> (Reading
         && let Some(known) = known.filter(|known| known.verify)
         && let Some(calls_for) = known.calls_for.first()
     {
-        let turn = trigger(transcript, |turn| known.signals.iter().any(|signal| has_phrase(&fold(&turn.text), signal)));
+        let turn = trigger(transcript, |turn| {
+            known.signals.iter().any(|signal| has_phrase(&fold(&turn.text), signal))
+        });
         requests.push(Request {
             operation: calls_for.operation,
             record: calls_for.record.clone(),
@@ -61,9 +63,18 @@ fn intent(playbook: &Playbook, transcript: &Transcript) -> (String, f64) {
         return (UNKNOWN_INTENT.to_owned(), 0.0);
     };
     // A tool that acted tells what it was about, whatever else was talked of.
-    let acted = all.iter().filter(|signal| signal.acted > 0.0).max_by(|a, b| a.acted.total_cmp(&b.acted));
+    // Of equals the one with the stronger words, which stands first, counts: `max_by` takes the last.
+    let acted = all
+        .iter()
+        .rev()
+        .filter(|signal| signal.acted > 0.0)
+        .max_by(|a, b| a.acted.total_cmp(&b.acted));
     let best = acted.filter(|acted| acted.intent.verify).unwrap_or(first);
-    let rival = all.iter().filter(|other| other.intent.name != best.intent.name).map(|other| other.score).fold(0.0, f64::max);
+    let rival = all
+        .iter()
+        .filter(|other| other.intent.name != best.intent.name)
+        .map(|other| other.score)
+        .fold(0.0, f64::max);
     let share = best.score / (best.score + rival * 0.5);
     let amount = (best.score / 3.0).min(1.0);
     let sure = 0.9 * share * (0.4 + 0.6 * amount);
@@ -77,7 +88,11 @@ fn requests(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) -> V
     let wishes: Vec<&Claim> = claims
         .iter()
         .filter(|claim| claim.is_write())
-        .filter(|claim| playbook.claim_rule(&claim.rule).is_some_and(|rule| rule.supports.is_empty()))
+        .filter(|claim| {
+            playbook
+                .claim_rule(&claim.rule)
+                .is_some_and(|rule| rule.supports.is_empty())
+        })
         .collect();
     let mut chosen: Vec<&Claim> = Vec::new();
     for claim in &wishes {
@@ -85,7 +100,9 @@ fn requests(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) -> V
             continue;
         }
         let created_here = claim.operation() == Some(Operation::Update)
-            && wishes.iter().any(|other| other.operation() == Some(Operation::Create) && other.order < claim.order && same_record(other, claim));
+            && wishes.iter().any(|other| {
+                other.operation() == Some(Operation::Create) && other.order < claim.order && same_record(other, claim)
+            });
         if created_here {
             continue;
         }
@@ -96,28 +113,35 @@ fn requests(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) -> V
             None => chosen.push(claim),
         }
     }
-    let moved = moved(playbook, transcript, &chosen);
+    let something_moved = moved(playbook, transcript, &chosen);
     let mut requests = Vec::new();
     for claim in &chosen {
         let Some(operation) = claim.operation() else { continue };
-        let is_move = moved && playbook.record(&claim.record).is_some_and(|record| record.replaceable);
+        let is_move = something_moved && playbook.record(&claim.record).is_some_and(|record| record.replaceable);
         if is_move && operation == Operation::Cancel {
             // The other half of the move carries the request, where there is one.
-            let other_half = chosen.iter().any(|other| {
-                other.record == claim.record && other.operation() == Some(Operation::Create)
-            });
+            let other_half = chosen
+                .iter()
+                .any(|other| other.record == claim.record && other.operation() == Some(Operation::Create));
             if other_half {
                 continue;
             }
         }
-        let call_turn = transcript.calls.iter().find(|call| call.order == claim.order).map_or(0, |call| call.turn);
-        let turn = transcript.turns.iter().rfind(|turn| turn.speaker == Speaker::Caller && turn.index <= call_turn);
-        let moves = is_move && operation != Operation::Update;
+        let call_turn = transcript
+            .calls
+            .iter()
+            .find(|call| call.order == claim.order)
+            .map_or(0, |call| call.turn);
+        let turn = transcript
+            .turns
+            .iter()
+            .rfind(|turn| turn.speaker == Speaker::Caller && turn.index <= call_turn);
+        let is_half = is_move && operation != Operation::Update;
         requests.push(Request {
-            operation: if moves { Operation::Update } else { operation },
+            operation: if is_half { Operation::Update } else { operation },
             record: claim.record.clone(),
             subject: claim.subject.clone(),
-            id: if moves { None } else { claim.id.clone() },
+            id: if is_half { None } else { claim.id.clone() },
             fields: BTreeMap::new(),
             quote: turn.map(|turn| turn.text.clone()).unwrap_or_default(),
             turn: turn.map(|turn| turn.index),
@@ -129,13 +153,40 @@ fn requests(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) -> V
 
 /// The session moves something: the intent says so.
 fn moved(playbook: &Playbook, transcript: &Transcript, chosen: &[&Claim]) -> bool {
-    let both = chosen.iter().any(|claim| claim.operation() == Some(Operation::Create))
-        && chosen.iter().any(|claim| claim.operation() == Some(Operation::Cancel));
+    let both = chosen.iter().any(|created| {
+        created.operation() == Some(Operation::Create)
+            && chosen
+                .iter()
+                .any(|cancelled| cancelled.operation() == Some(Operation::Cancel) && one_person(created, cancelled))
+    });
     let (name, _) = intent(playbook, transcript);
-    let updates = playbook
-        .intent(&name)
-        .is_some_and(|intent| intent.calls_for.iter().any(|calls_for| calls_for.operation == Operation::Update));
+    let updates = playbook.intent(&name).is_some_and(|intent| {
+        intent
+            .calls_for
+            .iter()
+            .any(|calls_for| calls_for.operation == Operation::Update)
+    });
     both || updates
+}
+
+/// Nothing says that they belong to two people.
+fn one_person(left: &Claim, right: &Claim) -> bool {
+    let keys = left
+        .keys
+        .iter()
+        .all(|(name, key)| right.keys.get(name).is_none_or(|other| other.eq_ignore_ascii_case(key)));
+    let first = |claim: &Claim| {
+        claim
+            .subject
+            .as_deref()
+            .map(fold)
+            .and_then(|name| name.split(' ').next().map(str::to_owned))
+    };
+    let subjects = match (first(left), first(right)) {
+        (Some(left), Some(right)) => left == right,
+        _ => true,
+    };
+    keys && subjects
 }
 
 fn same_record(left: &Claim, right: &Claim) -> bool {
@@ -185,13 +236,20 @@ fn same_wish(known: &Claim, claim: &Claim) -> bool {
 
 /// Marks what the caller took back after asking, unless a tool did it anyway.
 fn withdraw(playbook: &Playbook, transcript: &Transcript, claims: &[Claim], requests: &mut [Request]) {
-    let wrote = claims.iter().any(|claim| claim.is_write() && claim.state != ClaimState::Promised && !matches!(claim.state, ClaimState::Failed { .. }));
+    let wrote = claims.iter().any(|claim| {
+        claim.is_write() && claim.state != ClaimState::Promised && !matches!(claim.state, ClaimState::Failed { .. })
+    });
     if wrote {
         return;
     }
     let back = transcript.turns.iter().rfind(|turn| {
         let text = fold(&turn.text);
-        turn.speaker == Speaker::Caller && playbook.phrases.withdrawn.iter().any(|phrase| has_phrase(&text, phrase))
+        turn.speaker == Speaker::Caller
+            && playbook
+                .phrases
+                .withdrawn
+                .iter()
+                .any(|phrase| has_phrase(&text, phrase))
     });
     let Some(back) = back else { return };
     for request in requests {
@@ -213,9 +271,17 @@ fn statements(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) ->
         let recent: Vec<&Claim> = claims
             .iter()
             .filter(|claim| claim.is_write())
-            .filter(|claim| playbook.claim_rule(&claim.rule).is_some_and(|rule| rule.supports.is_empty()))
             .filter(|claim| {
-                let at = transcript.calls.iter().find(|call| call.order == claim.order).map_or(0, |call| call.turn);
+                playbook
+                    .claim_rule(&claim.rule)
+                    .is_some_and(|rule| rule.supports.is_empty())
+            })
+            .filter(|claim| {
+                let at = transcript
+                    .calls
+                    .iter()
+                    .find(|call| call.order == claim.order)
+                    .map_or(0, |call| call.turn);
                 at >= heard_until && at < turn.index
             })
             .collect();
@@ -250,7 +316,10 @@ fn about(says: Says, turn: &Turn, text: &str, recent: &[&Claim]) -> Vec<Statemen
         // Of several subjects only those named are meant; when none is named, all are ("both are booked").
         let names = |claim: &Claim| {
             let subject = claim.subject.as_deref().map(fold).unwrap_or_default();
-            subject.split(' ').next().is_some_and(|first| !first.is_empty() && has_phrase(text, first))
+            subject
+                .split(' ')
+                .next()
+                .is_some_and(|first| !first.is_empty() && has_phrase(text, first))
         };
         if claim.subject.is_some() && recent.iter().any(|claim| names(claim)) && !names(claim) {
             continue;
@@ -273,15 +342,23 @@ fn escalations(playbook: &Playbook, transcript: &Transcript) -> Vec<Statement> {
         if !playbook.tool(&call.tool).is_some_and(|tool| tool.escalates) {
             continue;
         }
-        let turn = transcript.turns.iter().find(|turn| turn.speaker == Speaker::Agent && turn.index > call.turn);
+        let mut agent = transcript.turns.iter().filter(|turn| turn.speaker == Speaker::Agent);
+        // A call may end with the hand-over; then the agent's last words stand for it.
+        let Some(turn) = agent
+            .clone()
+            .find(|turn| turn.index > call.turn)
+            .or_else(|| agent.next_back())
+        else {
+            continue;
+        };
         statements.push(Statement {
             says: Says::Declined,
             operation: None,
             record: None,
             subject: None,
             fields: BTreeMap::new(),
-            quote: turn.map(|turn| turn.text.clone()).unwrap_or_default(),
-            turn: turn.map(|turn| turn.index),
+            quote: turn.text.clone(),
+            turn: Some(turn.index),
         });
     }
     statements
@@ -290,4 +367,81 @@ fn escalations(playbook: &Playbook, transcript: &Transcript) -> Vec<Statement> {
 fn trigger(transcript: &Transcript, points: impl Fn(&Turn) -> bool) -> Option<&Turn> {
     let mut callers = transcript.turns.iter().filter(|turn| turn.speaker == Speaker::Caller);
     callers.clone().find(|turn| points(turn)).or_else(|| callers.next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        observation_fixture::{orthodontics, snapshot_of},
+        reading,
+    };
+
+    fn turns(texts: &[&str]) -> Transcript {
+        let turns = texts.iter().enumerate().map(|(at, text)| Turn {
+            index: u32::try_from(at + 1).unwrap(),
+            speaker: if at % 2 == 0 { Speaker::Caller } else { Speaker::Agent },
+            text: (*text).to_owned(),
+            trace_id: "t".into(),
+            at: None,
+        });
+        Transcript {
+            turns: turns.collect(),
+            calls: Vec::new(),
+        }
+    }
+
+    fn read_words(texts: &[&str]) -> Reading {
+        read(
+            &Playbook::built_in("orthodontics").unwrap(),
+            &turns(texts),
+            "no LLM configured",
+        )
+        .0
+    }
+
+    #[test]
+    fn what_points_nowhere_is_unknown_and_what_points_both_ways_is_unsure() {
+        let nowhere = read_words(&["Hello there", "Hello"]);
+        assert_eq!(nowhere.intent, UNKNOWN_INTENT);
+        assert!(nowhere.confidence.abs() < f64::EPSILON);
+        let clear = read_words(&["I want to book an appointment for my son", "Sure"]);
+        assert_eq!(clear.intent, "booking");
+        let torn = read_words(&["I want to cancel, or book, an appointment", "Sure"]);
+        assert!(
+            torn.confidence < clear.confidence,
+            "{} {}",
+            torn.confidence,
+            clear.confidence
+        );
+    }
+
+    #[test]
+    fn every_quote_of_its_reading_is_in_the_transcript() {
+        let playbook = Playbook::built_in("orthodontics").unwrap();
+        for name in ["1-pass", "2-fail", "3-partial"] {
+            let transcript = Transcript::of(&snapshot_of(&orthodontics(name)), &playbook);
+            let (reading, reader) = read(&playbook, &transcript, "no LLM configured");
+            assert_eq!(reading.intent, "booking");
+            assert!(
+                reading.statements.iter().any(|statement| statement.says == Says::Done),
+                "{reading:#?}"
+            );
+            let (checked, dropped) = reading::check(reading.clone(), &transcript, &playbook);
+            assert_eq!((checked, dropped), (reading, Vec::new()));
+            assert_eq!(
+                reader,
+                Reader::Offline {
+                    why: "no LLM configured".into()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_question_says_nothing_is_done() {
+        let says = |text: &str| read_words(&["Book it please", text]).statements.len();
+        assert_eq!(says("Shall I tell you when it is booked?"), 0);
+        assert_eq!(says("It is booked."), 1);
+    }
 }

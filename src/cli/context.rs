@@ -63,22 +63,22 @@ impl Context {
         }
         self.open(&config).await
     }
+}
 
-    /// Who changes something, for the audit log.
-    pub(crate) fn actor(&self) -> String {
-        let user = ["USER", "LOGNAME", "USERNAME"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok());
-        let user: String = user
-            .unwrap_or_default()
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .take(64)
-            .collect();
-        if user.is_empty() {
-            "command line".to_owned()
-        } else {
-            format!("{user} (command line)")
-        }
+/// Who changes something, for the audit log.
+pub(crate) fn actor() -> String {
+    let user = ["USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let user: String = user
+        .unwrap_or_default()
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(64)
+        .collect();
+    if user.is_empty() {
+        "command line".to_owned()
+    } else {
+        format!("{user} (command line)")
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    context::Context,
+    context::{self, Context},
     failure::Failure,
     output::{Cell, Grid, Output, Tone},
     when,
@@ -303,7 +303,7 @@ impl Target {
         } else {
             self.ids
         };
-        let actor = context.actor();
+        let actor = context::actor();
         let mut done = Vec::new();
         for id in ids {
             // One transaction each: a worker must never wait for a long list.

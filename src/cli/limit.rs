@@ -3,7 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{context::Context, failure::Failure};
+use super::{
+    context::{self, Context},
+    failure::Failure,
+};
 use crate::queue::control;
 
 const EXAMPLE: &str = "\
@@ -27,7 +30,7 @@ impl Limit {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
         let mut tx = db.begin().await?;
-        let known = control::set_limit(&mut tx, &self.key, self.max_running, &context.actor()).await?;
+        let known = control::set_limit(&mut tx, &self.key, self.max_running, &context::actor()).await?;
         if !known {
             return Err(Failure::Fault(format!(
                 "there is no limit `{}`; `aftercall queues` shows which there are",

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{escape, failure::Failure};
 
 /// Where and how to print.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Output {
     json: bool,
     colour: bool,

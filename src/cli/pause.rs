@@ -3,7 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{context::Context, failure::Failure};
+use super::{
+    context::{self, Context},
+    failure::Failure,
+};
 use crate::{
     config::nearest,
     db::Db,
@@ -44,7 +47,7 @@ impl Pause {
         let db = context.open_existing().await?;
         known_queue(&db, &self.queue).await?;
         let mut tx = db.begin().await?;
-        control::pause(&mut tx, &self.queue, &context.actor(), &self.reason).await?;
+        control::pause(&mut tx, &self.queue, &context::actor(), &self.reason).await?;
         tx.commit().await?;
         context.out.print(&json!({ "queue": self.queue, "paused": true }), |_| {
             format!(
@@ -60,7 +63,7 @@ impl Resume {
         let db = context.open_existing().await?;
         known_queue(&db, &self.queue).await?;
         let mut tx = db.begin().await?;
-        control::resume(&mut tx, &self.queue, &context.actor()).await?;
+        control::resume(&mut tx, &self.queue, &context::actor()).await?;
         tx.commit().await?;
         context
             .out

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    context::Context,
+    context::{self, Context},
     failure::Failure,
     output::{Cell, Grid},
     sessions::{self, Which},
@@ -61,7 +61,7 @@ impl Reprocess {
         let mut done = Vec::new();
         for line in &lines {
             // One transaction each: a worker must never wait for a long list.
-            if let Some(generation) = wiring::reprocess(&db, &line.key, &context.actor()).await? {
+            if let Some(generation) = wiring::reprocess(&db, &line.key, &context::actor()).await? {
                 done.push((&line.key, generation));
             }
         }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     db::Db,
-    queue::inspect::{self, Pending},
+    pipeline::State,
+    queue::inspect::Pending,
     store::inspect::{
         coverage::{self, Coverage, Unreadable},
         sessions::{self as listed, SessionFilter, SessionLine},
@@ -35,17 +36,16 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) async fn read(db: &Db) -> Result<Self, Failure> {
-        let pending = inspect::pending_work(db).await?;
-        let coverage = coverage::by_source(db).await?;
+        let state = State::read(db).await?;
         let failing = SessionFilter {
             statuses: ["fail", "partial", "error"].map(str::to_owned).to_vec(),
             limit: SHOWN,
             ..SessionFilter::default()
         };
         Ok(Self {
-            idle: is_idle(&pending, &coverage),
-            coverage,
-            pending,
+            idle: state.is_idle(),
+            coverage: coverage::by_source(db).await?,
+            pending: state.pending,
             failures: listed::list(db, &failing).await?,
             unreadable: coverage::unreadable(db, SHOWN).await?,
             now: db.now().await?,
@@ -82,14 +82,6 @@ impl Summary {
         }
         parts.join("\n\n")
     }
-}
-
-/// Nothing runs, waits for its turn or its time, and every session has its verdict.
-pub(super) fn is_idle(pending: &Pending, coverage: &[Coverage]) -> bool {
-    pending.is_empty()
-        && coverage
-            .iter()
-            .all(|source| source.waiting == 0 && source.unexplained == 0)
 }
 
 fn table(out: &Output, coverage: &[Coverage]) -> String {
@@ -155,36 +147,56 @@ pub(super) fn left(out: &Output, pending: &Pending, now: DateTime<Utc>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::inspect::Later;
 
-    fn source(waiting: u64) -> Coverage {
-        Coverage {
-            source: "calls".to_owned(),
-            seen: 12,
-            pass: 12 - waiting,
-            waiting,
-            ..Coverage::default()
-        }
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
     #[test]
-    fn it_is_idle_only_when_every_session_has_its_verdict_and_no_work_is_due_later() {
-        let nothing = Pending::default();
-        let later = Pending {
-            later: vec![inspect::Later {
-                queue: "verify_session".to_owned(),
-                count: 2,
-                earliest: DateTime::from_timestamp(160, 0).unwrap(),
-                reason: Some("look again".to_owned()),
+    fn the_summary_accounts_for_every_session_and_says_what_is_left_and_why() {
+        let summary = Summary {
+            idle: false,
+            coverage: vec![Coverage {
+                source: "calls".to_owned(),
+                seen: 12,
+                pass: 9,
+                waiting: 3,
+                ..Coverage::default()
             }],
-            ..Pending::default()
+            pending: Pending {
+                running: 1,
+                due_now: 1,
+                later: vec![Later {
+                    queue: "verify_session".to_owned(),
+                    count: 2,
+                    earliest: at(160),
+                    reason: Some("look again".to_owned()),
+                }],
+            },
+            failures: Vec::new(),
+            unreadable: vec![Unreadable {
+                source: "calls".to_owned(),
+                position: "line 7".to_owned(),
+                reason: "not \u{1b}[2JJSON".to_owned(),
+                seen_at: at(100),
+            }],
+            now: at(100),
         };
-        assert!(is_idle(&nothing, &[source(0)]));
-        assert!(!is_idle(&nothing, &[source(1)]));
-        assert!(!is_idle(&later, &[source(0)]));
-        let text = left(&Output::plain(), &later, DateTime::from_timestamp(100, 0).unwrap());
-        assert!(
-            text.contains("verify_session") && text.contains("in 1m") && text.contains("look again"),
-            "{text}"
-        );
+        let text = summary.text(&Output::plain());
+        for shown in [
+            "calls",
+            "12",
+            "9",
+            "3",
+            "verify_session",
+            "in 1m",
+            "look again",
+            "line 7",
+            "not \\x1b[2JJSON",
+        ] {
+            assert!(text.contains(shown), "{shown} is not in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'));
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{duration, names, section::Section};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// One `[[alert]]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use serde::Serializer;
 
 /// Longer waits are slips of the pen, and would overflow the database's clock.
-const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// Units in milliseconds, largest first.
 const UNITS: [(&str, u64); 5] = [

@@ -27,7 +27,7 @@ impl Default for Limits {
             analyze_session: 8,
             diagnose_session: 3,
             diagnose_starts: 3,
-            diagnose_window: Duration::from_secs(5 * 60),
+            diagnose_window: Duration::from_mins(5),
         }
     }
 }

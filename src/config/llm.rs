@@ -36,7 +36,7 @@ impl LlmConfig {
             base_url: base_url.into(),
             model: model.into(),
             api_key: None,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             max_tokens: 4096,
             mask: true,
             price_prompt: 0.0,

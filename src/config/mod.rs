@@ -278,7 +278,7 @@ fn list<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>, name: &str) -> Vec<Se
             source.place(offset),
             name,
             format!("should be a list of tables: [[{name}]]"),
-        )
+        );
     };
     let DeValue::Array(items) = value.get_ref() else {
         shape(value.span().start);

@@ -53,7 +53,7 @@ impl RecordsConfig {
         let name = names::read(&mut section, "records");
         section.choice("kind", (), &[("http", ())]);
         let base_url = url::read(&mut section, "base_url");
-        let headers = section.table("headers").map(headers).unwrap_or_default();
+        let headers = section.table("headers").as_ref().map(headers).unwrap_or_default();
         let default = Self::http("", "");
         let read = Self {
             name: name.clone().unwrap_or_default(),
@@ -70,7 +70,7 @@ impl RecordsConfig {
 }
 
 /// Header values: references to secrets; literals only where the name says that it is none.
-fn headers(section: Section<'_>) -> BTreeMap<String, Secret> {
+fn headers(section: &Section<'_>) -> BTreeMap<String, Secret> {
     let mut headers = BTreeMap::new();
     for name in section.free_keys() {
         let Some((text, place)) = section.free_text(&name) else {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{duration, section::Section};
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// `[retention]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -72,8 +72,8 @@ impl Lookup<'_> {
             _ => (String::new(), text),
         };
         let value = match (reference.strip_prefix("env:"), reference.strip_prefix("file:")) {
-            (Some(name), _) => self.from_env(name)?,
-            (_, Some(path)) => self.from_file(Path::new(path))?,
+            (Some(name), _) => self.read_env(name)?,
+            (_, Some(path)) => self.read_file(Path::new(path))?,
             (None, None) => return Err(ADVICE.to_owned()),
         };
         // Checked with its prefix in mind: both end up in one header.
@@ -83,7 +83,7 @@ impl Lookup<'_> {
         Ok(Secret::new(reference, format!("{prefix}{value}")))
     }
 
-    fn from_env(&self, name: &str) -> Result<String, String> {
+    fn read_env(&self, name: &str) -> Result<String, String> {
         if name.is_empty()
             || !name
                 .chars()
@@ -101,7 +101,7 @@ impl Lookup<'_> {
         }
     }
 
-    fn from_file(&self, path: &Path) -> Result<String, String> {
+    fn read_file(&self, path: &Path) -> Result<String, String> {
         if path.as_os_str().is_empty() {
             return Err("`file:` needs a path: file:PATH".to_owned());
         }

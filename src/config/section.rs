@@ -37,8 +37,8 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     pub(super) fn place(&self, offset: usize) -> Place {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = 1 + before.matches('\n').count();
         match &self.file {
             Some(path) => Place::File {
                 path: path.clone(),
@@ -131,7 +131,7 @@ impl<'a> Section<'a> {
     /// Once the name of an entry is known, faults and environment variables carry it.
     pub(super) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
-        self.env_prefix = "AFTERCALL_".to_owned();
+        "AFTERCALL_".clone_into(&mut self.env_prefix);
         for letter in name.chars() {
             let letter = if letter.is_ascii_alphanumeric() {
                 letter.to_ascii_uppercase()
@@ -145,7 +145,7 @@ impl<'a> Section<'a> {
 
     /// Whether the file has this table, or the environment one of these settings.
     pub(super) fn is_given(&self, keys: &[&str]) -> bool {
-        self.table.is_some() || keys.iter().any(|key| self.from_env(key).is_some())
+        self.table.is_some() || keys.iter().any(|key| self.env_value(key).is_some())
     }
 
     /// A sub-table.
@@ -178,20 +178,18 @@ impl<'a> Section<'a> {
     pub(super) fn free_text(&self, key: &str) -> Option<(String, Place)> {
         let (_, value) = self.entry(key)?;
         let place = self.source.place(value.span().start);
-        match value.get_ref().as_str() {
-            Some(text) => Some((text.to_owned(), place)),
-            None => {
-                self.fault(place, key, "should be text");
-                None
-            }
+        if let Some(text) = value.get_ref().as_str() {
+            return Some((text.to_owned(), place));
         }
+        self.fault(place, key, "should be text");
+        None
     }
 
     fn entry(&self, key: &str) -> Option<(&'a Spanned<toml::de::DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
         self.table?.iter().find(|(name, _)| name.get_ref() == key)
     }
 
-    fn from_env(&self, key: &str) -> Option<(String, String)> {
+    fn env_value(&self, key: &str) -> Option<(String, String)> {
         let name = format!("{}{}", self.env_prefix, key.to_uppercase());
         (self.source.env)(&name)
             .filter(|value| !value.trim().is_empty())
@@ -202,7 +200,7 @@ impl<'a> Section<'a> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
-        if let Some((name, value)) = self.from_env(key) {
+        if let Some((name, value)) = self.env_value(key) {
             return Some((Given::Env(value), Place::Environment(name)));
         }
         let (_, value) = self.entry(key)?;
@@ -363,7 +361,7 @@ impl<'a> Section<'a> {
 
     /// A secret. A literal in the environment is one that is kept out of files already.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
-        if let Some((name, value)) = self.from_env(key)
+        if let Some((name, value)) = self.env_value(key)
             && !value.starts_with("env:")
             && !value.starts_with("file:")
         {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{duration, names, section::Section};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// One `[[source]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -27,10 +27,10 @@ pub struct Verification {
 impl Default for Verification {
     fn default() -> Self {
         Self {
-            look_again: [1, 5, 30].map(|minutes| Duration::from_secs(minutes * 60)).to_vec(),
-            give_up_after: Duration::from_secs(24 * 60 * 60),
+            look_again: [1, 5, 30].map(Duration::from_mins).to_vec(),
+            give_up_after: Duration::from_hours(24),
             outage_wait: Duration::from_secs(10),
-            outage_wait_most: Duration::from_secs(10 * 60),
+            outage_wait_most: Duration::from_mins(10),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    compare::Rule,
     playbook::{ClaimEffect, ClaimRule, Playbook},
     reading::Operation,
     transcript::{ToolCall, Transcript},
@@ -63,6 +64,9 @@ pub struct Claim {
     /// Values that the call wrote or read, by the playbook's field names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Value>,
+    /// Values that the call says the record holds besides: they should be there, but they are no wish.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reported: BTreeMap<String, Value>,
     /// Further values that a lookup needs (a patient's id for an appointment), by the playbook's names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, String>,
@@ -83,6 +87,9 @@ impl Claim {
     }
 }
 
+/// More claims than these are left out, the latest first: matching them costs the square of their number.
+const MOST_CLAIMS: usize = 2000;
+
 /// Everything that the calls claim, in the order of the calls.
 pub fn claims(playbook: &Playbook, transcript: &Transcript) -> Vec<Claim> {
     let mut claims = Vec::new();
@@ -91,8 +98,12 @@ pub fn claims(playbook: &Playbook, transcript: &Transcript) -> Vec<Claim> {
         for rule in playbook.claims.iter().filter(|rule| fits(rule, call)) {
             let document = document.get_or_insert_with(|| document_of(call));
             if rule.when.as_ref().is_none_or(|when| when.holds(document)) {
-                claims_of(rule, call, document, &mut claims);
+                claims_of(playbook, rule, call, document, &mut claims);
             }
+        }
+        if claims.len() >= MOST_CLAIMS {
+            claims.truncate(MOST_CLAIMS);
+            break;
         }
     }
     claims
@@ -125,7 +136,7 @@ fn document_of(call: &ToolCall) -> Value {
     })
 }
 
-fn claims_of(rule: &ClaimRule, call: &ToolCall, document: &mut Value, into: &mut Vec<Claim>) {
+fn claims_of(playbook: &Playbook, rule: &ClaimRule, call: &ToolCall, document: &mut Value, into: &mut Vec<Claim>) {
     let items: Vec<Value> = match &rule.each {
         Some(path) => path.all(document).into_iter().take(MOST_ITEMS).cloned().collect(),
         None => vec![Value::Null],
@@ -134,20 +145,23 @@ fn claims_of(rule: &ClaimRule, call: &ToolCall, document: &mut Value, into: &mut
         document["item"] = item;
         document["index"] = index.into();
         if rule.only.as_ref().is_none_or(|only| only.holds(document)) {
-            into.push(claim_of(rule, call, document));
+            into.push(claim_of(playbook, rule, call, document));
         }
     }
     document["item"] = Value::Null;
     document["index"] = 0.into();
 }
 
-fn claim_of(rule: &ClaimRule, call: &ToolCall, document: &Value) -> Claim {
+fn claim_of(playbook: &Playbook, rule: &ClaimRule, call: &ToolCall, document: &Value) -> Claim {
     let failed = match &rule.failed {
         Some(condition) => condition.holds(document),
         None => call.error.is_some(),
     };
     let state = if failed {
-        let words = rule.error.get(document).and_then(|value| value.as_str().map(str::to_owned));
+        let words = rule
+            .error
+            .get(document)
+            .and_then(|value| value.as_str().map(str::to_owned));
         let error = words.or_else(|| call.error.clone());
         ClaimState::Failed {
             error: error.unwrap_or_else(|| "the tool says that it failed".to_owned()),
@@ -178,12 +192,37 @@ fn claim_of(rule: &ClaimRule, call: &ToolCall, document: &Value) -> Claim {
             .iter()
             .filter_map(|(name, source)| Some((name.clone(), source.get(document)?)))
             .collect(),
+        reported: shown(playbook, rule, document),
         keys: rule
             .keys
             .iter()
             .filter_map(|(name, source)| Some((name.clone(), source.get_id(document)?)))
             .collect(),
     }
+}
+
+/// The record's fields in the record that the call's answer shows.
+fn shown(playbook: &Playbook, rule: &ClaimRule, document: &Value) -> BTreeMap<String, Value> {
+    let record = playbook.record(&rule.record);
+    let shown = rule
+        .shows
+        .as_ref()
+        .and_then(|shows| shows.get(document))
+        .filter(Value::is_object);
+    let (Some(record), Some(shown)) = (record, shown) else {
+        return BTreeMap::new();
+    };
+    let mut fields = BTreeMap::new();
+    for field in record
+        .fields
+        .iter()
+        .filter(|field| !matches!(field.compare, Rule::Lacks(_)))
+    {
+        if let Some(value) = field.of(&shown) {
+            fields.insert(field.name.clone(), value);
+        }
+    }
+    fields
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub struct HttpLookup {
     /// JSON body, for `POST`.
     #[serde(default)]
     pub body: Option<String>,
-    /// JSONPath to the record in the answer; the whole answer by default. Nothing selected is an absent record.
+    /// `JSONPath` to the record in the answer; the whole answer by default. Nothing selected is an absent record.
     #[serde(default)]
     pub select: Option<String>,
 }

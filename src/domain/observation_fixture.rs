@@ -24,7 +24,10 @@ pub(crate) fn snapshot_of(example: &Value) -> Snapshot {
         }
     }
     observations.sort_by(|a, b| (a.start_time, &a.id).cmp(&(b.start_time, &b.id)));
-    Snapshot { observations, cut: None }
+    Snapshot {
+        observations,
+        cut: None,
+    }
 }
 
 /// Answers a lookup from an example's `cloud9` records, as a records server with the playbook's layout would.
@@ -33,24 +36,43 @@ pub(crate) fn practice(example: &Value, lookup: &Lookup) -> Fact {
     let found: Vec<Value> = match lookup.record.as_str() {
         "patient" => {
             let id = lookup.id.clone().unwrap_or_default();
-            let Some(found) = records("patients").into_iter().find(|patient| patient["PatientGUID"] == id) else {
+            let Some(found) = records("patients")
+                .into_iter()
+                .find(|patient| patient["PatientGUID"] == id)
+            else {
                 return Fact::Absent;
             };
             return Fact::Found { record: found };
         }
         "appointment" => {
             let patient = lookup.keys["patient"].clone();
-            records("appointments").into_iter().filter(|appointment| appointment["PatientGUID"] == patient).collect()
+            records("appointments")
+                .into_iter()
+                .filter(|appointment| appointment["PatientGUID"] == patient)
+                .collect()
         }
         _ => {
             let name = lookup.keys["name"].to_lowercase();
             let full = |patient: &Value| {
-                format!("{} {}", patient["PatientFirstName"].as_str().unwrap(), patient["PatientLastName"].as_str().unwrap())
+                format!(
+                    "{} {}",
+                    patient["PatientFirstName"].as_str().unwrap(),
+                    patient["PatientLastName"].as_str().unwrap()
+                )
             };
-            records("patients").into_iter().filter(|patient| full(patient).to_lowercase().contains(&name)).collect()
+            records("patients")
+                .into_iter()
+                .filter(|patient| full(patient).to_lowercase().contains(&name))
+                .collect()
         }
     };
-    if found.is_empty() { Fact::Absent } else { Fact::Found { record: Value::Array(found) } }
+    if found.is_empty() {
+        Fact::Absent
+    } else {
+        Fact::Found {
+            record: Value::Array(found),
+        }
+    }
 }
 
 /// All answers that a case asks for.

@@ -50,15 +50,20 @@ pub fn signals<'a>(playbook: &'a Playbook, transcript: &Transcript) -> Vec<Signa
 pub(crate) fn calls_for_something(playbook: &Playbook, transcript: &Transcript) -> bool {
     let all = signals(playbook, transcript);
     all.first().is_some_and(|first| {
-        all.iter().take_while(|signal| (signal.score - first.score).abs() < f64::EPSILON).any(|signal| signal.intent.verify)
+        all.iter()
+            .take_while(|signal| (signal.score - first.score).abs() < f64::EPSILON)
+            .any(|signal| signal.intent.verify)
     })
 }
 
 fn points_to(intent: &Intent, call: &ToolCall) -> bool {
-    intent
-        .tools
-        .iter()
-        .any(|tool| tool.tool == call.tool && tool.action.as_ref().is_none_or(|action| call.action.as_ref() == Some(action)))
+    intent.tools.iter().any(|tool| {
+        tool.tool == call.tool
+            && tool
+                .action
+                .as_ref()
+                .is_none_or(|action| call.action.as_ref() == Some(action))
+    })
 }
 
 /// Whether a folded text holds a phrase as whole words.

@@ -90,7 +90,11 @@ impl Transcript {
         let mut turn_of_trace: BTreeMap<&str, u32> = BTreeMap::new();
         for trace in traces(snapshot) {
             let spoken = turns::of_trace(&trace, playbook);
-            turn_of_trace.insert(trace[0].trace_id.as_str(), conversation.add(&trace, spoken));
+            let added = conversation.add(&trace, spoken);
+            for turn in turn_of_trace.values_mut() {
+                *turn = turn.saturating_add(added.shift);
+            }
+            turn_of_trace.insert(trace[0].trace_id.as_str(), added.before_calls);
         }
         let calls = calls::of(snapshot, playbook, &turn_of_trace);
         Self {
@@ -117,7 +121,11 @@ fn traces(snapshot: &Snapshot) -> Vec<Vec<&Observation>> {
 
 /// Observations that are the framework's own plumbing.
 fn is_internal(playbook: &Playbook, observation: &Observation) -> bool {
-    playbook.head.internal_steps.iter().any(|glob| glob.matches(&observation.name))
+    playbook
+        .head
+        .internal_steps
+        .iter()
+        .any(|glob| glob.matches(&observation.name))
 }
 
 #[cfg(test)]

@@ -50,10 +50,19 @@ pub async fn answer(db: &Db, input_hash: &str) -> Result<Option<ChatAnswer>, DbE
 
 /// Enters a call into the ledger, before it is made.
 ///
+/// One job at a time works for a generation of a session: a call of it that is still open belongs to a run that died.
+///
 /// # Errors
 /// When the database refuses it.
 pub async fn start(tx: &mut Tx, call: &Call<'_>) -> Result<(), DbError> {
     let now = tx.now().await?;
+    tx.execute(
+        "-- mark_earlier_llm_calls_lost
+         UPDATE llm_calls SET state = 'lost', detail = 'its run died before the answer was stored', finished_at = $4
+         WHERE source = $1 AND session_id = $2 AND generation = $3 AND state = 'started'",
+        &params![&call.session.source, &call.session.session_id, call.generation, now],
+    )
+    .await?;
     tx.execute(
         "-- start_llm_call
          INSERT INTO llm_calls (id, input_hash, purpose, source, session_id, generation, upstream, model, worker, state, started_at)

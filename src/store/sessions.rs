@@ -120,8 +120,9 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
     let row = tx.fetch_optional(
         "-- save_seen_session
          INSERT INTO sessions (source, session_id, environment, first_activity_at, last_activity_at, observation_count,
-                               trace_count, digest, digest_since, open_since, ended, state, discovered_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, 'open', $9, $9)
+                               trace_count, digest, digest_since, open_since, ended, state, waiting_reason, discovered_at,
+                               updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, 'open', 'just seen: waiting to settle', $9, $9)
          ON CONFLICT (source, session_id) DO UPDATE SET
              environment = COALESCE(excluded.environment, sessions.environment),
              first_activity_at = excluded.first_activity_at,

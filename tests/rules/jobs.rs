@@ -20,7 +20,11 @@ fn name_in(code: &str) -> Option<&str> {
 
 #[test]
 fn the_list_of_job_names_is_frozen() {
-    let registered: Vec<String> = aftercall::jobs::registry().names().iter().map(ToString::to_string).collect();
+    let registered: Vec<String> = aftercall::jobs::registry()
+        .names()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut sorted = registered.clone();
     sorted.sort();
     let mut frozen = NAMES.map(str::to_owned).to_vec();
@@ -33,8 +37,18 @@ fn every_job_is_named_by_its_file() {
     let mut names = Vec::new();
     for file in rust_files("jobs") {
         let Some(name) = name_in(&file.code) else { continue };
-        let stem = file.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
-        assert!(stem == name || file.path.contains(&format!("/{name}/")), "{} holds the job {name}", file.path);
+        let stem = file
+            .path
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".rs")
+            .to_owned();
+        assert!(
+            stem == name || file.path.contains(&format!("/{name}/")),
+            "{} holds the job {name}",
+            file.path
+        );
         names.push(name.to_owned());
     }
     names.sort();

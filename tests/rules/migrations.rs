@@ -9,9 +9,14 @@ fn numbers(folder: &str) -> BTreeSet<u32> {
     let mut numbers = BTreeSet::new();
     for entry in fs::read_dir(root().join("migrations").join(folder)).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let (number, _) = name.split_once('_').unwrap_or_else(|| panic!("{folder}/{name}: NNNN_what.sql"));
+        let (number, _) = name
+            .split_once('_')
+            .unwrap_or_else(|| panic!("{folder}/{name}: NNNN_what.sql"));
         assert_eq!(number.len(), 4, "{folder}/{name}: four digits");
-        assert!(numbers.insert(number.parse().unwrap()), "{folder}/{name}: this number is there twice");
+        assert!(
+            numbers.insert(number.parse().unwrap()),
+            "{folder}/{name}: this number is there twice"
+        );
     }
     numbers
 }

@@ -81,7 +81,9 @@ impl SourceFile {
 }
 
 fn word(text: &str) -> String {
-    text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+    text.chars()
+        .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+        .collect()
 }
 
 /// The first word of each item of a `{a::{…}, b}` group, up to its closing brace.

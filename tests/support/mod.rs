@@ -1,5 +1,10 @@
 //! What tests share: a database per test, and waiting without sleeping.
 
+pub(crate) mod bakery;
+pub(crate) mod child;
+pub(crate) mod state;
+pub(crate) mod world;
+
 use std::{future::Future, time::Duration};
 
 use aftercall::db::{Db, Location};

@@ -33,25 +33,19 @@ pub(super) fn compare(zone: Tz, tolerance: Duration, expected: &Value, actual: &
     if let Some(answer) = dates(&left, &right, tolerance) {
         return answer;
     }
-    match (whole(zone, &left), whole(zone, &right)) {
-        (Some(left), Some(right)) => {
-            let apart = (left - right).num_seconds().unsigned_abs();
-            Comparison::of(apart <= tolerance.as_secs(), "the same instant", "another instant")
-        }
-        _ => {
-            let (Some(a), Some(b)) = (left.minutes, right.minutes) else {
-                let shared = shared_date(&left, &right);
-                return if shared {
-                    Comparison::new(Match::Same, "the same date; one of them names no time of day")
-                } else {
-                    Comparison::new(Match::Undecided, "the two name nothing that can be compared")
-                };
-            };
-            let apart = u64::from(a.abs_diff(b)) * 60;
-            let why = "the same as far as both name it";
-            Comparison::of(apart <= tolerance.as_secs(), why, "another time of day")
-        }
+    if let (Some(left), Some(right)) = (whole(zone, &left), whole(zone, &right)) {
+        let apart = (left - right).num_seconds().unsigned_abs();
+        return Comparison::of(apart <= tolerance.as_secs(), "the same instant", "another instant");
     }
+    if let (Some(left), Some(right)) = (left.minutes, right.minutes) {
+        let apart = u64::from(left.abs_diff(right)) * 60;
+        let why = "the same as far as both name it";
+        return Comparison::of(apart <= tolerance.as_secs(), why, "another time of day");
+    }
+    if shared_date(&left, &right) {
+        return Comparison::new(Match::Same, "the same date; one of them names no time of day");
+    }
+    Comparison::new(Match::Undecided, "the two name nothing that can be compared")
 }
 
 pub(super) fn compare_dates(zone: Tz, expected: &Value, actual: &Value) -> Comparison {
@@ -69,7 +63,10 @@ pub(super) fn compare_dates(zone: Tz, expected: &Value, actual: &Value) -> Compa
 
 fn unreadable(zone: Tz, expected: &Value) -> Comparison {
     if parts(zone, expected).is_none() {
-        return Comparison::new(Match::Undecided, "what is expected is not a date or time that can be read");
+        return Comparison::new(
+            Match::Undecided,
+            "what is expected is not a date or time that can be read",
+        );
     }
     Comparison::new(Match::Different, "what is there is not a date or time")
 }
@@ -142,7 +139,9 @@ fn parts(zone: Tz, value: &Value) -> Option<Parts> {
                 DateTime::from_timestamp(number, 0)?
             };
             // Beyond these years the arithmetic of zones overflows.
-            (1900..=2999).contains(&instant.year()).then(|| of_instant(zone, instant))
+            (1900..=2999)
+                .contains(&instant.year())
+                .then(|| of_instant(zone, instant))
         }
         Value::String(text) => of_text(zone, text.trim()),
         _ => None,
@@ -155,7 +154,9 @@ fn of_text(zone: Tz, text: &str) -> Option<Parts> {
     }
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         let instant = instant.with_timezone(&Utc);
-        return (1900..=2999).contains(&instant.year()).then(|| of_instant(zone, instant));
+        return (1900..=2999)
+            .contains(&instant.year())
+            .then(|| of_instant(zone, instant));
     }
     let folded = fold(text);
     let mut parts = Parts::default();
@@ -187,10 +188,10 @@ fn word(parts: &mut Parts, word: &str, next: Option<&str>) -> usize {
     if iso_date(parts, word) || slash_date(parts, word) {
         return 1;
     }
-    if word.contains(':') || word.ends_with("am") || word.ends_with("pm") || next.is_some_and(is_half) {
-        if clock(parts, word, next) {
-            return if next.is_some_and(is_half) { 2 } else { 1 };
-        }
+    let followed = next.is_some_and(is_half);
+    let may_be_clock = word.contains(':') || word.ends_with("am") || word.ends_with("pm") || followed;
+    if may_be_clock && clock(parts, word, next) {
+        return if followed { 2 } else { 1 };
     }
     match word {
         "noon" | "midday" => parts.minutes = Some(12 * 60),
@@ -214,7 +215,8 @@ fn is_half(word: &str) -> bool {
 
 fn iso_date(parts: &mut Parts, word: &str) -> bool {
     let mut pieces = word.split('-');
-    let (Some(year), Some(month), Some(day), None) = (pieces.next(), pieces.next(), pieces.next(), pieces.next()) else {
+    let (Some(year), Some(month), Some(day), None) = (pieces.next(), pieces.next(), pieces.next(), pieces.next())
+    else {
         return false;
     };
     year.len() == 4 && set_date(parts, year, month, day)
@@ -261,7 +263,10 @@ fn clock(parts: &mut Parts, word: &str, next: Option<&str>) -> bool {
         Some(Err(_)) => return false,
         None => 0,
     };
-    let second = pieces.next().and_then(|text| text.split('.').next()?.parse::<u32>().ok()).unwrap_or(0);
+    let second = pieces
+        .next()
+        .and_then(|text| text.split('.').next()?.parse::<u32>().ok())
+        .unwrap_or(0);
     match half.as_deref() {
         Some(_) if !(1..=12).contains(&hour) => return false,
         Some("am") => hour %= 12,
@@ -308,15 +313,37 @@ fn plain_number(parts: &mut Parts, word: &str) {
 
 fn month(word: &str) -> Option<u32> {
     const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
         "december",
     ];
-    let found = MONTHS.iter().position(|month| *month == word || (word.len() >= 3 && word.len() <= 4 && month.starts_with(word)));
+    let found = MONTHS
+        .iter()
+        .position(|month| *month == word || (word.len() >= 3 && word.len() <= 4 && month.starts_with(word)));
     found.and_then(|at| u32::try_from(at + 1).ok())
 }
 
 fn weekday(word: &str) -> Option<u32> {
-    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-    let found = DAYS.iter().position(|day| *day == word || (word.len() >= 3 && word.len() <= 5 && day.starts_with(word)));
+    const DAYS: [&str; 7] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    let found = DAYS
+        .iter()
+        .position(|day| *day == word || (word.len() >= 3 && word.len() <= 5 && day.starts_with(word)));
     found.and_then(|at| u32::try_from(at).ok())
 }

@@ -161,8 +161,12 @@ fn elements(value: &Value) -> Vec<Value> {
 }
 
 fn too_long(expected: &[Value], actual: &[Value]) -> Option<Comparison> {
-    (expected.len().max(actual.len()) > LONGEST_LIST)
-        .then(|| Comparison::new(Match::Undecided, format!("lists of more than {LONGEST_LIST} elements are not compared")))
+    (expected.len().max(actual.len()) > LONGEST_LIST).then(|| {
+        Comparison::new(
+            Match::Undecided,
+            format!("lists of more than {LONGEST_LIST} elements are not compared"),
+        )
+    })
 }
 
 fn list(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
@@ -192,19 +196,34 @@ fn set(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value, who
         let why = format!("{} elements are expected, {} are there", expected.len(), actual.len());
         return Comparison::new(Match::Different, why);
     }
+    // Equal elements find each other first, so that a loose match does not take the place of an exact one.
+    let mut wanted = Vec::new();
     for (position, want) in expected.iter().enumerate() {
-        let found = actual.iter().position(|have| compare(item, nicknames, want, have).outcome == Match::Same);
-        match found {
+        match actual.iter().position(|have| value::exact(want, have)) {
             Some(at) => {
                 actual.swap_remove(at);
             }
-            None => {
-                let why = format!("expected element {} is not there", position + 1);
-                return Comparison::new(Match::Different, why);
-            }
+            None => wanted.push((position, want)),
         }
     }
-    Comparison::new(Match::Same, if whole { "the same elements" } else { "every expected element is there" })
+    for (position, want) in wanted {
+        let found = actual
+            .iter()
+            .position(|have| compare(item, nicknames, want, have).outcome == Match::Same);
+        let Some(at) = found else {
+            let why = format!("expected element {} is not there", position + 1);
+            return Comparison::new(Match::Different, why);
+        };
+        actual.swap_remove(at);
+    }
+    Comparison::new(
+        Match::Same,
+        if whole {
+            "the same elements"
+        } else {
+            "every expected element is there"
+        },
+    )
 }
 
 fn lacks(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
@@ -213,7 +232,10 @@ fn lacks(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value) -
         return answer;
     }
     for (position, unwanted) in expected.iter().enumerate() {
-        if actual.iter().any(|have| compare(item, nicknames, unwanted, have).outcome == Match::Same) {
+        if actual
+            .iter()
+            .any(|have| compare(item, nicknames, unwanted, have).outcome == Match::Same)
+        {
             let why = format!("element {} should be gone and is still there", position + 1);
             return Comparison::new(Match::Different, why);
         }

@@ -5,12 +5,18 @@ use serde_json::Value;
 use super::{Comparison, Match, Nicknames, text::fold};
 
 /// Titles and suffixes that are no part of a name.
-const TITLES: [&str; 12] = ["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sr", "jr", "ii", "iii", "master"];
+const TITLES: [&str; 12] = [
+    "mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sr", "jr", "ii", "iii", "master",
+];
 
 pub(super) fn compare(nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
     let (Some(left), Some(right)) = (full_name(expected), full_name(actual)) else {
         let blank = crate::domain::playbook::is_blank(expected) || crate::domain::playbook::is_blank(actual);
-        let why = if blank { "one of the names is empty" } else { "one of them is no name" };
+        let why = if blank {
+            "one of the names is empty"
+        } else {
+            "one of them is no name"
+        };
         return Comparison::new(Match::Different, why);
     };
     let (left, right) = (words(&left), words(&right));
@@ -20,9 +26,17 @@ pub(super) fn compare(nicknames: &Nicknames, expected: &Value, actual: &Value) -
     if left == right {
         return Comparison::new(Match::Same, "the same name");
     }
-    let (short, long) = if left.len() <= right.len() { (&left, &right) } else { (&right, &left) };
+    let (short, long) = if left.len() <= right.len() {
+        (&left, &right)
+    } else {
+        (&right, &left)
+    };
     if is_part(short, long, |a, b| a == b) {
-        let why = if short.len() == long.len() { "the same names in another order" } else { "one name is part of the other" };
+        let why = if short.len() == long.len() {
+            "the same names in another order"
+        } else {
+            "one name is part of the other"
+        };
         return Comparison::new(Match::Same, why);
     }
     if is_part(short, long, |a, b| a == b || related(nicknames, a, b)) {
@@ -48,7 +62,11 @@ fn full_name(value: &Value) -> Option<String> {
                     .and_then(|(_, value)| value.as_str())
                     .unwrap_or_default()
             };
-            let name = format!("{} {}", part(&["firstname", "first", "given"]), part(&["lastname", "last", "family"]));
+            let name = format!(
+                "{} {}",
+                part(&["firstname", "first", "given"]),
+                part(&["lastname", "last", "family"])
+            );
             Some(name)
         }
         _ => None,
@@ -80,7 +98,11 @@ fn is_part(short: &[String], long: &[String], same: impl Fn(&str, &str) -> bool)
 }
 
 fn related(nicknames: &Nicknames, left: &str, right: &str) -> bool {
-    let names = |from: &str, to: &str| nicknames.get(from).is_some_and(|others| others.iter().any(|other| other == to));
+    let names = |from: &str, to: &str| {
+        nicknames
+            .get(from)
+            .is_some_and(|others| others.iter().any(|other| other == to))
+    };
     names(left, right)
         || names(right, left)
         || nicknames

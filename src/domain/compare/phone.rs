@@ -40,7 +40,11 @@ fn number(code: &str, value: &Value) -> Option<String> {
         return Some(rest.to_owned());
     }
     if code == "1" {
-        return Some(if digits.len() == 11 && digits.starts_with('1') { digits } else { format!("1{digits}") });
+        return Some(if digits.len() == 11 && digits.starts_with('1') {
+            digits
+        } else {
+            format!("1{digits}")
+        });
     }
     if let Some(rest) = digits.strip_prefix('0') {
         return Some(format!("{code}{rest}"));

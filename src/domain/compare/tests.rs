@@ -10,7 +10,7 @@ fn new_york() -> Tz {
 fn rules() -> Vec<Rule> {
     let mut rules: Vec<Rule> = Rule::SIMPLE
         .iter()
-        .map(|name| Rule::simple(name, new_york(), "1", Duration::from_secs(60), 0.0).unwrap())
+        .map(|name| Rule::simple(name, new_york(), "1", Duration::from_mins(1), 0.0).unwrap())
         .collect();
     rules.push(Rule::List(Box::new(Rule::Value)));
     rules.push(Rule::Set(Box::new(Rule::Name)));
@@ -19,6 +19,10 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the cases read better with `json!` in place"
+)]
 fn by(name: &str, expected: Value, actual: Value) -> Match {
     let rule = Rule::simple(name, new_york(), "1", Duration::ZERO, 0.0).unwrap();
     let mut nicknames = Nicknames::new();
@@ -38,18 +42,36 @@ fn a_first_name_another_order_a_diacritic_and_a_nickname_are_the_same_person() {
     ] {
         assert_eq!(by("name", json!(left), json!(right)), Match::Same, "{left} / {right}");
     }
-    for (left, right) in [("Ana", "Dana Okafor"), ("Ines Okafor", "Ines Reyes"), ("", "Ines"), ("Teo Teo", "Teo Lind")] {
-        assert_eq!(by("name", json!(left), json!(right)), Match::Different, "{left} / {right}");
+    for (left, right) in [
+        ("Ana", "Dana Okafor"),
+        ("Ines Okafor", "Ines Reyes"),
+        ("", "Ines"),
+        ("Teo Teo", "Teo Lind"),
+    ] {
+        assert_eq!(
+            by("name", json!(left), json!(right)),
+            Match::Different,
+            "{left} / {right}"
+        );
     }
-    assert_eq!(by("name", json!({"first_name": "Mia", "last_name": "Li"}), json!("Mia Li")), Match::Same);
+    assert_eq!(
+        by("name", json!({"first_name": "Mia", "last_name": "Li"}), json!("Mia Li")),
+        Match::Same
+    );
 }
 
 #[test]
 fn phones_are_compared_in_e164() {
     assert_eq!(by("phone", json!("(412) 555-0142"), json!("+14125550142")), Match::Same);
-    assert_eq!(by("phone", json!(4_125_550_142_u64), json!("1-412-555-0142 x9")), Match::Same);
+    assert_eq!(
+        by("phone", json!(4_125_550_142_u64), json!("1-412-555-0142 x9")),
+        Match::Same
+    );
     assert_eq!(by("phone", json!("4125550142"), json!("4125550143")), Match::Different);
-    assert_eq!(by("phone", json!("ending in 42"), json!("4125550143")), Match::Undecided);
+    assert_eq!(
+        by("phone", json!("ending in 42"), json!("4125550143")),
+        Match::Undecided
+    );
 }
 
 #[test]
@@ -65,7 +87,11 @@ fn instants_agree_across_zones_spellings_and_speech() {
         ("2026-03-18", "3/18/2026 2:00:00 PM"),
         ("12:10 AM", "3/18/2026 12:10:00 AM"),
     ] {
-        assert_eq!(by("instant", json!(left), json!(right)), Match::Same, "{left} / {right}");
+        assert_eq!(
+            by("instant", json!(left), json!(right)),
+            Match::Same,
+            "{left} / {right}"
+        );
     }
     for (left, right) in [
         ("2026-09-14T15:30:00-04:00", "09/14/2026 03:31:00 PM"),
@@ -73,15 +99,30 @@ fn instants_agree_across_zones_spellings_and_speech() {
         ("Friday at 2 PM", "3/18/2026 3:00:00 PM"),
         ("2026-03-18", "no appointment"),
     ] {
-        assert_eq!(by("instant", json!(left), json!(right)), Match::Different, "{left} / {right}");
+        assert_eq!(
+            by("instant", json!(left), json!(right)),
+            Match::Different,
+            "{left} / {right}"
+        );
     }
-    assert_eq!(by("instant", json!("soon"), json!("3/18/2026 3:00:00 PM")), Match::Undecided);
+    assert_eq!(
+        by("instant", json!("soon"), json!("3/18/2026 3:00:00 PM")),
+        Match::Undecided
+    );
 }
 
 #[test]
 fn a_tolerance_reaches_over_midnight() {
-    let rule = Rule::Instant { zone: new_york(), tolerance: Duration::from_secs(300) };
-    let compared = compare(&rule, &Nicknames::new(), &json!("2026-03-17T23:58:00"), &json!("3/18/2026 12:01:00 AM"));
+    let rule = Rule::Instant {
+        zone: new_york(),
+        tolerance: Duration::from_mins(5),
+    };
+    let compared = compare(
+        &rule,
+        &Nicknames::new(),
+        &json!("2026-03-17T23:58:00"),
+        &json!("3/18/2026 12:01:00 AM"),
+    );
     assert_eq!(compared.outcome, Match::Same);
 }
 
@@ -107,11 +148,20 @@ fn lists_keep_their_order_sets_do_not_and_objects_are_compared_by_what_was_asked
     assert_eq!(compare(&list, &none, &asked, &there).outcome, Match::Same);
     assert_eq!(compare(&list, &none, &turned, &there).outcome, Match::Different);
     assert_eq!(compare(&set, &none, &turned, &there).outcome, Match::Same);
-    assert_eq!(compare(&set, &none, &json!([{"flight_number": "HAT1"}]), &there).outcome, Match::Different);
+    assert_eq!(
+        compare(&set, &none, &json!([{"flight_number": "HAT1"}]), &there).outcome,
+        Match::Different
+    );
     let contains = Rule::Contains(Box::new(Rule::Value));
-    assert_eq!(compare(&contains, &none, &json!({"flight_number": "HAT1"}), &there).outcome, Match::Same);
+    assert_eq!(
+        compare(&contains, &none, &json!({"flight_number": "HAT1"}), &there).outcome,
+        Match::Same
+    );
     let lacks = Rule::Lacks(Box::new(Rule::Value));
-    assert_eq!(compare(&lacks, &none, &json!({"flight_number": "HAT1"}), &there).outcome, Match::Different);
+    assert_eq!(
+        compare(&lacks, &none, &json!({"flight_number": "HAT1"}), &there).outcome,
+        Match::Different
+    );
 }
 
 #[test]
@@ -154,7 +204,7 @@ proptest! {
     #[test]
     fn scalar_rules_are_symmetric_where_they_decide(left in any_value(), right in any_value()) {
         for name in ["exact", "text", "name", "phone", "instant", "date", "money"] {
-            let rule = Rule::simple(name, new_york(), "1", Duration::from_secs(60), 0.0).unwrap();
+            let rule = Rule::simple(name, new_york(), "1", Duration::from_mins(1), 0.0).unwrap();
             if name == "text" && (left.is_object() || left.is_array()) {
                 continue; // compared by the expected members
             }

@@ -42,9 +42,11 @@ fn loose_parts(expected: &Value, actual: &Value) -> bool {
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| loose(left, right))
         }
-        (Value::Object(left), Value::Object(right)) => left
-            .iter()
-            .all(|(key, value)| right.get(key).map_or_else(|| value.is_null(), |other| loose(value, other))),
+        (Value::Object(left), Value::Object(right)) => left.iter().all(|(key, value)| {
+            right
+                .get(key)
+                .map_or_else(|| value.is_null(), |other| loose(value, other))
+        }),
         _ => false,
     }
 }
@@ -85,9 +87,11 @@ fn same_number(left: &Number, right: &Number) -> bool {
 pub(super) fn money(within: f64, expected: &Value, actual: &Value) -> Comparison {
     match (amount(expected), amount(actual)) {
         // Half a cent of slack: amounts are decimals and floats are not.
-        (Some(left), Some(right)) => {
-            Comparison::of((left - right).abs() <= within + 0.005, "the same amount", "another amount")
-        }
+        (Some(left), Some(right)) => Comparison::of(
+            (left - right).abs() <= within + 0.005,
+            "the same amount",
+            "another amount",
+        ),
         (None, _) => Comparison::new(Match::Undecided, "what is expected is not an amount"),
         (_, None) => Comparison::new(Match::Different, "what is there is not an amount"),
     }
@@ -100,10 +104,16 @@ fn amount(value: &Value) -> Option<f64> {
         Value::String(text) => text,
         _ => return None,
     };
-    let mut digits: String = text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | ',')).take(40).collect();
+    let mut digits: String = text
+        .chars()
+        .filter(|c| c.is_ascii_digit() || matches!(c, '.' | ','))
+        .take(40)
+        .collect();
     let negative = text.contains('-') || text.trim_start().starts_with('(');
     // The last separator is the decimal one when one or two digits follow it; all others group.
-    let decimal = digits.rfind(['.', ',']).filter(|at| matches!(digits.len() - at - 1, 1 | 2));
+    let decimal = digits
+        .rfind(['.', ','])
+        .filter(|at| matches!(digits.len() - at - 1, 1 | 2));
     if let Some(at) = decimal {
         let cents = digits.split_off(at + 1);
         digits.retain(|c| c.is_ascii_digit());

@@ -1,6 +1,6 @@
 //! Verdicts that need no system of record: the session is skipped, with the reason.
 
-use super::{Case, checks};
+use super::{Case, requests::requests};
 use crate::domain::{
     claim::{Claim, ClaimState},
     playbook::Playbook,
@@ -19,16 +19,27 @@ pub(super) fn verdict(playbook: &Playbook, case: &Case) -> Option<Verdict> {
     }
     let known = playbook.intent(&reading.intent);
     if reading.intent == UNKNOWN_INTENT || known.is_none() {
-        return Some(skipped(playbook, case, Reason::UnknownIntent, "What the caller wanted could not be told.".into()));
+        return Some(skipped(
+            playbook,
+            case,
+            Reason::UnknownIntent,
+            "What the caller wanted could not be told.".into(),
+        ));
     }
-    // Written so that a confidence that is no number is low as well.
-    if !(reading.confidence >= CONFIDENCE_FLOOR) {
+    // A confidence that is no number is low as well.
+    if reading.confidence.is_nan() || reading.confidence < CONFIDENCE_FLOOR {
         let percent = (reading.confidence.clamp(0.0, 1.0) * 100.0).round();
-        let summary = format!("The reader is only {percent} % sure that this is \"{}\".", reading.intent);
+        let summary = format!(
+            "The reader is only {percent} % sure that this is \"{}\".",
+            reading.intent
+        );
         return Some(skipped(playbook, case, Reason::LowConfidence, summary));
     }
-    let requests = checks::requests(playbook, case);
-    let wrote = case.claims.iter().any(|claim| claim.is_write() && !matches!(claim.state, ClaimState::Failed { .. }));
+    let requests = requests(playbook, case);
+    let wrote = case
+        .claims
+        .iter()
+        .any(|claim| claim.is_write() && !matches!(claim.state, ClaimState::Failed { .. }));
     let tried = case.claims.iter().any(Claim::is_write);
     if requests.is_empty() {
         let verify = known.is_some_and(|intent| intent.verify);
@@ -37,16 +48,27 @@ pub(super) fn verdict(playbook: &Playbook, case: &Case) -> Option<Verdict> {
         let declared = case.reader == Reader::File && !verify;
         let signalled = || signals::calls_for_something(playbook, &case.transcript);
         if !declared && (tried || verify || signalled()) {
-            let summary = "The reading names no request, but the session holds writes or words of one: it needs a second look.";
+            let summary =
+                "The reading names no request, but the session holds writes or words of one: it needs a second look.";
             return Some(skipped(playbook, case, Reason::InconsistentReading, summary.into()));
         }
         if !wrote {
-            return Some(skipped(playbook, case, Reason::NothingToVerify, "Nothing was asked for that would have to be verified.".into()));
+            return Some(skipped(
+                playbook,
+                case,
+                Reason::NothingToVerify,
+                "Nothing was asked for that would have to be verified.".into(),
+            ));
         }
         return None;
     }
     if !wrote && requests.iter().all(|request| request.withdrawn.is_some()) {
-        let mut verdict = skipped(playbook, case, Reason::Withdrawn, "The caller took back what was asked for.".into());
+        let mut verdict = skipped(
+            playbook,
+            case,
+            Reason::Withdrawn,
+            "The caller took back what was asked for.".into(),
+        );
         verdict.findings = requests
             .iter()
             .map(|request| Finding {
@@ -66,9 +88,19 @@ pub(super) fn verdict(playbook: &Playbook, case: &Case) -> Option<Verdict> {
             .collect();
         return Some(verdict);
     }
-    if !tried && !requests.iter().any(|request| playbook.record(&request.record).is_some()) {
-        let operations: Vec<&str> = requests.iter().map(|request| Operation::as_str(request.operation)).collect();
-        let summary = format!("The playbook knows none of the records asked for ({}).", operations.join(", "));
+    if !tried
+        && !requests
+            .iter()
+            .any(|request| playbook.record(&request.record).is_some())
+    {
+        let operations: Vec<&str> = requests
+            .iter()
+            .map(|request| Operation::as_str(request.operation))
+            .collect();
+        let summary = format!(
+            "The playbook knows none of the records asked for ({}).",
+            operations.join(", ")
+        );
         return Some(skipped(playbook, case, Reason::NothingToVerify, summary));
     }
     None

@@ -1,14 +1,11 @@
 //! Finds what a check looks for in the facts, or says what to ask next: a record by its id, an element of a list by its id
 //! or by the fields that tell it from others, a subject's record by a search.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{
-    Case,
-    checks::{Check, same_id},
-};
+use super::{Case, carried::same_id, checks::Check};
 use crate::domain::{
     claim::{Claim, ClaimState},
     compare::{Match, compare, same_name},
@@ -49,9 +46,25 @@ pub(super) struct Locator<'a> {
     pub(super) playbook: &'a Playbook,
     pub(super) case: &'a Case,
     pub(super) facts: &'a Facts,
+    /// Kind and id, in lower case, of every record that a call named.
+    known: BTreeSet<(&'a str, String)>,
 }
 
-impl Locator<'_> {
+impl<'a> Locator<'a> {
+    pub(super) fn new(playbook: &'a Playbook, case: &'a Case, facts: &'a Facts) -> Self {
+        let known = case
+            .claims
+            .iter()
+            .filter_map(|claim| Some((claim.record.as_str(), claim.id.as_ref()?.trim().to_lowercase())))
+            .collect();
+        Self {
+            playbook,
+            case,
+            facts,
+            known,
+        }
+    }
+
     /// Where the check's record is, by `id` (which may be another than the check's own).
     pub(super) fn find(&self, check: &Check<'_>, id: Option<&str>) -> Located {
         let record = check.record;
@@ -61,7 +74,10 @@ impl Locator<'_> {
             used: Vec::new(),
         };
         if record.needs_id && id.is_none() {
-            located.place = Place::Nowhere(format!("no call gave an id of the {}, so there is nothing to look up", record.kind));
+            located.place = Place::Nowhere(format!(
+                "no call gave an id of the {}, so there is nothing to look up",
+                record.kind
+            ));
             return located;
         }
         let mut keys = BTreeMap::new();
@@ -105,7 +121,9 @@ impl Locator<'_> {
         }
         let elements = elements(&record.each, answer);
         if let Some(id) = id {
-            let found = elements.iter().find(|element| record.id.get_id(element).is_some_and(|other| same_id(&other, id)));
+            let found = elements
+                .iter()
+                .find(|element| record.id.get_id(element).is_some_and(|other| same_id(&other, id)));
             return match found {
                 Some(element) => self.unless_absent(record, element),
                 None => Place::Absent(format!("it is not among the {} that the system lists", elements.len())),
@@ -123,10 +141,17 @@ impl Locator<'_> {
             if counts(&record.absent) || counts(&record.cancelled) || self.is_known(record, element) {
                 return false;
             }
-            telling.iter().all(|(field, wanted)| {
-                let actual = super::outcome::actual(field, element);
-                compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome != Match::Different
-            })
+            let matches: Vec<Match> = telling
+                .iter()
+                .map(|(field, wanted)| {
+                    let actual = super::outcome::actual(field, element);
+                    compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome
+                })
+                .collect();
+            // Any record will do only where a tool promised one without saying which: a record that nothing ties to the
+            // request must not confirm it.
+            let tied = matches.contains(&Match::Same) || matches.is_empty() && check.is_promised();
+            tied && !matches.contains(&Match::Different)
         });
         match found {
             Some(element) => Place::Found((*element).clone()),
@@ -139,13 +164,13 @@ impl Locator<'_> {
         let Some(id) = record.id.get_id(element) else {
             return false;
         };
-        self.case
-            .claims
-            .iter()
-            .any(|claim| claim.record == record.kind && claim.id.as_ref().is_some_and(|other| same_id(other, &id)))
+        self.known.contains(&(record.kind.as_str(), id.trim().to_lowercase()))
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a question to the locator, beside the others")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as a question to the locator, beside the others"
+    )]
     fn unless_absent(&self, record: &Record, found: &Value) -> Place {
         let variables = json!({"record": found});
         if record.absent.as_ref().is_some_and(|absent| absent.holds(&variables)) {
@@ -161,7 +186,9 @@ impl Locator<'_> {
         match check.record.keys.get(name) {
             Some(KeySource::Record(kind)) => self.id_of_kind(check, kind, located),
             Some(KeySource::Value(expression)) => {
-                let value = expression.value(&variables(check)).and_then(|value| crate::domain::playbook::as_id(&value));
+                let value = expression
+                    .value(&variables(check))
+                    .and_then(|value| crate::domain::playbook::as_id(&value));
                 value.ok_or_else(|| Place::Nowhere(format!("no {name} is known to look it up by")))
             }
             None => check
@@ -204,9 +231,15 @@ impl Locator<'_> {
         let variables = variables(check);
         let mut keys = BTreeMap::new();
         for (name, expression) in &search.keys {
-            let value = expression.value(&variables).as_ref().and_then(crate::domain::playbook::as_id);
+            let value = expression
+                .value(&variables)
+                .as_ref()
+                .and_then(crate::domain::playbook::as_id);
             let Some(value) = value else {
-                return Err(Place::Nowhere(format!("no {name} is known to search a {} by", search.record)));
+                return Err(Place::Nowhere(format!(
+                    "no {name} is known to search a {} by",
+                    search.record
+                )));
             };
             keys.insert(name.clone(), value);
         }
@@ -232,7 +265,11 @@ impl Locator<'_> {
         let Some(record) = self.playbook.record(&search.record) else {
             return Err(Place::Nowhere(format!("no {} is known", search.record)));
         };
-        let hits = if search.each.is_empty() { vec![answer] } else { elements(&search.each, answer) };
+        let hits = if search.each.is_empty() {
+            vec![answer]
+        } else {
+            elements(&search.each, answer)
+        };
         let field = search.subject_field.as_ref().and_then(|name| record.field(name));
         let mut ids: Vec<String> = Vec::new();
         for hit in hits {
@@ -253,7 +290,11 @@ impl Locator<'_> {
         match ids.as_slice() {
             [] => Err(Place::Absent(format!("the system knows no such {}", search.record))),
             [id] => Ok(id.clone()),
-            several => Err(Place::Unknown(format!("the system knows {} such {}s", several.len(), search.record))),
+            several => Err(Place::Unknown(format!(
+                "the system knows {} such {}s",
+                several.len(),
+                search.record
+            ))),
         }
     }
 }
@@ -265,8 +306,12 @@ fn variables(check: &Check<'_>) -> Value {
 /// The records in an answer: objects only, by the first path that selects any.
 fn elements<'v>(paths: &[Path], answer: &'v Value) -> Vec<&'v Value> {
     for path in paths {
-        let found: Vec<&Value> =
-            path.all(answer).into_iter().filter(|element| element.is_object()).take(MOST_ELEMENTS).collect();
+        let found: Vec<&Value> = path
+            .all(answer)
+            .into_iter()
+            .filter(|element| element.is_object())
+            .take(MOST_ELEMENTS)
+            .collect();
         if !found.is_empty() {
             return found;
         }

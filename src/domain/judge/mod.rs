@@ -3,13 +3,15 @@
 //! Pure, total and deterministic: the same case and facts give the same verdict, whatever stands in them. No LLM decides
 //! here, and nothing in a transcript can: words only say what to look for.
 //!
-//! [`checks`] turns a case into things to look for, [`locate`] finds each in the facts or says what to ask next,
+//! [`requests`] says what was asked for, [`carried`] which calls carry it out, [`checks`] what to look for therefore, [`locate`] finds each in the facts or says what to ask next,
 //! [`outcome`] compares, [`roll_up`] sums up.
 
+mod carried;
 mod checks;
 mod early;
 mod locate;
 mod outcome;
+mod requests;
 mod roll_up;
 mod said;
 mod steps;
@@ -58,7 +60,10 @@ pub fn plan(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Lookup> {
     for judged in outcomes(playbook, case, facts) {
         wanted.extend(judged.ask);
     }
-    wanted.into_iter().filter(|lookup| !facts.contains_key(lookup)).collect()
+    wanted
+        .into_iter()
+        .filter(|lookup| !facts.contains_key(lookup))
+        .collect()
 }
 
 /// The answered lookups that deserve another look, because as they stand something that a tool attempted is missing.
@@ -91,5 +96,5 @@ fn outcomes(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Judged> {
 
 pub use steps::steps;
 
-
-
+#[cfg(test)]
+mod tests;

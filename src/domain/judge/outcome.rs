@@ -58,7 +58,7 @@ impl Result {
 
 /// The findings of all checks, in their order.
 pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Check<'_>]) -> Vec<Judged> {
-    let locator = Locator { playbook, case, facts };
+    let locator = Locator::new(playbook, case, facts);
     let mut judged = Vec::new();
     for check in checks {
         if check.role == Role::Withdrawn {
@@ -68,7 +68,7 @@ pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Chec
         let mut located = locator.find(check, check.id.as_deref());
         let mut result = match (check.role, check.operation) {
             (Role::Extra, _) => extra(playbook, check, &located),
-            (_, Operation::Cancel) => cancel(case, check, &located),
+            (_, Operation::Cancel) => cancel(playbook, case, check, &located),
             _ => there(playbook, check, &located),
         };
         if let Some(previous) = &check.previous {
@@ -126,11 +126,10 @@ fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
         Place::Found(record) => record,
         Place::Ask => return Result::new(Outcome::Unknown, "the system of record was not asked"),
         Place::Unknown(reason) => return Result::new(Outcome::Unknown, reason.clone()),
-        Place::Absent(reason) => return Result::new(Outcome::Missing, reason.clone()),
         Place::Nowhere(_) if check.claims.is_empty() => {
             return Result::new(Outcome::Missing, "no tool call even tried it");
         }
-        Place::Nowhere(reason) => return Result::new(Outcome::Missing, reason.clone()),
+        Place::Absent(reason) | Place::Nowhere(reason) => return Result::new(Outcome::Missing, reason.clone()),
     };
     if is_cancelled(check, record) {
         let mut result = Result::new(Outcome::Missing, "it is there, but cancelled");
@@ -139,16 +138,37 @@ fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
     }
     let fields = compared(playbook, check, record);
     let wrong = fields.iter().filter(|field| field.outcome == Outcome::Wrong).count();
-    let is_aim = |field: &&FieldVerdict| check.record.field(&field.name).is_some_and(|field| !field.incidental);
-    let aims_met = fields.iter().filter(is_aim).filter(|field| field.outcome == Outcome::Confirmed).count();
+    let is_aim = |field: &&FieldVerdict| {
+        check.record.field(&field.name).is_some_and(|known| {
+            !known.incidental && known.stored_on.contains(&check.operation) && check.expected.contains_key(&known.name)
+        })
+    };
+    let aims_met = fields
+        .iter()
+        .filter(is_aim)
+        .filter(|field| field.outcome == Outcome::Confirmed)
+        .count();
     let idle = !check.is_done() && !check.is_promised();
-    let (outcome, why) = if check.operation == Operation::Update && idle && (wrong > 0 || aims_met == 0) {
+    // What the system does not store cannot be seen there: without a call that came through nothing speaks for it.
+    let unseen = check.record.fields.iter().any(|field| {
+        !field.incidental && !field.stored_on.contains(&check.operation) && check.expected.contains_key(&field.name)
+    });
+    let (outcome, why) = if check.operation == Operation::Update && idle && (wrong > 0 || aims_met == 0 || unseen) {
         // Nothing was done to a record that is as it was: that is no wrong change, it is none.
-        (Outcome::Missing, "the record is unchanged: no tool call came through".to_owned())
+        (
+            Outcome::Missing,
+            "the record is unchanged: no tool call came through".to_owned(),
+        )
     } else if wrong > 0 {
-        let names: Vec<&str> =
-            fields.iter().filter(|field| field.outcome == Outcome::Wrong).map(|field| field.name.as_str()).collect();
-        (Outcome::Wrong, format!("it is there, with another {}", names.join(", ")))
+        let names: Vec<&str> = fields
+            .iter()
+            .filter(|field| field.outcome == Outcome::Wrong)
+            .map(|field| field.name.as_str())
+            .collect();
+        (
+            Outcome::Wrong,
+            format!("it is there, with another {}", names.join(", ")),
+        )
     } else {
         (Outcome::Confirmed, "it is there, as asked".to_owned())
     };
@@ -161,20 +181,38 @@ fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
 }
 
 /// Cancelled: gone, or in a cancelled state.
-fn cancel(case: &Case, check: &Check<'_>, located: &Located) -> Result {
+fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located) -> Result {
     match &located.place {
         Place::Found(record) if is_cancelled(check, record) => {
-            let mut result = Result::new(Outcome::Confirmed, "it is cancelled");
+            // What a caller names of something to be cancelled tells which is meant; only the calls say how it ends.
+            let mut fields = compared(playbook, check, record);
+            fields.retain(|field| {
+                check.reported.contains_key(&field.name)
+                    || check.claims.iter().any(|claim| claim.fields.contains_key(&field.name))
+            });
+            let wrong = fields.iter().any(|field| field.outcome == Outcome::Wrong);
+            let mut result = if wrong {
+                Result::new(Outcome::Wrong, "it is cancelled, but not as the call says")
+            } else {
+                Result::new(Outcome::Confirmed, "it is cancelled")
+            };
+            result.fields = fields;
             result.record = Some(record.clone());
             result
         }
         Place::Found(_) => Result::new(Outcome::Missing, "it is still there and not cancelled"),
         Place::Absent(reason) => {
-            let seen = case.claims.iter().any(|claim| claim.record == check.record.kind && claim.id.is_some() && claim.id == check.id);
+            let seen = case
+                .claims
+                .iter()
+                .any(|claim| claim.record == check.record.kind && claim.id.is_some() && claim.id == check.id);
             if check.is_done() || seen {
                 Result::new(Outcome::Confirmed, "it is gone")
             } else {
-                Result::new(Outcome::Missing, format!("no tool call cancelled anything, and {reason}"))
+                Result::new(
+                    Outcome::Missing,
+                    format!("no tool call cancelled anything, and {reason}"),
+                )
             }
         }
         Place::Unknown(reason) => Result::new(Outcome::Unknown, reason.clone()),
@@ -229,14 +267,20 @@ fn moved(check: &Check<'_>, previous: &str, old: &Located, result: &mut Result) 
     };
     match &old.place {
         Place::Found(record) if !is_cancelled(check, record) => {
-            result.fields.push(field(Outcome::Wrong, previous, "the old one is still there"));
+            result
+                .fields
+                .push(field(Outcome::Wrong, previous, "the old one is still there"));
             if result.outcome == Outcome::Confirmed {
                 result.outcome = Outcome::Wrong;
                 result.why = "the new one is there, but so is the old one".into();
             }
         }
-        Place::Found(_) => result.fields.push(field(Outcome::Confirmed, "cancelled", "the old one is cancelled")),
-        Place::Absent(_) => result.fields.push(field(Outcome::Confirmed, "gone", "the old one is gone")),
+        Place::Found(_) => result
+            .fields
+            .push(field(Outcome::Confirmed, "cancelled", "the old one is cancelled")),
+        Place::Absent(_) => result
+            .fields
+            .push(field(Outcome::Confirmed, "gone", "the old one is gone")),
         Place::Unknown(reason) => {
             result.fields.push(field(Outcome::Unknown, "", reason));
             if result.outcome == Outcome::Confirmed {
@@ -250,31 +294,29 @@ fn moved(check: &Check<'_>, previous: &str, old: &Located, result: &mut Result) 
 
 fn is_cancelled(check: &Check<'_>, record: &Value) -> bool {
     let variables = json!({"record": record});
-    check.record.cancelled.as_ref().is_some_and(|cancelled| cancelled.holds(&variables))
+    check
+        .record
+        .cancelled
+        .as_ref()
+        .is_some_and(|cancelled| cancelled.holds(&variables))
 }
 
 /// A field's value in a record, null where there is none.
 pub(super) fn actual(field: &Field, record: &Value) -> Value {
-    // The record's own members stand at the root of its paths; an expression calls it `record`.
-    if let Some(value) = field.source.value.as_ref().and_then(|value| value.value(&json!({"record": record}))) {
-        return value;
-    }
-    let by_path = crate::domain::playbook::Source {
-        value: None,
-        ..field.source.clone()
-    };
-    by_path.get(record).unwrap_or(Value::Null)
+    field.of(record).unwrap_or(Value::Null)
 }
 
 fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<FieldVerdict> {
     let mut verdicts = Vec::new();
     for field in &check.record.fields {
-        let Some(expected) = check.expected.get(&field.name) else {
+        // What this operation does not store is as the call reports it, whatever was asked.
+        let asked = check
+            .expected
+            .get(&field.name)
+            .filter(|_| field.stored_on.contains(&check.operation));
+        let Some(expected) = asked.or_else(|| check.reported.get(&field.name)) else {
             continue;
         };
-        if !field.stored_on.contains(&check.operation) {
-            continue;
-        }
         let actual = actual(field, record);
         let comparison = compare(&field.compare, &playbook.head.nicknames, expected, &actual);
         verdicts.push(FieldVerdict {
@@ -297,7 +339,8 @@ fn finding(check: &Check<'_>, located: &Located, result: Result, said: &Said<'_>
     let mut outcome = result.outcome;
     let mut why = result.why;
     let said_done = said.done.filter(|_| check.role == Role::Request);
-    if outcome == Outcome::Missing && check.role == Role::Request && check.claims.is_empty() && said.declined.is_some() {
+    if outcome == Outcome::Missing && check.role == Role::Request && check.claims.is_empty() && said.declined.is_some()
+    {
         outcome = Outcome::Declined;
         why = "it was not done, and the agent said so".into();
     }
@@ -373,7 +416,10 @@ fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mu
         let before = locator.case.claims.iter().rfind(|claim| {
             claim.order < first
                 && claim.record == rule.record
-                && claim.id.as_ref().is_some_and(|other| super::checks::same_id(other, &id))
+                && claim
+                    .id
+                    .as_ref()
+                    .is_some_and(|other| super::carried::same_id(other, &id))
         });
         if let Some(before) = before {
             variables["before"] = json!(before.fields);
@@ -394,6 +440,12 @@ fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mu
             id: Some(id),
             keys: std::collections::BTreeMap::new(),
             expected,
+            reported: before
+                .map(|before| before.reported.clone())
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(name, _)| rule.keeps.contains(name))
+                .collect(),
             claims: check.claims.clone(),
             previous: None,
             asked: check.asked.clone(),

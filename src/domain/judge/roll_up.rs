@@ -1,10 +1,8 @@
 //! Sums findings up to one status, one reason and a sentence.
 
-use super::{
-    Case,
-    checks::Role,
-    outcome::Judged,
-};
+use std::fmt::Write as _;
+
+use super::{Case, checks::Role, outcome::Judged};
 use crate::domain::{
     compare::same_name,
     playbook::{Playbook, RollUp},
@@ -16,7 +14,9 @@ use crate::domain::{
 const MOST_NAMED: usize = 6;
 
 pub(super) fn verdict(playbook: &Playbook, case: &Case, mut judged: Vec<Judged>, looks: u32) -> Verdict {
-    let declined_is_fail = playbook.intent(&case.reading.intent).is_some_and(|intent| intent.declined_is_fail);
+    let declined_is_fail = playbook
+        .intent(&case.reading.intent)
+        .is_some_and(|intent| intent.declined_is_fail);
     if declined_is_fail {
         for one in &mut judged {
             if one.finding.outcome == Outcome::Declined {
@@ -34,11 +34,19 @@ pub(super) fn verdict(playbook: &Playbook, case: &Case, mut judged: Vec<Judged>,
     let status = status(playbook, &judged, &deciding, &groups);
     let reason = reason(status, &judged, &deciding);
     let summary = summary(playbook, case, status, &judged, &groups);
-    let severity = judged.iter().map(|one| one.finding.severity).max().unwrap_or(Severity::None);
+    let severity = judged
+        .iter()
+        .map(|one| one.finding.severity)
+        .max()
+        .unwrap_or(Severity::None);
     Verdict {
         status,
         reason,
-        severity: if matches!(status, Status::Skipped | Status::Error) { Severity::None } else { severity },
+        severity: if matches!(status, Status::Skipped | Status::Error) {
+            Severity::None
+        } else {
+            severity
+        },
         summary,
         intent: case.reading.intent.clone(),
         confidence: case.reading.confidence,
@@ -116,13 +124,20 @@ fn status(playbook: &Playbook, judged: &[Judged], deciding: &[&Judged], groups: 
         let mut counted: Vec<&Group<'_>> = groups.iter().filter(|group| group.subject.is_some()).collect();
         // A request without a subject is a wish like any other; only steps on the way stand back.
         let own_wish = |group: &&Group<'_>| {
-            group.subject.is_none() && group.members.iter().any(|one| one.role == Role::Request && !one.implied)
+            group.subject.is_none()
+                && group
+                    .members
+                    .iter()
+                    .any(|one| one.role == Role::Request && !one.implied)
         };
         counted.extend(groups.iter().filter(own_wish));
         if counted.iter().all(|group| group.unknown()) {
             return Status::Error;
         }
-        (counted.iter().all(|group| group.passes()), counted.iter().any(|group| group.some()))
+        (
+            counted.iter().all(|group| group.passes()),
+            counted.iter().any(|group| group.some()),
+        )
     } else {
         let all = deciding.iter().all(|one| one.finding.outcome == Outcome::Confirmed);
         let earns = |one: &&&Judged| !one.implied && one.finding.outcome == Outcome::Confirmed;
@@ -147,7 +162,9 @@ fn reason(status: Status, judged: &[Judged], deciding: &[&Judged]) -> Reason {
         Status::Skipped => Reason::NothingToVerify,
         Status::Fail | Status::Partial => {
             let critical = deciding.iter().any(|one| one.finding.severity == Severity::Critical);
-            let nothing = deciding.iter().all(|one| one.finding.outcome == Outcome::Missing && !one.attempted);
+            let nothing = deciding
+                .iter()
+                .all(|one| one.finding.outcome == Outcome::Missing && !one.attempted);
             if critical {
                 Reason::SaidDoneNotThere
             } else if any(Outcome::Unwanted) {
@@ -212,11 +229,23 @@ fn by_subject(playbook: &Playbook, groups: &[Group<'_>]) -> String {
         .take(MOST_NAMED)
         .map(|group| {
             let name = group.subject.as_deref().unwrap_or_default();
-            if group.passes() { format!("{name}: pass") } else { format!("{name}: {}", complaints(group)) }
+            if group.passes() {
+                format!("{name}: pass")
+            } else {
+                format!("{name}: {}", complaints(group))
+            }
         })
         .collect();
-    let noun = if subjects.len() == 1 { &head.subject } else { &head.subjects };
-    format!("{text}{passing} of {} {noun} fully verified ({}).", subjects.len(), details.join("; "))
+    let noun = if subjects.len() == 1 {
+        &head.subject
+    } else {
+        &head.subjects
+    };
+    format!(
+        "{text}{passing} of {} {noun} fully verified ({}).",
+        subjects.len(),
+        details.join("; ")
+    )
 }
 
 fn complaints(group: &Group<'_>) -> String {
@@ -252,8 +281,14 @@ fn wrong_fields(finding: &Finding) -> String {
 
 /// "1 of 2 requests confirmed. Not so: cancel reservation Z7: it is still there and not cancelled."
 fn by_request(judged: &[Judged]) -> String {
-    let asked: Vec<&Judged> = judged.iter().filter(|one| one.role == Role::Request && !one.implied).collect();
-    let confirmed = asked.iter().filter(|one| one.finding.outcome == Outcome::Confirmed).count();
+    let asked: Vec<&Judged> = judged
+        .iter()
+        .filter(|one| one.role == Role::Request && !one.implied)
+        .collect();
+    let confirmed = asked
+        .iter()
+        .filter(|one| one.finding.outcome == Outcome::Confirmed)
+        .count();
     let noun = if asked.len() == 1 { "request" } else { "requests" };
     let mut text = if asked.is_empty() {
         "Nothing was asked for.".to_owned()
@@ -267,18 +302,25 @@ fn by_request(judged: &[Judged]) -> String {
     for one in others.iter().take(MOST_NAMED) {
         let finding = &one.finding;
         let id = finding.id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
-        let who = finding.subject.as_ref().map(|subject| format!(" for {subject}")).unwrap_or_default();
+        let who = finding
+            .subject
+            .as_ref()
+            .map(|subject| format!(" for {subject}"))
+            .unwrap_or_default();
         let operation = capital(finding.operation.as_str());
         let why = &finding.why;
-        text.push_str(&format!(" {operation} {}{id}{who}: {why}.", finding.record));
+        let _ = write!(text, " {operation} {}{id}{who}: {why}.", finding.record);
     }
     if others.len() > MOST_NAMED {
-        text.push_str(&format!(" And {} more.", others.len() - MOST_NAMED));
+        let _ = write!(text, " And {} more.", others.len() - MOST_NAMED);
     }
     text
 }
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map(|first| first.to_uppercase().collect::<String>() + letters.as_str()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>() + letters.as_str())
+        .unwrap_or_default()
 }

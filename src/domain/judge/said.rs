@@ -19,12 +19,25 @@ pub(super) struct Said<'a> {
 }
 
 pub(super) fn of<'a>(playbook: &Playbook, case: &'a Case, check: &Check<'_>) -> Said<'a> {
-    let about: Vec<&Statement> =
-        case.reading.statements.iter().filter(|statement| is_about(playbook, check, statement)).collect();
+    let about: Vec<&Statement> = case
+        .reading
+        .statements
+        .iter()
+        .filter(|statement| is_about(playbook, check, statement))
+        .collect();
     // A statement that names its effect outweighs one that could mean any.
-    let exact: Vec<&Statement> = about.iter().copied().filter(|statement| statement.operation.is_some()).collect();
+    let exact: Vec<&Statement> = about
+        .iter()
+        .copied()
+        .filter(|statement| statement.operation.is_some())
+        .collect();
     let heard = if exact.is_empty() { &about } else { &exact };
-    let last = |wanted: &[Says]| heard.iter().copied().filter(|statement| wanted.contains(&statement.says)).next_back();
+    let last = |wanted: &[Says]| {
+        heard
+            .iter()
+            .copied()
+            .rfind(|statement| wanted.contains(&statement.says))
+    };
     let done = last(&[Says::Done, Says::Promised]);
     let after_done = |statement: &&Statement| done.is_none_or(|done| statement.turn > done.turn);
     let finished_at = check.claims.iter().filter_map(|claim| {
@@ -32,9 +45,12 @@ pub(super) fn of<'a>(playbook: &Playbook, case: &'a Case, check: &Check<'_>) -> 
         Some(call.turn)
     });
     let finished_at = finished_at.max();
-    let told_failed = last(&[Says::Failed, Says::Declined]).filter(after_done).filter(|statement| {
-        statement.operation.is_some() && matches!((statement.turn, finished_at), (Some(turn), Some(end)) if turn > end)
-    });
+    let told_failed = last(&[Says::Failed, Says::Declined])
+        .filter(after_done)
+        .filter(|statement| {
+            statement.operation.is_some()
+                && matches!((statement.turn, finished_at), (Some(turn), Some(end)) if turn > end)
+        });
     Said {
         done,
         declined: last(&[Says::Declined]).filter(after_done),
@@ -44,10 +60,12 @@ pub(super) fn of<'a>(playbook: &Playbook, case: &'a Case, check: &Check<'_>) -> 
 
 fn is_about(playbook: &Playbook, check: &Check<'_>, statement: &Statement) -> bool {
     let operation_fits = statement.operation.is_none_or(|operation| {
-        operation == check.operation
-            || check.record.replaceable && check.operation == Operation::Update
+        operation == check.operation || check.record.replaceable && check.operation == Operation::Update
     });
-    let record_fits = statement.record.as_ref().is_none_or(|record| *record == check.record.kind);
+    let record_fits = statement
+        .record
+        .as_ref()
+        .is_none_or(|record| *record == check.record.kind);
     let subject_fits = match (&statement.subject, &check.subject) {
         (Some(left), Some(right)) => same_name(&playbook.head.nicknames, left, right),
         _ => true,

@@ -1,6 +1,6 @@
 //! Expected steps of the intent against the calls: the first thing that a diagnosis looks at.
 
-use super::{Case, checks};
+use super::{Case, requests::requests};
 use crate::domain::{
     diagnosis::{StepReport, StepStatus},
     playbook::{Playbook, Step},
@@ -12,12 +12,20 @@ pub fn steps(playbook: &Playbook, case: &Case) -> Vec<StepReport> {
     let Some(intent) = playbook.intent(&case.reading.intent) else {
         return Vec::new();
     };
-    let requests = checks::requests(playbook, case);
-    let subjects = requests.iter().filter(|request| request.withdrawn.is_none() && request.subject.is_some()).count();
+    let requests = requests(playbook, case);
+    let subjects = requests
+        .iter()
+        .filter(|request| request.withdrawn.is_none() && request.subject.is_some())
+        .count();
     let subjects = u32::try_from(subjects.max(1)).unwrap_or(u32::MAX);
     let mut reports = Vec::new();
     for step in &intent.steps {
-        let calls: Vec<&ToolCall> = case.transcript.calls.iter().filter(|call| is_call_of(step, call)).collect();
+        let calls: Vec<&ToolCall> = case
+            .transcript
+            .calls
+            .iter()
+            .filter(|call| is_call_of(step, call))
+            .collect();
         if calls.is_empty() && step.optional {
             continue;
         }
@@ -27,7 +35,11 @@ pub fn steps(playbook: &Playbook, case: &Case) -> Vec<StepReport> {
             .claims
             .iter()
             .filter(|claim| claim.is_write() && calls.iter().any(|call| call.step == claim.step))
-            .filter(|claim| playbook.claim_rule(&claim.rule).is_some_and(|rule| rule.supports.is_empty()))
+            .filter(|claim| {
+                playbook
+                    .claim_rule(&claim.rule)
+                    .is_some_and(|rule| rule.supports.is_empty())
+            })
             .count();
         let expected = if step.per_subject { subjects } else { 1 };
         let done = u32::try_from(calls.len().max(served)).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! The small languages of a playbook: conditions and computed values in CEL, paths in RFC 9535 JSONPath.
+//! The small languages of a playbook: conditions and computed values in CEL, paths in RFC 9535 `JSONPath`.
 //!
 //! Both are compiled once, when the playbook is read. What they are applied to is hostile: an expression that cannot be
 //! evaluated there (a missing key, a type that does not fit) is false, or no value, and never an error of the session.
@@ -48,7 +48,10 @@ impl Expression {
                 let words = one_line(&error.to_string());
                 // What follows draws the line again, with a mark below it.
                 let words = words.split(" | ").next().unwrap_or_default();
-                return Err(format!("not a CEL expression: {}", words.trim_start_matches("ERROR: <input>:")));
+                return Err(format!(
+                    "not a CEL expression: {}",
+                    words.trim_start_matches("ERROR: <input>:")
+                ));
             }
             Err(_) => return Err("not a CEL expression: the parser gave up on it".into()),
         };
@@ -129,11 +132,7 @@ fn free_variables<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>, free: 
     }
 }
 
-fn entries<'e>(
-    entries: impl Iterator<Item = &'e EntryExpr>,
-    bound: &mut Vec<&'e str>,
-    free: &mut BTreeSet<&'e str>,
-) {
+fn entries<'e>(entries: impl Iterator<Item = &'e EntryExpr>, bound: &mut Vec<&'e str>, free: &mut BTreeSet<&'e str>) {
     for entry in entries {
         match entry {
             EntryExpr::StructField(field) => free_variables(&field.value, bound, free),
@@ -175,7 +174,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A JSONPath.
+/// A `JSONPath`.
 #[derive(Debug, Clone)]
 pub struct Path {
     text: String,
@@ -290,7 +289,10 @@ pub(crate) fn as_id(value: &Value) -> Option<String> {
             let empty_guid = !text.is_empty() && text.chars().all(|c| matches!(c, '0' | '-')) && text.contains('-');
             (!text.is_empty() && !empty_guid).then(|| text.to_owned())
         }
-        Value::Number(number) => number.as_u64().filter(|number| *number > 0).map(|number| number.to_string()),
+        Value::Number(number) => number
+            .as_u64()
+            .filter(|number| *number > 0)
+            .map(|number| number.to_string()),
         _ => None,
     }
 }
@@ -308,13 +310,21 @@ mod tests {
         assert!(!expression.holds(&json!({"item": null})));
         assert!(!expression.holds(&json!({})));
         assert!(!expression.holds(&json!("text")));
-        assert_eq!(Expression::compile("9223372036854775807 + item", &["item"]).unwrap().value(&json!({"item": 1})), None);
+        assert_eq!(
+            Expression::compile("9223372036854775807 + item", &["item"])
+                .unwrap()
+                .value(&json!({"item": 1})),
+            None
+        );
     }
 
     #[test]
     fn an_unknown_variable_is_refused_with_the_near_name() {
         let error = Expression::compile("imput.x == 1", &["input", "output"]).unwrap_err();
-        assert!(error.contains("\"imput\"") && error.contains("did you mean \"input\""), "{error}");
+        assert!(
+            error.contains("\"imput\"") && error.contains("did you mean \"input\""),
+            "{error}"
+        );
         assert!(Expression::compile("a ==", &["a"]).is_err());
         assert!(Expression::compile("output.list.exists(x, x.y == 1)", &["output"]).is_ok());
     }
@@ -323,7 +333,14 @@ mod tests {
     fn an_id_is_text_or_a_positive_number_and_an_empty_guid_is_none() {
         assert_eq!(as_id(&json!(" A1 ")), Some("A1".into()));
         assert_eq!(as_id(&json!(17)), Some("17".into()));
-        for none in [json!(0), json!(-3), json!(""), json!("00000000-0000-0000-0000-000000000000"), json!(null), json!([1])] {
+        for none in [
+            json!(0),
+            json!(-3),
+            json!(""),
+            json!("00000000-0000-0000-0000-000000000000"),
+            json!(null),
+            json!([1]),
+        ] {
             assert_eq!(as_id(&none), None, "{none}");
         }
     }

@@ -33,7 +33,9 @@ pub(crate) fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a st
         .map(|name| (distance(&wrong.to_lowercase(), &name.to_lowercase()), *name))
         .min();
     match near {
-        Some((steps, name)) if steps <= (wrong.chars().count() / 3).max(1) + 1 => format!(" (did you mean \"{name}\"?)"),
+        Some((steps, name)) if steps <= (wrong.chars().count() / 3).max(1) + 1 => {
+            format!(" (did you mean \"{name}\"?)")
+        }
         _ if known.is_empty() => String::new(),
         _ if known.len() <= 14 => format!(" (known: {})", known.join(", ")),
         _ => String::new(),

@@ -1,7 +1,7 @@
 //! A playbook teaches aftercall a domain without code: which tools there are, what their calls claim, where the records
 //! are kept, how they are compared, what callers want and whom to ask when it went wrong.
 //!
-//! The grammar is TOML with CEL conditions, JSONPath and templates; `docs/playbooks.md` is its reference. Everything is
+//! The grammar is TOML with CEL conditions, `JSONPath` and templates; `docs/playbooks.md` is its reference. Everything is
 //! compiled and checked once, in [`Playbook::parse`], which reports every fault it finds.
 
 mod expression;
@@ -18,8 +18,8 @@ pub use expression::{Expression, Path, Source};
 pub(crate) use expression::{as_id, is_blank};
 pub use fault::PlaybookFault;
 pub use sections::{
-    CLAIM_VARIABLES, CallsFor, ClaimEffect, ClaimRule, EXPERT_VARIABLES, EffectRule, Expert, Field, Head, Intent, KeySource,
-    Phrases, Record, RollUp, Search, Step, Tool, ToolAction,
+    CLAIM_VARIABLES, CallsFor, ClaimEffect, ClaimRule, EXPERT_VARIABLES, EffectRule, Expert, Field, Head, Intent,
+    KeySource, Phrases, Record, RollUp, Search, Step, Tool, ToolAction,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -139,7 +139,9 @@ impl Playbook {
     /// Names of the systems of record that it speaks of.
     pub fn systems(&self) -> BTreeSet<String> {
         let records = self.records.iter().map(|record| record.system.clone());
-        records.chain(self.searches.iter().map(|search| search.system.clone())).collect()
+        records
+            .chain(self.searches.iter().map(|search| search.system.clone()))
+            .collect()
     }
 
     /// The experts to ask, in order, for a case described by [`EXPERT_VARIABLES`] (`chosen` is filled in here).
@@ -164,25 +166,55 @@ fn read<'a>(document: &'a toml::Spanned<DeTable<'a>>, text: &str, faults: &'a Fa
     let head = parse::head(&root);
     let phrases = parse::phrases(&root);
     let mut taken = BTreeSet::new();
-    let tools = root.tables("tool").iter().map(|table| parse::tool(table, &mut taken)).collect();
+    let tools = root
+        .tables("tool")
+        .iter()
+        .map(|table| parse::tool(table, &mut taken))
+        .collect();
     taken.clear();
-    let intents = root.tables("intent").iter().map(|table| parse::intent(table, &mut taken)).collect();
+    let intents = root
+        .tables("intent")
+        .iter()
+        .map(|table| parse::intent(table, &mut taken))
+        .collect();
     taken.clear();
-    let claims = root.tables("claim").iter().filter_map(|table| parse::claim(table, &mut taken)).collect();
+    let claims = root
+        .tables("claim")
+        .iter()
+        .filter_map(|table| parse::claim(table, &mut taken))
+        .collect();
     taken.clear();
     // Searches share the records' names: both are what a lookup calls its `record`.
-    let records = root.tables("record").iter().map(|table| parse::record(table, &mut taken, &head)).collect();
-    let searches = root.tables("search").iter().map(|table| parse::search(table, &mut taken)).collect();
+    let records = root
+        .tables("record")
+        .iter()
+        .map(|table| parse::record(table, &mut taken, &head))
+        .collect();
+    let searches = root
+        .tables("search")
+        .iter()
+        .map(|table| parse::search(table, &mut taken))
+        .collect();
     taken.clear();
-    let effects = root.tables("effect").iter().map(|table| parse::effect(table, &mut taken)).collect();
+    let effects = root
+        .tables("effect")
+        .iter()
+        .map(|table| parse::effect(table, &mut taken))
+        .collect();
     taken.clear();
-    let experts = root.tables("expert").iter().filter_map(|table| parse::expert(table, &mut taken)).collect();
+    let experts = root
+        .tables("expert")
+        .iter()
+        .filter_map(|table| parse::expert(table, &mut taken))
+        .collect();
     root.finish();
-    let hash = Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let hash = Sha256::digest(text.as_bytes())
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
     Playbook {
         head,
         phrases,

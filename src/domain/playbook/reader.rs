@@ -8,7 +8,6 @@ use std::{
     ops::Range,
 };
 
-
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -65,7 +64,7 @@ pub(crate) struct Placed<T> {
 
 /// One table of the file.
 pub(crate) struct Table<'a, 'i> {
-    table: &'a DeTable<'i>,
+    keys: &'a DeTable<'i>,
     pub(crate) at: Range<usize>,
     /// `[[claim]] book`, once the name is known.
     title: RefCell<String>,
@@ -78,7 +77,7 @@ pub(crate) struct Table<'a, 'i> {
 impl<'a, 'i> Table<'a, 'i> {
     pub(crate) fn new(table: &'a DeTable<'i>, at: Range<usize>, title: &str, faults: &'a Faults<'a>) -> Self {
         Self {
-            table,
+            keys: table,
             at,
             title: RefCell::new(title.to_owned()),
             asked: RefCell::default(),
@@ -89,13 +88,20 @@ impl<'a, 'i> Table<'a, 'i> {
 
     pub(crate) fn fault(&self, at: &Range<usize>, key: &str, reason: impl Into<String>) {
         let title = self.title.borrow();
-        let what = if key.is_empty() { title.clone() } else { format!("{title}: {key}") };
+        let what = if key.is_empty() {
+            title.clone()
+        } else {
+            format!("{title}: {key}")
+        };
         self.faults.add(at, what, reason);
     }
 
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'i>>> {
         self.asked.borrow_mut().insert(key);
-        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+        self.keys
+            .iter()
+            .find(|(name, _)| name.get_ref() == key)
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn has(&self, key: &'static str) -> bool {
@@ -142,7 +148,11 @@ impl<'a, 'i> Table<'a, 'i> {
         if !name.value.is_empty() {
             let title = format!("{} {}", self.title.borrow(), name.value);
             *self.title.borrow_mut() = title;
-            if !name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+            if !name
+                .value
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            {
                 self.fault(&name.at, key, "may hold only letters, digits, `_` and `-`");
             }
             if !taken.insert(name.value.clone()) {
@@ -230,7 +240,11 @@ impl<'a, 'i> Table<'a, 'i> {
         let value = self.get(key)?;
         if let DeValue::Table(table) = value.get_ref() {
             let title = self.title.borrow();
-            let title = if title.is_empty() { format!("[{key}]") } else { format!("{title}: {key}") };
+            let title = if title.is_empty() {
+                format!("[{key}]")
+            } else {
+                format!("{title}: {key}")
+            };
             return Some(Table::new(table, value.span(), &title, self.faults));
         }
         self.wrong_type(key, value, "a table");
@@ -242,7 +256,11 @@ impl<'a, 'i> Table<'a, 'i> {
             return Vec::new();
         };
         let title = self.title.borrow();
-        let title = if title.is_empty() { format!("[[{key}]]") } else { format!("{title}: {key}") };
+        let title = if title.is_empty() {
+            format!("[[{key}]]")
+        } else {
+            format!("{title}: {key}")
+        };
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong_type(key, value, &format!("a list of tables ([[{key}]])"));
             return Vec::new();
@@ -260,7 +278,7 @@ impl<'a, 'i> Table<'a, 'i> {
     /// Every key of a table whose keys are free names.
     pub(crate) fn entries(&self) -> Vec<(Placed<String>, &'a Spanned<DeValue<'i>>)> {
         self.free.set(true);
-        self.table
+        self.keys
             .iter()
             .map(|(name, value)| {
                 let name = Placed {
@@ -337,7 +355,12 @@ impl<'a, 'i> Table<'a, 'i> {
         self.compile_expression(key, &text, variables)
     }
 
-    pub(crate) fn compile_expression(&self, key: &str, text: &Placed<String>, variables: &[&str]) -> Option<Expression> {
+    pub(crate) fn compile_expression(
+        &self,
+        key: &str,
+        text: &Placed<String>,
+        variables: &[&str],
+    ) -> Option<Expression> {
         Expression::compile(&text.value, variables)
             .map_err(|reason| self.fault(&text.at, key, reason))
             .ok()
@@ -382,7 +405,14 @@ impl<'a, 'i> Table<'a, 'i> {
             match path.first_name() {
                 Some(name) if !variables.contains(&name) => {
                     let hint = suggestion(name, variables.iter().copied());
-                    self.fault(&text.at, key, format!("`{}` begins with \"{name}\", which does not exist here{hint}", text.value));
+                    self.fault(
+                        &text.at,
+                        key,
+                        format!(
+                            "`{}` begins with \"{name}\", which does not exist here{hint}",
+                            text.value
+                        ),
+                    );
                 }
                 _ => paths.push(path),
             }
@@ -396,7 +426,7 @@ impl<'a, 'i> Table<'a, 'i> {
             return;
         }
         let asked = self.asked.borrow();
-        for (name, _) in self.table {
+        for (name, _) in self.keys {
             if !asked.contains(name.get_ref().as_ref()) {
                 let hint = suggestion(name.get_ref(), asked.iter().copied());
                 self.fault(&name.span(), "", format!("unknown key \"{}\"{hint}", name.get_ref()));

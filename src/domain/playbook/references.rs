@@ -22,7 +22,13 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
     for intent in tables(root, "intent") {
         let title = title("intent", intent, "name");
         for inner in tables(intent, "calls_for") {
-            known(get(inner, "record"), &kinds, &format!("{title}: calls_for"), "record", faults);
+            known(
+                get(inner, "record"),
+                &kinds,
+                &format!("{title}: calls_for"),
+                "record",
+                faults,
+            );
         }
         for step in tables(intent, "step") {
             let title = format!("{title}: step");
@@ -31,11 +37,17 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
         }
         for node in texts(get(intent, "tools")) {
             let Some(text) = node.get_ref().as_str() else { continue };
-            let (tool, action) = text.split_once('.').map_or((text, None), |(tool, action)| (tool, Some(action)));
+            let (tool, action) = text
+                .split_once('.')
+                .map_or((text, None), |(tool, action)| (tool, Some(action)));
             match playbook.tool(tool) {
                 None => {
                     let hint = suggestion(tool, tools.iter().copied());
-                    faults.add(&node.span(), format!("{title}: tools"), format!("unknown tool \"{tool}\"{hint}"));
+                    faults.add(
+                        &node.span(),
+                        format!("{title}: tools"),
+                        format!("unknown tool \"{tool}\"{hint}"),
+                    );
                 }
                 Some(found) => action_known(found, action, node, &format!("{title}: tools"), faults),
             }
@@ -51,7 +63,9 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
         }
         fields(playbook, claim, &title, faults);
         if let (Some(record), Some(DeValue::Table(keys))) = (
-            get(claim, "record").and_then(|node| node.get_ref().as_str()).and_then(|kind| playbook.record(kind)),
+            get(claim, "record")
+                .and_then(|node| node.get_ref().as_str())
+                .and_then(|kind| playbook.record(kind)),
             get(claim, "keys").map(Spanned::get_ref),
         ) {
             let needs: BTreeSet<&str> = record.needs.iter().map(String::as_str).collect();
@@ -69,7 +83,13 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
         if let Some(DeValue::Table(keys)) = get(record, "keys").map(Spanned::get_ref) {
             for (_, value) in keys {
                 if let DeValue::Table(entry) = value.get_ref() {
-                    known(get(entry, "record"), &kinds, &format!("{title}: keys"), "record", faults);
+                    known(
+                        get(entry, "record"),
+                        &kinds,
+                        &format!("{title}: keys"),
+                        "record",
+                        faults,
+                    );
                 }
             }
         }
@@ -78,7 +98,10 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
         let title = title("search", search, "name");
         known(get(search, "record"), &kinds, &title, "record", faults);
         let kind = get(search, "record").and_then(|node| node.get_ref().as_str());
-        if let (Some(node), Some(record)) = (get(search, "subject_field"), kind.and_then(|kind| playbook.record(kind))) {
+        if let (Some(node), Some(record)) = (
+            get(search, "subject_field"),
+            kind.and_then(|kind| playbook.record(kind)),
+        ) {
             let names = record.fields.iter().map(|field| field.name.as_str()).collect();
             known(Some(node), &names, &title, "field", faults);
         }
@@ -93,24 +116,33 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
 
 /// The members of `[….fields]` must be fields of the section's record.
 fn fields(playbook: &Playbook, table: &DeTable<'_>, title: &str, faults: &Faults<'_>) {
-    let Some(record) = get(table, "record").and_then(|node| node.get_ref().as_str()).and_then(|kind| playbook.record(kind))
+    let Some(record) = get(table, "record")
+        .and_then(|node| node.get_ref().as_str())
+        .and_then(|kind| playbook.record(kind))
     else {
         return;
     };
     let names: BTreeSet<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
-    if let Some(DeValue::Table(fields)) = get(table, "fields").map(Spanned::get_ref) {
-        for (name, _) in fields {
-            if !names.contains(name.get_ref().as_ref()) {
-                let hint = suggestion(name.get_ref(), names.iter().copied());
-                let reason = format!("record \"{}\" has no field \"{}\"{hint}", record.kind, name.get_ref());
-                faults.add(&name.span(), format!("{title}: fields"), reason);
-            }
+    for node in texts(get(table, "keeps")) {
+        known(Some(node), &names, &format!("{title}: keeps"), "field", faults);
+    }
+    let Some(DeValue::Table(fields)) = get(table, "fields").map(Spanned::get_ref) else {
+        return;
+    };
+    for (name, _) in fields {
+        if !names.contains(name.get_ref().as_ref()) {
+            let hint = suggestion(name.get_ref(), names.iter().copied());
+            let reason = format!("record \"{}\" has no field \"{}\"{hint}", record.kind, name.get_ref());
+            faults.add(&name.span(), format!("{title}: fields"), reason);
         }
     }
 }
 
 fn actions(playbook: &Playbook, table: &DeTable<'_>, title: &str, faults: &Faults<'_>) {
-    let Some(tool) = get(table, "tool").and_then(|node| node.get_ref().as_str()).and_then(|name| playbook.tool(name)) else {
+    let Some(tool) = get(table, "tool")
+        .and_then(|node| node.get_ref().as_str())
+        .and_then(|name| playbook.tool(name))
+    else {
         return;
     };
     for node in texts(get(table, "action")) {
@@ -123,7 +155,11 @@ fn action_known(tool: &super::Tool, action: Option<&str>, node: Node<'_, '_>, wh
     let names: BTreeSet<&str> = tool.actions.values().map(String::as_str).collect();
     if !names.contains(action) {
         let hint = suggestion(action, names);
-        faults.add(&node.span(), what, format!("tool \"{}\" has no action \"{action}\"{hint}", tool.name));
+        faults.add(
+            &node.span(),
+            what,
+            format!("tool \"{}\" has no action \"{action}\"{hint}", tool.name),
+        );
     }
 }
 
@@ -139,7 +175,10 @@ fn known(node: Option<Node<'_, '_>>, names: &BTreeSet<&str>, title: &str, what: 
 }
 
 fn get<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<Node<'a, 'i>> {
-    table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    table
+        .iter()
+        .find(|(name, _)| name.get_ref() == key)
+        .map(|(_, value)| value)
 }
 
 fn tables<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Vec<&'a DeTable<'i>> {
@@ -162,6 +201,8 @@ fn texts<'a, 'i>(node: Option<Node<'a, 'i>>) -> Vec<Node<'a, 'i>> {
 }
 
 fn title(section: &str, table: &DeTable<'_>, key: &str) -> String {
-    let name = get(table, key).and_then(|node| node.get_ref().as_str()).unwrap_or_default();
+    let name = get(table, key)
+        .and_then(|node| node.get_ref().as_str())
+        .unwrap_or_default();
     format!("[[{section}]] {name}")
 }

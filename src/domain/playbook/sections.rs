@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono_tz::Tz;
+use serde_json::{Value, json};
 use wildmatch::WildMatch;
 
 use super::expression::{Expression, Path, Source};
@@ -198,6 +199,8 @@ pub struct ClaimRule {
     pub keys: BTreeMap<String, Source>,
     /// Values written or read.
     pub fields: BTreeMap<String, Source>,
+    /// Where the call's answer shows the record as it then is.
+    pub shows: Option<Source>,
     /// Accepted but not done yet.
     pub promised: Option<Expression>,
     /// Failed; without it, a call with an error failed.
@@ -280,6 +283,25 @@ pub struct Field {
     pub identifies: bool,
 }
 
+impl Field {
+    /// The field's value in a record, `None` where it is not there.
+    pub fn of(&self, record: &Value) -> Option<Value> {
+        // The record's own members stand at the root of its paths; an expression calls it `record`.
+        let computed = self
+            .source
+            .value
+            .as_ref()
+            .and_then(|value| value.value(&json!({"record": record})));
+        computed.or_else(|| {
+            let paths = Source {
+                value: None,
+                ..self.source.clone()
+            };
+            paths.get(record)
+        })
+    }
+}
+
 /// `[[search]]`: finds records of a kind whose id is not known.
 #[derive(Debug, Clone)]
 pub struct Search {
@@ -318,6 +340,8 @@ pub struct EffectRule {
     pub record_id: Source,
     /// What it must hold.
     pub fields: BTreeMap<String, Source>,
+    /// Fields that must be as a call last showed them.
+    pub keeps: Vec<String>,
 }
 
 /// `[[expert]]`: whom to ask why a session failed.

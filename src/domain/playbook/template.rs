@@ -10,8 +10,11 @@ use minijinja::Environment;
 /// The reason in words, when it is not a template.
 pub(crate) fn variables(text: &str) -> Result<BTreeSet<String>, String> {
     let environment = Environment::new();
-    let template = environment
-        .template_from_str(text)
-        .map_err(|error| format!("not a template: {}", error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")))?;
+    let template = environment.template_from_str(text).map_err(|error| {
+        format!(
+            "not a template: {}",
+            error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        )
+    })?;
     Ok(template.undeclared_variables(false).into_iter().collect())
 }

@@ -92,14 +92,23 @@ fn every_fault_is_reported_at_once_with_line_reason_and_suggestion() {
         "x.toml:39: [[record]] appointment: field start: compare: unknown comparison \"instnat\" (did you mean \"instant\"?)",
         "x.toml:43: [[expert]] e: when: CEL variable \"verdit\" does not exist here (did you mean \"verdict\"?)",
     ] {
-        assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}\nin\n{}", found.join("\n"));
+        assert!(
+            found.iter().any(|fault| fault.contains(expected)),
+            "{expected}\nin\n{}",
+            found.join("\n")
+        );
     }
 }
 
 #[test]
 fn broken_toml_is_reported_with_its_line() {
     let found = faults("[playbook]\nname = \"x\nversion = 1\n");
-    assert!(found.iter().any(|fault| fault.starts_with("playbooks/x.toml:2: TOML: ")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|fault| fault.starts_with("playbooks/x.toml:2: TOML: ")),
+        "{found:?}"
+    );
     assert!(!faults("").is_empty());
     assert!(!faults("\u{0}\u{1b}[31m ĳ = ").is_empty());
 }
@@ -111,6 +120,10 @@ fn experts_know_who_was_chosen_before_them() {
         "failed_steps": [], "missing_steps": [], "completed_steps": ["slots"], "required_steps": 1, "errors": [],
         "intent": "booking", "verdict": {"status": "fail", "severity": "high"},
     });
-    let chosen: Vec<&str> = playbook.experts_for(&case).iter().map(|expert| expert.id.as_str()).collect();
+    let chosen: Vec<&str> = playbook
+        .experts_for(&case)
+        .iter()
+        .map(|expert| expert.id.as_str())
+        .collect();
     assert_eq!(chosen, ["system_prompt"]);
 }

@@ -19,7 +19,7 @@ pub fn check(mut reading: Reading, transcript: &Transcript, playbook: &Playbook)
     let said = Said::of(transcript);
     if reading.intent != UNKNOWN_INTENT && playbook.intent(&reading.intent).is_none() {
         dropped.push("intent: the playbook has no such intent".to_owned());
-        reading.intent = UNKNOWN_INTENT.to_owned();
+        UNKNOWN_INTENT.clone_into(&mut reading.intent);
         reading.confidence = 0.0;
     }
     if !reading.confidence.is_finite() {
@@ -113,7 +113,11 @@ struct Said {
 
 impl Said {
     fn of(transcript: &Transcript) -> Self {
-        let turns = transcript.turns.iter().map(|turn| (turn.index, turn.speaker, fold(&turn.text))).collect();
+        let turns = transcript
+            .turns
+            .iter()
+            .map(|turn| (turn.index, turn.speaker, fold(&turn.text)))
+            .collect();
         Self { turns }
     }
 
@@ -132,5 +136,5 @@ impl Said {
     }
 }
 
-
-
+#[cfg(test)]
+mod tests;

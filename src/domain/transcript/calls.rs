@@ -40,7 +40,10 @@ pub(super) fn of(snapshot: &Snapshot, playbook: &Playbook, turn_of_trace: &BTree
         .collect();
     let mut of_trace: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (at, candidate) in candidates.iter().enumerate() {
-        of_trace.entry((&candidate.observation.trace_id, &candidate.tool)).or_default().push(at);
+        of_trace
+            .entry((&candidate.observation.trace_id, &candidate.tool))
+            .or_default()
+            .push(at);
     }
     let mut kept: Vec<bool> = vec![true; candidates.len()];
     for together in of_trace.values().filter(|together| together.len() <= MOST_COMPARED) {
@@ -123,13 +126,20 @@ fn action_of(tool: &Tool, input: &Value, output: &Value) -> Option<String> {
     let document = json!({"input": input, "output": output});
     let spelled = tool.action.as_ref()?.get(&document)?;
     let spelled = spelled.as_str()?.trim();
-    Some(tool.actions.get(&spelled.to_lowercase()).cloned().unwrap_or_else(|| spelled.to_owned()))
+    Some(
+        tool.actions
+            .get(&spelled.to_lowercase())
+            .cloned()
+            .unwrap_or_else(|| spelled.to_owned()),
+    )
 }
 
 /// Why a call failed, in the tool's words where it has any.
 fn error_of(observation: &Observation, tool: Option<&Tool>, input: &Value, output: &Value) -> Option<String> {
     let told = output.as_object().and_then(|members| {
-        ["error", "errorMessage", "_debug_error"].iter().find_map(|key| error_words(members.get(*key)?))
+        ["error", "errorMessage", "_debug_error"]
+            .iter()
+            .find_map(|key| error_words(members.get(*key)?))
     });
     if let Some(words) = told {
         return Some(words);
@@ -139,11 +149,18 @@ fn error_of(observation: &Observation, tool: Option<&Tool>, input: &Value, outpu
     {
         return Some(cut(text));
     }
-    if let Some(message) = observation.status_message.as_deref().filter(|message| !message.trim().is_empty()) {
+    if let Some(message) = observation
+        .status_message
+        .as_deref()
+        .filter(|message| !message.trim().is_empty())
+    {
         return Some(cut(message.trim()));
     }
     if output.get("success") == Some(&Value::Bool(false)) {
-        let words = output.get("message").and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+        let words = output
+            .get("message")
+            .and_then(Value::as_str)
+            .filter(|text| !text.trim().is_empty());
         return Some(words.map_or_else(|| "the tool answered success: false".to_owned(), cut));
     }
     if let Some(status) = http_status(output) {
@@ -154,7 +171,8 @@ fn error_of(observation: &Observation, tool: Option<&Tool>, input: &Value, outpu
     }
     let rule = tool.and_then(|tool| tool.failed.as_ref())?;
     let document = json!({"input": input, "output": output});
-    rule.holds(&document).then(|| "the tool's answer is a failure by the playbook".to_owned())
+    rule.holds(&document)
+        .then(|| "the tool's answer is a failure by the playbook".to_owned())
 }
 
 fn error_words(value: &Value) -> Option<String> {
@@ -191,12 +209,23 @@ fn called_in_chat<'a>(snapshot: &'a Snapshot, playbook: &Playbook, seen: &[Candi
     let mut calls = Vec::new();
     let mut taken = BTreeSet::new();
     let mut results: Option<BTreeMap<String, Value>> = None;
-    let traced: BTreeSet<(&str, &str)> =
-        seen.iter().map(|call| (call.observation.trace_id.as_str(), call.tool.as_str())).collect();
-    for observation in snapshot.observations.iter().filter(|observation| observation.kind == "GENERATION") {
+    let traced: BTreeSet<(&str, &str)> = seen
+        .iter()
+        .map(|call| (call.observation.trace_id.as_str(), call.tool.as_str()))
+        .collect();
+    for observation in snapshot
+        .observations
+        .iter()
+        .filter(|observation| observation.kind == "GENERATION")
+    {
         let output = decode(&observation.output);
         let message = output.pointer("/choices/0/message").unwrap_or(&output);
-        for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+        for call in message
+            .get("tool_calls")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let Some(name) = call.pointer("/function/name").and_then(Value::as_str) else {
                 continue;
             };
@@ -204,15 +233,24 @@ fn called_in_chat<'a>(snapshot: &'a Snapshot, playbook: &Playbook, seen: &[Candi
             let tool = playbook.tool_of(name);
             let our_name = tool.map_or_else(|| name.to_owned(), |tool| tool.name.clone());
             let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
-            if traced.contains(&(observation.trace_id.as_str(), our_name.as_str())) || tool.is_none() || !id.is_empty() && !taken.insert(id.to_owned()) {
+            if traced.contains(&(observation.trace_id.as_str(), our_name.as_str()))
+                || tool.is_none()
+                || !id.is_empty() && !taken.insert(id.to_owned())
+            {
                 continue;
             }
             let results = results.get_or_insert_with(|| chat_results(snapshot));
             let output = results.get(id).cloned().unwrap_or(Value::Null);
-            let error = output.as_str().filter(|text| text.trim().starts_with("Error")).map(cut).or_else(|| {
-                let members = output.as_object()?;
-                ["error", "errorMessage"].iter().find_map(|key| error_words(members.get(*key)?))
-            });
+            let error = output
+                .as_str()
+                .filter(|text| text.trim().starts_with("Error"))
+                .map(cut)
+                .or_else(|| {
+                    let members = output.as_object()?;
+                    ["error", "errorMessage"]
+                        .iter()
+                        .find_map(|key| error_words(members.get(*key)?))
+                });
             calls.push(Candidate {
                 observation,
                 action: tool.and_then(|tool| action_of(tool, &input, &output)),
@@ -229,9 +267,15 @@ fn called_in_chat<'a>(snapshot: &'a Snapshot, playbook: &Playbook, seen: &[Candi
 /// Tools' answers in the chat messages that later generations were given, by call id.
 fn chat_results(snapshot: &Snapshot) -> BTreeMap<String, Value> {
     let mut results = BTreeMap::new();
-    for observation in snapshot.observations.iter().filter(|observation| observation.kind == "GENERATION") {
+    for observation in snapshot
+        .observations
+        .iter()
+        .filter(|observation| observation.kind == "GENERATION")
+    {
         let input = decode(&observation.input);
-        let messages = input.as_array().or_else(|| input.get("messages").and_then(Value::as_array));
+        let messages = input
+            .as_array()
+            .or_else(|| input.get("messages").and_then(Value::as_array));
         for message in messages.into_iter().flatten() {
             if message.get("role").and_then(Value::as_str) == Some("tool")
                 && let Some(id) = message.get("tool_call_id").and_then(Value::as_str)

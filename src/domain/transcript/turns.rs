@@ -19,7 +19,8 @@ pub(super) struct Spoken {
 
 /// Finds the words of one trace.
 pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
-    let is_tool = |observation: &Observation| observation.kind == "TOOL" || playbook.tool_of(&observation.name).is_some();
+    let is_tool =
+        |observation: &Observation| observation.kind == "TOOL" || playbook.tool_of(&observation.name).is_some();
     let is_root = |observation: &Observation| {
         observation.is_root_observation
             || observation
@@ -27,7 +28,11 @@ pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
                 .as_ref()
                 .is_none_or(|parent| !trace.iter().any(|other| other.id == *parent))
     };
-    let roots = || trace.iter().filter(|observation| is_root(observation) && !is_tool(observation));
+    let roots = || {
+        trace
+            .iter()
+            .filter(|observation| is_root(observation) && !is_tool(observation))
+    };
     let mut spoken = Spoken::default();
     // A framework's plumbing at the root still carries the words; it is asked last.
     let ordered = roots()
@@ -43,14 +48,22 @@ pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
             spoken.agent = agent_text(&decode(&root.output));
         }
     }
-    let generations: Vec<&&Observation> =
-        trace.iter().filter(|observation| observation.kind == "GENERATION" && !is_tool(observation)).collect();
+    let generations: Vec<&&Observation> = trace
+        .iter()
+        .filter(|observation| observation.kind == "GENERATION" && !is_tool(observation))
+        .collect();
     if spoken.caller.is_none() && spoken.history.is_empty() {
-        let longest = generations.iter().map(|generation| history(&decode(&generation.input))).max_by_key(Vec::len);
+        let longest = generations
+            .iter()
+            .map(|generation| history(&decode(&generation.input)))
+            .max_by_key(Vec::len);
         spoken.history = longest.unwrap_or_default();
     }
     if spoken.agent.is_none() {
-        spoken.agent = generations.iter().rev().find_map(|generation| agent_text(&decode(&generation.output)));
+        spoken.agent = generations
+            .iter()
+            .rev()
+            .find_map(|generation| agent_text(&decode(&generation.output)));
     }
     spoken
 }
@@ -59,61 +72,78 @@ pub(super) fn of_trace(trace: &[&Observation], playbook: &Playbook) -> Spoken {
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     pub(super) turns: Vec<Turn>,
+    /// The same, folded: every trace's history is compared with all of it.
+    folded: Vec<Said>,
+}
+
+/// Where the calls of an added trace stand.
+pub(super) struct Added {
+    /// Index of the last turn before them.
+    pub(super) before_calls: u32,
+    /// How many turns were put in front of all that was known.
+    pub(super) shift: u32,
 }
 
 impl Conversation {
-    /// Adds a trace; returns the index of the last turn before the trace's calls.
-    pub(super) fn add(&mut self, trace: &[&Observation], spoken: Spoken) -> u32 {
-        let (prepended, appended) = news(&self.turns, &spoken.history);
-        for (at, (speaker, text)) in prepended.into_iter().enumerate() {
-            let turn = self.turn(trace, speaker, text, false);
-            self.turns.insert(at, turn);
+    /// Adds a trace.
+    pub(super) fn add(&mut self, trace: &[&Observation], spoken: Spoken) -> Added {
+        let (prepended, appended) = news(&self.folded, &spoken.history);
+        let shift = prepended.len();
+        for (at, said) in prepended.into_iter().enumerate() {
+            self.put(at, turn(trace, said, false));
         }
-        for (speaker, text) in appended {
-            let turn = self.turn(trace, speaker, text, false);
-            self.turns.push(turn);
+        for said in appended {
+            self.put(self.turns.len(), turn(trace, said, false));
         }
         if let Some(text) = spoken.caller {
             // Message lists hold the current question as well.
             let repeated = !spoken.history.is_empty()
-                && spoken.history.last().is_some_and(|(speaker, last)| *speaker == Speaker::Caller && fold(last) == fold(&text));
+                && spoken
+                    .history
+                    .last()
+                    .is_some_and(|(speaker, last)| *speaker == Speaker::Caller && fold(last) == fold(&text));
             if !repeated {
-                let turn = self.turn(trace, Speaker::Caller, text, true);
-                self.turns.push(turn);
+                self.put(self.turns.len(), turn(trace, (Speaker::Caller, text), true));
             }
         }
         let before_calls = self.turns.len();
         if let Some(text) = spoken.agent {
-            let mut turn = self.turn(trace, Speaker::Agent, text, true);
+            let mut turn = turn(trace, (Speaker::Agent, text), true);
             turn.at = trace.iter().map(|observation| observation.last_activity()).max();
-            self.turns.push(turn);
+            self.put(self.turns.len(), turn);
         }
         for (at, turn) in self.turns.iter_mut().enumerate() {
             turn.index = u32::try_from(at + 1).unwrap_or(u32::MAX);
         }
-        u32::try_from(before_calls).unwrap_or(u32::MAX)
+        Added {
+            before_calls: u32::try_from(before_calls).unwrap_or(u32::MAX),
+            shift: u32::try_from(shift).unwrap_or(u32::MAX),
+        }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as what it makes: a turn of this conversation")]
-    fn turn(&self, trace: &[&Observation], speaker: Speaker, text: String, timed: bool) -> Turn {
-        Turn {
-            index: 0,
-            speaker,
-            text,
-            trace_id: trace.first().map(|first| first.trace_id.clone()).unwrap_or_default(),
-            at: timed.then(|| trace.first().map(|first| first.start_time)).flatten(),
-        }
+    fn put(&mut self, at: usize, turn: Turn) {
+        self.folded.insert(at, (turn.speaker, fold(&turn.text)));
+        self.turns.insert(at, turn);
+    }
+}
+
+fn turn(trace: &[&Observation], (speaker, text): Said, timed: bool) -> Turn {
+    Turn {
+        index: 0,
+        speaker,
+        text,
+        trace_id: trace.first().map(|first| first.trace_id.clone()).unwrap_or_default(),
+        at: timed.then(|| trace.first().map(|first| first.start_time)).flatten(),
     }
 }
 
 type Said = (Speaker, String);
 
 /// What a history tells that is not known yet: what came before the known turns, and what came after.
-fn news(known: &[Turn], history: &[Said]) -> (Vec<Said>, Vec<Said>) {
+fn news(known: &[Said], history: &[Said]) -> (Vec<Said>, Vec<Said>) {
     if history.is_empty() {
         return (Vec::new(), Vec::new());
     }
-    let known: Vec<(Speaker, String)> = known.iter().map(|turn| (turn.speaker, fold(&turn.text))).collect();
     let told: Vec<(Speaker, String)> = history.iter().map(|(speaker, text)| (*speaker, fold(text))).collect();
     if known.is_empty() {
         return (Vec::new(), history.to_vec());
@@ -192,7 +222,9 @@ fn said(message: &Value) -> Option<Said> {
         "userMessage" | "user" | "human" => Speaker::Caller,
         _ => return None,
     };
-    let content = ["content", "message", "text"].iter().find_map(|key| message.get(*key).filter(|value| !value.is_null()))?;
+    let content = ["content", "message", "text"]
+        .iter()
+        .find_map(|key| message.get(*key).filter(|value| !value.is_null()))?;
     let text = match speaker {
         Speaker::Agent => agent_text(content)?,
         Speaker::Caller => parts_text(content)?,
@@ -200,7 +232,7 @@ fn said(message: &Value) -> Option<Said> {
     Some((speaker, text))
 }
 
-/// A text, or OpenAI's list of `{type: text, text}` parts.
+/// A text, or `OpenAI`'s list of `{type: text, text}` parts.
 fn parts_text(content: &Value) -> Option<String> {
     match content {
         Value::String(text) => non_empty(text),
@@ -221,7 +253,9 @@ fn agent_text(output: &Value) -> Option<String> {
         Value::Object(members) => {
             let nested = output.pointer("/returnValues/output");
             let choice = output.pointer("/choices/0/message");
-            let keys = ["text", "content", "output", "response", "message"].iter().filter_map(|key| members.get(*key));
+            let keys = ["text", "content", "output", "response", "message"]
+                .iter()
+                .filter_map(|key| members.get(*key));
             nested.into_iter().chain(keys).chain(choice).find_map(agent_text)
         }
         _ => None,

@@ -1,0 +1,104 @@
+//! `init`, `check` and the exit codes.
+
+use super::program::Program;
+
+#[test]
+fn what_init_writes_passes_check_and_is_never_overwritten() {
+    let program = Program::new();
+    program.run(&["init"]).exits(0);
+    let written = std::fs::read_to_string(program.path().join("aftercall.toml")).unwrap();
+    program.run(&["check"]).exits(0);
+    let again = program.run(&["init"]).exits(1);
+    assert!(again.stderr.contains("left as it is"), "{}", again.stderr);
+    assert_eq!(
+        std::fs::read_to_string(program.path().join("aftercall.toml")).unwrap(),
+        written
+    );
+}
+
+#[test]
+fn check_reports_every_fault_of_configuration_and_playbook_with_file_and_line() {
+    let program = Program::new();
+    program.write("aftercall.toml", "[queue]\nleese = \"3s\"\ngrace = 7\n");
+    program.write("mine.toml", "[playbook]\nname = \"mine\"\nversion = \"one\"\n");
+    let ran = program.run(&["check", "--playbook", "mine.toml"]).exits(1);
+    for line in [
+        "aftercall.toml:2: queue.leese",
+        "did you mean `lease`",
+        "aftercall.toml:3: queue.grace",
+        "mine.toml:3:",
+    ] {
+        assert!(ran.stdout.contains(line), "{line} is not in\n{}", ran.stdout);
+    }
+    let report = program.run(&["check", "--json"]).exits(1).json();
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["faults"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn check_finds_a_system_of_record_that_the_playbook_needs_and_nobody_configured() {
+    let program = Program::new();
+    program.write("sessions.jsonl", "");
+    program.write(
+        "aftercall.toml",
+        "[[source]]\nname = \"calls\"\npath = \"sessions.jsonl\"\nplaybook = \"airline\"\n",
+    );
+    let ran = program.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("no [[records]] has that name"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_wrong_configuration_exits_2_and_prints_no_secret() {
+    let program = Program::new();
+    program.write(
+        "aftercall.toml",
+        "[llm]\nbase_url = \"http://127.0.0.1:1\"\nmodel = \"m\"\napi_key = \"sk-very-secret\"\n",
+    );
+    let ran = program.run(&["sessions"]).exits(2);
+    assert!(
+        ran.stderr.contains("aftercall.toml:4: llm.api_key") && ran.stderr.contains("env:NAME"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("very-secret"));
+}
+
+#[test]
+fn commands_that_only_look_need_no_secret_and_make_no_database() {
+    let program = Program::new();
+    program.write(
+        "aftercall.toml",
+        "[llm]\nbase_url = \"http://127.0.0.1:1\"\nmodel = \"m\"\napi_key = \"env:NOT_SET\"\n",
+    );
+    let ran = program.run(&["sessions"]).exits(3);
+    assert!(ran.stderr.contains("there is no database"), "{}", ran.stderr);
+    assert!(!program.path().join("aftercall-data").exists());
+    program.run(&["migrate"]).exits(0);
+    assert_eq!(
+        program.run(&["sessions", "--json"]).exits(0).json(),
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named_and_left_alone() {
+    let program = Program::new();
+    program.write("notes.db", &"These are my notes. ".repeat(200));
+    let ran = program.run(&["sessions", "--db", "notes.db"]).exits(3);
+    assert!(ran.stderr.contains("notes.db"), "{}", ran.stderr);
+    assert!(
+        std::fs::read_to_string(program.path().join("notes.db"))
+            .unwrap()
+            .starts_with("These are my notes.")
+    );
+}
+
+#[test]
+fn run_without_anything_to_do_says_what_to_do() {
+    let ran = Program::new().run(&["run"]).exits(2);
+    assert!(
+        ran.stderr.contains("--bundle") && ran.stderr.contains("aftercall demo"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -1,0 +1,6 @@
+//! The command line as a program: exit codes, what goes to stdout and stderr, and that nothing of a session acts on a
+//! terminal.
+
+mod check;
+mod program;
+mod run;

@@ -1,0 +1,124 @@
+//! The real binary in a folder of its own, with nothing of this machine's environment.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+/// The binary in a fresh folder.
+pub(super) struct Program {
+    pub(super) folder: tempfile::TempDir,
+}
+
+/// What a run left.
+pub(super) struct Ran {
+    pub(super) code: i32,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl Program {
+    pub(super) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aftercall"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, &[])
+    }
+
+    pub(super) fn run_with(&self, arguments: &[&str], env: &[(&str, &str)]) -> Ran {
+        let output = self.command(arguments).envs(env.iter().copied()).output().unwrap();
+        Ran::of(&output)
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Serves the folder `records` on a free port until it is dropped.
+    pub(super) fn serve_records(&self) -> Records {
+        let mut child = self
+            .command(&["sandbox", "records", "records", "--listen", "127.0.0.1:0", "--json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The address is printed once it listens: waiting for it is waiting for the server.
+        let mut answer = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !answer.trim_end().ends_with('}') {
+            assert!(
+                lines.read_line(&mut answer).unwrap() > 0,
+                "the records server ended: {answer}"
+            );
+        }
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        Records {
+            url: answer["url"].as_str().unwrap().to_owned(),
+            child,
+        }
+    }
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+
+    /// Expects this exit code.
+    #[track_caller]
+    pub(super) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.stdout))
+    }
+
+    /// Expects that nothing printed acts on a terminal.
+    #[track_caller]
+    pub(super) fn is_safe(self) -> Self {
+        for text in [&self.stdout, &self.stderr] {
+            let acts =
+                |letter: char| (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter);
+            assert!(!text.chars().any(acts), "{text:?}");
+        }
+        self
+    }
+}
+
+/// A running records server.
+pub(super) struct Records {
+    pub(super) url: String,
+    child: Child,
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

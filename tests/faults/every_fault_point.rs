@@ -1,0 +1,130 @@
+//! `kill -9` at every fault point, then a restart: the same end as an undisturbed run.
+
+use aftercall::fault::FaultPoint;
+use futures::{StreamExt as _, stream};
+
+use crate::support::{
+    bakery,
+    state::{broken_promises, count, difference, final_state},
+    world::{Plan, World},
+};
+
+/// Worlds at once: the machine that tests run on may have two cores.
+const AT_ONCE: usize = 4;
+/// At which of its visits a point kills.
+const VISITS: [u64; 2] = [1, 3];
+
+/// Points that one run passes fewer than three times, with the reason.
+fn visits_are_few(point: FaultPoint) -> bool {
+    match point {
+        // One scan of a small file is one or two slices, and discovery runs once.
+        FaultPoint::AfterSlice => true,
+        // All jobs of a dead worker are rescued in one transaction.
+        FaultPoint::AfterRescue => true,
+        _ => false,
+    }
+}
+
+async fn world() -> World {
+    let sessions = bakery::every_way();
+    Plan::of(&sessions).model(bakery::model(&sessions)).start().await
+}
+
+/// How the world ends when nothing happens to it, and how many questions that takes.
+struct Undisturbed {
+    state: String,
+    questions: u64,
+}
+
+async fn undisturbed() -> Undisturbed {
+    let world = world().await;
+    world.run_child_until_idle().await;
+    let db = world.db().await;
+    let questions = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
+    assert_eq!(world.model().requests(), questions, "an undisturbed run buys each answer once");
+    Undisturbed { state: final_state(&db).await, questions }
+}
+
+/// Rows that must never change again.
+async fn verdict_rows(world: &World) -> String {
+    let db = world.db().await;
+    let rows = db
+        .fetch_all(
+            "SELECT json_array(session_id, generation, document, created_at) AS line FROM verdicts ORDER BY 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    db.close().await;
+    rows.iter().map(|row| row.get::<String>("line").unwrap() + "\n").collect()
+}
+
+/// Kills at the point's visit, restarts, compares. `Ok(false)`: there was no such visit.
+async fn killed_at(point: FaultPoint, visit: u64, undisturbed: &Undisturbed) -> Result<bool, String> {
+    let world = world().await;
+    let fault = format!("{}:{visit}", point.name());
+    if point == FaultPoint::AfterRescue {
+        // There is nothing to rescue before somebody died.
+        let died = world.child(&[("AFTERCALL_FAULT", "after_claim:2")]).ended().await;
+        if !died.was_killed() {
+            return Err(format!("{fault}: nobody died before the rescue: {died}"));
+        }
+    }
+    let killed = world.child(&[("AFTERCALL_FAULT", &fault)]).ended().await;
+    if !killed.was_killed() {
+        return if killed.status.success() { Ok(false) } else { Err(format!("{fault}: it failed by itself: {killed}")) };
+    }
+
+    let db = world.db().await;
+    let broken = broken_promises(&db).await;
+    let bought = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
+    db.close().await;
+    let verdicts = verdict_rows(&world).await;
+    let asked = world.model().requests();
+    if !broken.is_empty() {
+        return Err(format!("{fault}: after the kill: {broken:?}"));
+    }
+
+    let restarted = world.child(&[]).ended().await;
+    if !restarted.status.success() {
+        return Err(format!("{fault}: the restart: {restarted}"));
+    }
+    let db = world.db().await;
+    let state = final_state(&db).await;
+    if state != undisturbed.state {
+        return Err(format!("{fault}: another end:\n{}", difference(&undisturbed.state, &state)));
+    }
+    let again = world.model().requests() - asked;
+    if again != undisturbed.questions - bought {
+        return Err(format!(
+            "{fault}: {bought} of {} answers were stored, and {again} were bought after the restart",
+            undisturbed.questions
+        ));
+    }
+    let after = verdict_rows(&world).await;
+    for row in verdicts.lines() {
+        if !after.contains(row) {
+            return Err(format!("{fault}: a verdict was written again: {row}"));
+        }
+    }
+    Ok(true)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i3_i10_killed_at_every_fault_point_and_restarted_it_ends_like_an_undisturbed_run() {
+    let undisturbed = &undisturbed().await;
+    let cases = FaultPoint::all().iter().flat_map(|point| VISITS.map(|visit| (*point, visit)));
+    let mut cases = stream::iter(cases)
+        .map(|(point, visit)| async move { (point, visit, killed_at(point, visit, undisturbed).await) })
+        .buffer_unordered(AT_ONCE);
+    let mut failures = Vec::new();
+    while let Some(case) = cases.next().await {
+        match case {
+            (_, _, Ok(true)) => {}
+            (point, visit, Ok(false)) if visit > 1 && visits_are_few(point) => {}
+            (point, visit, Ok(false)) => failures.push(format!("{} is not visited {visit} times", point.name())),
+            (_, _, Err(failure)) => failures.push(failure),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

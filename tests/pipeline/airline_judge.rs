@@ -1,0 +1,189 @@
+//! The judge on the real airline sessions, without pipeline: every session gets a verdict with the offline reader, and with
+//! readings made from the labels (a perfect reader) the verdicts agree with the labels.
+//!
+//! The data is not part of the repository: the tests say that they were skipped where `AFTERCALL_AIRLINE_DIR` is not set.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aftercall::{
+    adapters::offline_classifier,
+    domain::{
+        claim::claims,
+        judge::{self, Case},
+        lookup::{Fact, Facts, Lookup},
+        observation::{Observation, Snapshot},
+        playbook::Playbook,
+        reading::{Reader, Reading, check},
+        session::SessionKey,
+        transcript::Transcript,
+        verdict::{Outcome, Reason, Status, Verdict},
+    },
+};
+use serde_json::{Value, json};
+
+struct Airline {
+    sessions: BTreeMap<String, Snapshot>,
+    reservations: Value,
+    users: Value,
+    after: Value,
+    labels: Vec<Value>,
+}
+
+fn directory() -> Option<PathBuf> {
+    let directory = std::env::var_os("AFTERCALL_AIRLINE_DIR").map(PathBuf::from);
+    if directory.is_none() {
+        eprintln!("skipped: AFTERCALL_AIRLINE_DIR is not set");
+    }
+    directory
+}
+
+fn load(directory: &Path) -> Airline {
+    let text = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+    let json = |name: &str| serde_json::from_str::<Value>(&text(name)).unwrap();
+    let mut sessions: BTreeMap<String, Snapshot> = BTreeMap::new();
+    for line in text("observations.jsonl").lines() {
+        let observation: Observation = serde_json::from_str(line).unwrap();
+        let session = observation.session_id.clone().unwrap();
+        sessions
+            .entry(session)
+            .or_insert_with(|| Snapshot { observations: Vec::new(), cut: None })
+            .observations
+            .push(observation);
+    }
+    Airline {
+        sessions,
+        reservations: json("reservations_before.json"),
+        users: json("users_before.json"),
+        after: json("records_after.json"),
+        labels: text("labels.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    }
+}
+
+/// As `aftercall sandbox records` answers: what the session changed, over what was there before.
+fn answer(airline: &Airline, session: &str, lookup: &Lookup) -> Fact {
+    let id = lookup.id.as_deref().unwrap();
+    let (folder, before) = match lookup.record.as_str() {
+        "reservation" => ("reservations", &airline.reservations),
+        "user" => ("users", &airline.users),
+        other => panic!("unexpected record {other}"),
+    };
+    let changed = airline.after.get(session).and_then(|records| records.get(format!("{folder}/{id}")));
+    changed.or_else(|| before.get(id)).map_or(Fact::Absent, |record| Fact::Found { record: record.clone() })
+}
+
+fn verdict(airline: &Airline, playbook: &Playbook, session: &str, reading: Option<Reading>) -> (Verdict, Case) {
+    let transcript = Transcript::of(&airline.sessions[session], playbook);
+    let (reading, reader) = match reading {
+        Some(reading) => (reading, Reader::File),
+        None => offline_classifier::read(playbook, &transcript, "no LLM configured"),
+    };
+    let case = Case {
+        session: SessionKey::new("airline", session),
+        claims: claims(playbook, &transcript),
+        transcript,
+        reading,
+        reader,
+        incomplete: false,
+    };
+    let mut facts = Facts::new();
+    loop {
+        let lookups = judge::plan(playbook, &case, &facts);
+        if lookups.is_empty() {
+            break;
+        }
+        for lookup in lookups {
+            let fact = answer(airline, session, &lookup);
+            assert!(facts.insert(lookup, fact).is_none(), "a lookup was asked twice");
+        }
+    }
+    let verdict = judge::judge(playbook, &case, &facts, 1);
+    assert_eq!(verdict, judge::judge(playbook, &case, &facts, 1), "the judge is deterministic");
+    (verdict, case)
+}
+
+/// A reading that names exactly what should have been written.
+fn perfect(label: &Value) -> Reading {
+    let mut requests = Vec::new();
+    for write in label["expected_writes"].as_array().unwrap() {
+        let mut fields = write["kwargs"].clone();
+        let (operation, record, id) = match write["name"].as_str().unwrap() {
+            "book_reservation" => ("create", "reservation", Value::Null),
+            "cancel_reservation" => ("cancel", "reservation", fields["reservation_id"].take()),
+            "send_certificate" => ("update", "user", fields["user_id"].take()),
+            _ => ("update", "reservation", fields["reservation_id"].take()),
+        };
+        requests.push(json!({"operation": operation, "record": record, "id": id, "fields": fields}));
+    }
+    let intent = if requests.is_empty() { "information" } else { "change" };
+    serde_json::from_value(json!({"intent": intent, "confidence": 1.0, "requests": requests})).unwrap()
+}
+
+/// The mapping of the evaluation: correct, incorrect, or neither.
+fn says_correct(verdict: &Verdict) -> Option<bool> {
+    match (verdict.status, verdict.reason) {
+        (Status::Pass, _) | (Status::Skipped, Reason::NothingToVerify | Reason::Declined) => Some(true),
+        (Status::Fail | Status::Partial, _) => Some(false),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
+    let Some(directory) = directory() else { return };
+    let airline = load(&directory);
+    let playbook = Playbook::built_in("airline").unwrap();
+    let mut tally: BTreeMap<String, u32> = BTreeMap::new();
+    let mut agree = 0;
+    for label in &airline.labels {
+        let session = label["session_id"].as_str().unwrap();
+        let (verdict, case) = verdict(&airline, &playbook, session, None);
+        assert!(case.transcript.turns.len() >= 2, "{session}");
+        assert_ne!(verdict.status, Status::Error, "{session}: {}", verdict.summary);
+        let (_, dropped) = check(case.reading.clone(), &case.transcript, &playbook);
+        assert_eq!(dropped, Vec::<String>::new(), "{session}");
+        *tally.entry(format!("{} {}", verdict.status.as_str(), verdict.reason.as_str())).or_default() += 1;
+        agree += u32::from(says_correct(&verdict) == label["db_state_correct"].as_bool());
+    }
+    println!("offline reader: {agree} of {} agree; {tally:#?}", airline.labels.len());
+    assert_eq!(tally.values().sum::<u32>() as usize, airline.sessions.len());
+}
+
+#[test]
+fn with_a_perfect_reader_the_verdicts_agree_with_the_labels() {
+    let Some(directory) = directory() else { return };
+    let airline = load(&directory);
+    let playbook = Playbook::built_in("airline").unwrap();
+    let mut disagreements = Vec::new();
+    let (mut named, mut right, mut wanted, mut found) = (0, 0, 0, 0);
+    for label in &airline.labels {
+        let session = label["session_id"].as_str().unwrap();
+        let (verdict, _) = verdict(&airline, &playbook, session, Some(perfect(label)));
+        let keys: Vec<String> = verdict
+            .findings
+            .iter()
+            .filter(|finding| matches!(finding.outcome, Outcome::Missing | Outcome::Wrong | Outcome::Unwanted))
+            .filter_map(|finding| Some(format!("{}s/{}", finding.record, finding.id.as_ref()?)))
+            .collect();
+        let of_label = |name: &str| label[name].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned());
+        let wrong: Vec<String> =
+            of_label("records_missing").chain(of_label("records_wrong")).chain(of_label("records_unwanted")).collect();
+        named += keys.len();
+        right += keys.iter().filter(|key| wrong.contains(key)).count();
+        wanted += wrong.len();
+        found += wrong.iter().filter(|key| keys.contains(key)).count();
+        if says_correct(&verdict) != label["db_state_correct"].as_bool() {
+            disagreements.push(format!(
+                "{session}: {} ({}), label {} missing {} wrong {} unwanted {}: {}",
+                verdict.status.as_str(), verdict.reason.as_str(), label["db_state_correct"], label["records_missing"],
+                label["records_wrong"], label["records_unwanted"], verdict.summary
+            ));
+        }
+    }
+    println!("records named: precision {right}/{named}, recall {found}/{wanted}");
+    println!("{} disagreements\n{}", disagreements.len(), disagreements.join("\n"));
+    assert!(disagreements.len() * 100 <= airline.labels.len() * 3, "{}", disagreements.join("\n"));
+}

@@ -1,0 +1,34 @@
+//! The demo's sessions through the whole flow: each must end as its script says.
+
+use aftercall::sandbox::demo;
+
+use crate::support::{
+    state::{broken_promises, count, verdicts},
+    world::Plan,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_session_of_the_demo_ends_as_its_script_says() {
+    let sessions = demo::sessions().unwrap();
+    let world = Plan::of(&[])
+        .bundle(demo::bundle_jsonl(&sessions).unwrap())
+        .records(demo::records(&sessions))
+        .model(demo::language_model(&sessions))
+        .set("source", "playbook", &format!("'{}'", demo::PLAYBOOK))
+        .start()
+        .await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    let mut expected: Vec<_> = sessions
+        .iter()
+        .map(|session| (session.id.clone(), session.status.as_str().to_owned(), session.reason.as_str().to_owned()))
+        .collect();
+    expected.sort();
+    assert_eq!(verdicts(&db).await, expected);
+    assert_eq!(broken_promises(&db).await, Vec::<String>::new());
+    let unexplained = "SELECT COUNT(*) AS n FROM monitoring_results
+        WHERE verification_status IN ('fail', 'partial') AND diagnostic_status IS NOT 'complete'";
+    assert_eq!(count(&db, unexplained).await, 0);
+    let rejected = "SELECT COUNT(*) AS n FROM monitoring_results WHERE diagnostic_report_json LIKE '%\"result\":\"rejected\"%'";
+    assert_eq!(count(&db, rejected).await, 0, "every expert's answer holds");
+}

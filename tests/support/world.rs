@@ -1,0 +1,250 @@
+//! A whole world on loopback: a bundle of sessions, the kitchen's and the till's records server, a scripted language model,
+//! a configuration with short waits, and the pipeline in this process or as a process of its own.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use aftercall::{
+    config::{self, Config, Overrides},
+    db::Db,
+    pipeline::Pipeline,
+    sandbox::{
+        Server, demo,
+        language_model::{self, ScriptedModel},
+        records::{self, Records},
+    },
+};
+
+use super::{
+    bakery::{self, Session},
+    child::Child,
+};
+
+/// Nobody waits this long in a good run: it is there so that a bad one ends.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Name of the source.
+pub(crate) const SOURCE: &str = "calls";
+
+/// One world.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) records: Arc<Records>,
+    pub(crate) model: Option<Arc<ScriptedModel>>,
+    directory: tempfile::TempDir,
+    _servers: Vec<Server>,
+}
+
+/// Everything that a world may differ in.
+pub(crate) struct Plan {
+    bundle: String,
+    records: Records,
+    model: Option<ScriptedModel>,
+    /// Section, key, value as TOML.
+    settings: Vec<(String, String, String)>,
+}
+
+impl Plan {
+    /// These sessions, read without a language model.
+    pub(crate) fn of(sessions: &[Session]) -> Self {
+        Self {
+            bundle: sessions.iter().map(Session::lines).collect(),
+            records: bakery::records(sessions),
+            model: None,
+            settings: Vec::new(),
+        }
+    }
+
+    /// These lines in the bundle, in place of the sessions'.
+    pub(crate) fn bundle(mut self, text: impl Into<String>) -> Self {
+        self.bundle = text.into();
+        self
+    }
+
+    /// These records, in place of the sessions'.
+    pub(crate) fn records(mut self, records: Records) -> Self {
+        self.records = records;
+        self
+    }
+
+    /// Read by this model.
+    pub(crate) fn model(mut self, model: ScriptedModel) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// `key = value` in `[section]`, or in every `[[section]]`; the value is TOML.
+    pub(crate) fn set(mut self, section: &str, key: &str, value: &str) -> Self {
+        self.settings.push((section.to_owned(), key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the servers and writes the files.
+    pub(crate) async fn start(self) -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::fs::write(path.join("bundle.jsonl"), &self.bundle).unwrap();
+        std::fs::write(path.join("bakery.toml"), include_str!("bakery.toml")).unwrap();
+
+        let records = Arc::new(self.records);
+        let records_server = records::start(Arc::clone(&records)).await.unwrap();
+        let mut toml = Sections::default();
+        toml.set("[database]", "path", "'aftercall.db'");
+        for (key, value) in [
+            ("name", format!("'{SOURCE}'")),
+            ("kind", "'bundle'".to_owned()),
+            ("path", "'bundle.jsonl'".to_owned()),
+            ("playbook", "'./bakery.toml'".to_owned()),
+        ] {
+            toml.set("[[source]]", key, &value);
+        }
+        let mut servers = vec![];
+        for system in ["kitchen", "till", demo::SYSTEM] {
+            let section = format!("[[records]] # {system}");
+            toml.set(&section, "name", &format!("'{system}'"));
+            toml.set(&section, "kind", "'http'");
+            toml.set(&section, "base_url", &format!("'{}'", records_server.url()));
+            toml.set(&section, "pace", "'0s'");
+            toml.set(&section, "timeout", "'500ms'");
+        }
+        servers.push(records_server);
+        let model = self.model.map(Arc::new);
+        if let Some(model) = &model {
+            let server = language_model::start(Arc::clone(model)).await.unwrap();
+            toml.set("[llm]", "base_url", &format!("'{}/v1'", server.url()));
+            toml.set("[llm]", "model", "'scripted'");
+            toml.set("[llm]", "timeout", "'2s'");
+            servers.push(server);
+        }
+        toml.set("[verification]", "look_again", "['100ms', '100ms', '100ms']");
+        toml.set("[verification]", "outage_wait", "'50ms'");
+        toml.set("[verification]", "outage_wait_most", "'200ms'");
+        toml.set("[limits]", "diagnose_starts", "100");
+        toml.set("[limits]", "diagnose_window", "'1s'");
+        toml.set("[queue]", "lease", "'1200ms'");
+        toml.set("[queue]", "heartbeat", "'300ms'");
+        toml.set("[queue]", "poll", "'50ms'");
+        toml.set("[queue]", "grace", "'5s'");
+        for (section, key, value) in &self.settings {
+            toml.set_all(section, key, value);
+        }
+        let file = path.join("aftercall.toml");
+        std::fs::write(&file, toml.text()).unwrap();
+        let config = config::load(Some(&file), &|_| None, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+        World { config, records, model, directory, _servers: servers }
+    }
+}
+
+/// The configuration file as it is put together.
+#[derive(Default)]
+struct Sections {
+    sections: Vec<(String, BTreeMap<String, String>)>,
+}
+
+impl Sections {
+    fn set(&mut self, section: &str, key: &str, value: &str) {
+        let known = self.sections.iter().position(|(name, _)| name == section);
+        let at = known.unwrap_or_else(|| {
+            self.sections.push((section.to_owned(), BTreeMap::new()));
+            self.sections.len() - 1
+        });
+        self.sections[at].1.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn set_all(&mut self, section: &str, key: &str, value: &str) {
+        let names: Vec<String> = self
+            .sections
+            .iter()
+            .map(|(name, _)| name.clone())
+            .filter(|name| name.starts_with(&format!("[[{section}]]")) || *name == format!("[{section}]"))
+            .collect();
+        if names.is_empty() {
+            self.set(&format!("[{section}]"), key, value);
+        }
+        for name in names {
+            self.set(&name, key, value);
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, keys) in &self.sections {
+            writeln!(text, "{name}").unwrap();
+            for (key, value) in keys {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+        }
+        text
+    }
+}
+
+impl World {
+    /// Where its files are.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The configuration file.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.path("aftercall.toml")
+    }
+
+    /// The folder.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its database, made when absent.
+    pub(crate) async fn db(&self) -> Db {
+        Db::open(&self.config.database.location()).await.unwrap()
+    }
+
+    /// The model that reads.
+    pub(crate) fn model(&self) -> &ScriptedModel {
+        self.model.as_deref().unwrap()
+    }
+
+    /// More lines at the end of the bundle.
+    pub(crate) fn append(&self, lines: &str) {
+        use std::io::Write as _;
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.path("bundle.jsonl")).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Starts the pipeline in this process, looking at everything once.
+    pub(crate) async fn pipeline(&self, db: &Db) -> Pipeline {
+        let pipeline = Pipeline::start(&self.config, db).await.unwrap();
+        pipeline.look_now().await.unwrap();
+        pipeline
+    }
+
+    /// Runs the pipeline in this process until nothing is left to do.
+    pub(crate) async fn run_until_idle(&self, db: &Db) {
+        let pipeline = self.pipeline(db).await;
+        idle(&pipeline).await;
+        pipeline.shutdown().await;
+    }
+
+    /// `aftercall run --until-idle` in a process of its own, with these variables in its environment.
+    pub(crate) fn child(&self, variables: &[(&str, &str)]) -> Child {
+        let patience = format!("{}s", PATIENCE.as_secs());
+        Child::start(self, &["run", "--until-idle", "--max-wait", &patience], variables)
+    }
+
+    /// Runs it in a process of its own until nothing is left to do.
+    pub(crate) async fn run_child_until_idle(&self) {
+        let ended = self.child(&[]).ended().await;
+        assert!(ended.status.success(), "{ended}");
+    }
+}
+
+/// Waits until the pipeline has nothing left to do.
+pub(crate) async fn idle(pipeline: &Pipeline) {
+    let state = pipeline.until_idle(Some(PATIENCE), |_| {}).await.unwrap();
+    assert!(state.is_idle(), "it is not idle after {PATIENCE:?}: {state:?}");
+}
