@@ -56,7 +56,8 @@ impl Job for AnalyzeSession {
         let key = self.key();
         let entry = env.source(&self.source)?;
         let session = sessions::load(&env.db, &key).await.or_retry()?;
-        let Some(session) = session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
+        let Some(session) =
+            session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
         else {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
         };
@@ -67,7 +68,9 @@ impl Job for AnalyzeSession {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
-                    return Err(JobError::fail(format!("{error}: restore it there, then `aftercall reprocess`")));
+                    return Err(JobError::fail(format!(
+                        "{error}: restore it there, then `aftercall reprocess`"
+                    )));
                 }
                 Called::Outage(outage) => return env.wait_out(ctx, &key, &outage).await,
             },
@@ -98,9 +101,13 @@ impl Job for AnalyzeSession {
         if !sessions::is_current(&mut tx, &key, self.generation).await.or_retry()? {
             return ctx.finish(tx).await;
         }
-        snapshots::save(&mut tx, &key, self.generation, &snapshot, &digest).await.or_retry()?;
+        snapshots::save(&mut tx, &key, self.generation, &snapshot, &digest)
+            .await
+            .or_retry()?;
         sessions::set_analyzed_digest(&mut tx, &key, &digest).await.or_retry()?;
-        readings::save(&mut tx, &key, self.generation, &stored_reading).await.or_retry()?;
+        readings::save(&mut tx, &key, self.generation, &stored_reading)
+            .await
+            .or_retry()?;
         let case = case_of(&session, entry, &snapshot, transcript, stored_reading);
         self.hand_on(&mut tx, entry, &case).await.or_retry()?;
         ctx.finish(tx).await
@@ -126,8 +133,12 @@ impl AnalyzeSession {
     ) -> Result<(), JobError> {
         let mut tx = ctx.begin().await?;
         if sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
-            snapshots::save(&mut tx, key, self.generation, snapshot, digest).await.or_retry()?;
-            sessions::set_state(&mut tx, key, SessionState::Analyzing, Some("being read")).await.or_retry()?;
+            snapshots::save(&mut tx, key, self.generation, snapshot, digest)
+                .await
+                .or_retry()?;
+            sessions::set_state(&mut tx, key, SessionState::Analyzing, Some("being read"))
+                .await
+                .or_retry()?;
         }
         ctx.progress(tx).await?;
         fault::hit(FaultPoint::AfterSnapshot);

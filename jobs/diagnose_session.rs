@@ -73,7 +73,9 @@ impl Job for DiagnoseSession {
                     Consulted::Result(result) => result,
                     Consulted::Outage(outage) => {
                         let tx = ctx.begin().await?;
-                        return ctx.snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string()).await;
+                        return ctx
+                            .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
+                            .await;
                     }
                 }
             };
@@ -87,7 +89,9 @@ impl Job for DiagnoseSession {
 
         let mut tx = ctx.begin().await?;
         if diagnoses::is_pending(&mut tx, &key, self.generation).await.or_retry()? {
-            diagnoses::save(&mut tx, &key, self.generation, &report).await.or_retry()?;
+            diagnoses::save(&mut tx, &key, self.generation, &report)
+                .await
+                .or_retry()?;
         }
         ctx.finish(tx).await
     }
@@ -120,6 +124,9 @@ impl DiagnoseSession {
             )));
         };
         let transcript = Transcript::of(&snapshot, &entry.playbook);
-        Ok(Some((case_of(&session, entry, &snapshot, transcript, reading), verdict)))
+        Ok(Some((
+            case_of(&session, entry, &snapshot, transcript, reading),
+            verdict,
+        )))
     }
 }

@@ -61,13 +61,19 @@ impl Job for DiscoverSessions {
                 Err(outage) => {
                     let mut tx = ctx.begin().await?;
                     let error = Some(outage.to_string());
-                    sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref()).await.or_retry()?;
-                    return ctx.snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string()).await;
+                    sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref())
+                        .await
+                        .or_retry()?;
+                    return ctx
+                        .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
+                        .await;
                 }
             };
             let mut tx = ctx.begin().await?;
             self.store_slice(&mut tx, entry, &slice, &mut counts).await.or_retry()?;
-            sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, None).await.or_retry()?;
+            sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, None)
+                .await
+                .or_retry()?;
             ctx.progress(tx).await?;
             fault::hit(FaultPoint::AfterSlice);
             if !slice.more {
@@ -78,7 +84,9 @@ impl Job for DiscoverSessions {
         self.settle_all(ctx, env, entry, &mut counts).await?;
 
         let mut tx = ctx.begin().await?;
-        sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None).await.or_retry()?;
+        sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None)
+            .await
+            .or_retry()?;
         tracing::info!(
             source = self.source,
             seen = counts.seen,
@@ -106,7 +114,12 @@ impl DiscoverSessions {
             counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
         }
         for fault in &slice.faults {
-            tracing::warn!(source = self.source, position = fault.position, reason = fault.reason, "cannot be read: left out");
+            tracing::warn!(
+                source = self.source,
+                position = fault.position,
+                reason = fault.reason,
+                "cannot be read: left out"
+            );
             sources::save_fault(tx, &self.source, fault).await?;
         }
         counts.faults += slice.faults.len() as u64;
@@ -125,7 +138,9 @@ impl DiscoverSessions {
         if entry.reanalyze == Reanalyze::Never {
             return Ok(());
         }
-        let changed = sessions::changed_since_verdict(&env.db, &self.source).await.or_retry()?;
+        let changed = sessions::changed_since_verdict(&env.db, &self.source)
+            .await
+            .or_retry()?;
         for batch in changed.chunks(BATCH) {
             let mut tx = ctx.begin().await?;
             for session in batch {
@@ -163,7 +178,14 @@ async fn settle(
     counts: &mut CycleCounts,
 ) -> Result<(), DbError> {
     let now = tx.now().await?;
-    match settled(&entry.settle, session.ended, session.last_activity_at, session.open_since, session.digest_since, now) {
+    match settled(
+        &entry.settle,
+        session.ended,
+        session.last_activity_at,
+        session.open_since,
+        session.digest_since,
+        now,
+    ) {
         Settled::Yes { incomplete } => {
             counts.settled += 1;
             call_for_analysis(tx, session, incomplete).await
@@ -183,5 +205,14 @@ async fn call_for_analysis(tx: &mut Tx, session: &StoredSession, incomplete: boo
     };
     sessions::settle(tx, &session.key, generation, incomplete).await?;
     let SessionKey { source, session_id } = session.key.clone();
-    queue::enqueue(tx, &AnalyzeSession { source, session_id, generation }).await.map(drop)
+    queue::enqueue(
+        tx,
+        &AnalyzeSession {
+            source,
+            session_id,
+            generation,
+        },
+    )
+    .await
+    .map(drop)
 }

@@ -61,7 +61,9 @@ async fn evaluate(tx: &mut Tx, rule: &AlertRule) -> Result<(), DbError> {
         }
         return Ok(());
     }
-    let cooling = alerts::last_fired(tx, &rule.name).await?.is_some_and(|last| now < last + rule.cooldown);
+    let cooling = alerts::last_fired(tx, &rule.name)
+        .await?
+        .is_some_and(|last| now < last + rule.cooldown);
     let statuses = match rule.metric {
         AlertMetric::FulfilmentRate => ["fail", "partial"],
         AlertMetric::ErrorRate => ["error", "error"],

@@ -65,9 +65,13 @@ pub fn crons(env: &Env) -> Vec<Cron> {
                 })
             }),
         },
-        per_tick(EvaluateAlerts::CRON, &schedule.evaluate_alerts, |tick| EvaluateAlerts { tick }),
+        per_tick(EvaluateAlerts::CRON, &schedule.evaluate_alerts, |tick| EvaluateAlerts {
+            tick,
+        }),
         per_tick(Reconcile::CRON, &schedule.reconcile, |tick| Reconcile { tick }),
-        per_tick(PruneHistory::CRON, &schedule.prune_history, |tick| PruneHistory { tick }),
+        per_tick(PruneHistory::CRON, &schedule.prune_history, |tick| PruneHistory {
+            tick,
+        }),
     ]
 }
 

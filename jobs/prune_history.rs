@@ -41,7 +41,10 @@ impl Job for PruneHistory {
             if ctx.cancelled().is_cancelled() {
                 return Err(JobError::ShuttingDown);
             }
-            match retention::prune_batch(&env.db, &env.settings.retention).await.or_retry()? {
+            match retention::prune_batch(&env.db, &env.settings.retention)
+                .await
+                .or_retry()?
+            {
                 0 => break,
                 rows => deleted += rows,
             }

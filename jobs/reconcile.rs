@@ -71,7 +71,11 @@ impl Job for Reconcile {
         let mut tx = ctx.begin().await?;
         let lost = llm::mark_lost(&mut tx).await.or_retry()?;
         if rebuilt + lost > 0 {
-            tracing::warn!(rebuilt, lost_llm_calls = lost, "reconciled: jobs that were missing are enqueued again");
+            tracing::warn!(
+                rebuilt,
+                lost_llm_calls = lost,
+                "reconciled: jobs that were missing are enqueued again"
+            );
         }
         tx.set_progress(serde_json::json!({ "rebuilt": rebuilt, "lost_llm_calls": lost }));
         ctx.finish(tx).await
@@ -84,8 +88,9 @@ async fn enqueue_missing(
     live: &BTreeMap<&'static str, BTreeSet<String>>,
     wanted: impl Iterator<Item = Wanted>,
 ) -> Result<u64, JobError> {
-    let missing: Vec<Wanted> =
-        wanted.filter(|job| !live.get(job.queue()).is_some_and(|live| live.contains(&job.key()))).collect();
+    let missing: Vec<Wanted> = wanted
+        .filter(|job| !live.get(job.queue()).is_some_and(|live| live.contains(&job.key())))
+        .collect();
     if missing.is_empty() {
         return Ok(0);
     }

@@ -58,7 +58,10 @@ impl Job for VerifySession {
     }
 
     fn unique_key(&self) -> Option<String> {
-        Some(format!("{}/{}#{}@{}", self.source, self.session_id, self.generation, self.system))
+        Some(format!(
+            "{}/{}#{}@{}",
+            self.source, self.session_id, self.generation, self.system
+        ))
     }
 
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
@@ -66,7 +69,8 @@ impl Job for VerifySession {
         let entry = env.source(&self.source)?;
         let system = env.system(&self.system)?;
         let session = sessions::load(&env.db, &key).await.or_retry()?;
-        let Some(session) = session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
+        let Some(session) =
+            session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
         else {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
         };
@@ -184,9 +188,15 @@ impl VerifySession {
             look.round + 1
         );
         let mut tx = ctx.begin().await?;
-        evidence::append(&mut tx, &session.key, self.generation, &look.evidence).await.or_retry()?;
-        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts).await.or_retry()?;
-        sessions::look_again_in(&mut tx, &session.key, look.round + 1, wait, &reason).await.or_retry()?;
+        evidence::append(&mut tx, &session.key, self.generation, &look.evidence)
+            .await
+            .or_retry()?;
+        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts)
+            .await
+            .or_retry()?;
+        sessions::look_again_in(&mut tx, &session.key, look.round + 1, wait, &reason)
+            .await
+            .or_retry()?;
         let outcome = ctx.snooze(tx, wait, &reason).await;
         fault::hit(FaultPoint::AfterFactsStored);
         outcome
@@ -215,10 +225,16 @@ impl VerifySession {
             }
             return self.hand_on(ctx, entry, &case, look).await;
         }
-        evidence::append(&mut tx, &session.key, self.generation, &look.evidence).await.or_retry()?;
-        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts).await.or_retry()?;
+        evidence::append(&mut tx, &session.key, self.generation, &look.evidence)
+            .await
+            .or_retry()?;
+        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts)
+            .await
+            .or_retry()?;
         let wait = env.outage_wait(outage, ctx.snoozes());
-        sessions::set_waiting(&mut tx, &session.key, &outage.to_string(), Some(now + wait)).await.or_retry()?;
+        sessions::set_waiting(&mut tx, &session.key, &outage.to_string(), Some(now + wait))
+            .await
+            .or_retry()?;
         ctx.snooze(tx, wait, &outage.to_string()).await
     }
 
@@ -235,18 +251,34 @@ impl VerifySession {
         if !sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
             return ctx.finish(tx).await;
         }
-        evidence::append(&mut tx, key, self.generation, &look.evidence).await.or_retry()?;
-        let others: BTreeSet<String> =
-            judge::plan(&entry.playbook, case, &look.facts).into_iter().map(|lookup| lookup.system).collect();
+        evidence::append(&mut tx, key, self.generation, &look.evidence)
+            .await
+            .or_retry()?;
+        let others: BTreeSet<String> = judge::plan(&entry.playbook, case, &look.facts)
+            .into_iter()
+            .map(|lookup| lookup.system)
+            .collect();
         if let Some(next) = others.into_iter().find(|system| *system != self.system) {
-            evidence::save_facts(&mut tx, key, self.generation, &look.facts).await.or_retry()?;
+            evidence::save_facts(&mut tx, key, self.generation, &look.facts)
+                .await
+                .or_retry()?;
             sessions::verify_at(&mut tx, key, &next).await.or_retry()?;
-            queue::enqueue(&mut tx, &Self { system: next, ..self.clone() }).await.or_retry()?;
+            queue::enqueue(
+                &mut tx,
+                &Self {
+                    system: next,
+                    ..self.clone()
+                },
+            )
+            .await
+            .or_retry()?;
             return ctx.finish(tx).await;
         }
         let verdict = judge::judge(&entry.playbook, case, &look.facts, look.round + 1);
         fault::hit(FaultPoint::BeforeVerdict);
-        verdict_writer::save(&mut tx, key, self.generation, &verdict).await.or_retry()?;
+        verdict_writer::save(&mut tx, key, self.generation, &verdict)
+            .await
+            .or_retry()?;
         ctx.finish(tx).await
     }
 }

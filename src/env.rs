@@ -14,8 +14,8 @@ use cron::Schedule;
 pub use crate::config::{AlertRule, Reanalyze};
 use crate::{
     adapters::{
-        expert::Artifact,
         bundle::{Bundle, BundleConfig, BundleSettle},
+        expert::Artifact,
         http_records::{HttpRecords, HttpRecordsConfig},
         openai::{OpenAi, OpenAiConfig},
         secret::Secret,
@@ -240,10 +240,10 @@ impl Env {
     /// How long to wait for an upstream that is down: what it asks for, else 10 s, 20 s, 40 s … 10 min.
     pub fn outage_wait(&self, outage: &UpstreamError, snoozes: u32) -> Duration {
         let doubled = self.settings.outage_wait.saturating_mul(1 << snoozes.min(16));
-        outage
-            .retry_after
-            .unwrap_or(doubled)
-            .clamp(self.settings.outage_wait.min(Duration::from_millis(100)), self.settings.outage_wait_most)
+        outage.retry_after.unwrap_or(doubled).clamp(
+            self.settings.outage_wait.min(Duration::from_millis(100)),
+            self.settings.outage_wait_most,
+        )
     }
 
     /// How long to wait before the look after `round`; `None` after the last.
@@ -265,7 +265,9 @@ impl Env {
         let reason = outage.to_string();
         let mut tx = ctx.begin().await?;
         let until = tx.now().await.or_retry()? + wait;
-        sessions::set_waiting(&mut tx, key, &reason, Some(until)).await.or_retry()?;
+        sessions::set_waiting(&mut tx, key, &reason, Some(until))
+            .await
+            .or_retry()?;
         ctx.snooze(tx, wait, &reason).await
     }
 }
@@ -304,10 +306,14 @@ pub fn load_playbook(name: &PlaybookName) -> anyhow::Result<Playbook> {
     match name {
         PlaybookName::BuiltIn(name) => Playbook::built_in(name).with_context(|| {
             let known: Vec<&str> = Playbook::BUILT_IN.iter().map(|(name, _)| *name).collect();
-            format!("there is no built-in playbook `{name}` (there are: {}); a file is named by its path", known.join(", "))
+            format!(
+                "there is no built-in playbook `{name}` (there are: {}); a file is named by its path",
+                known.join(", ")
+            )
         }),
         PlaybookName::File(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read the playbook {}", path.display()))?;
+            let text =
+                fs::read_to_string(path).with_context(|| format!("cannot read the playbook {}", path.display()))?;
             Playbook::parse(&path.display().to_string(), &text).map_err(|faults| {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
                 anyhow::anyhow!("{}", faults.join("\n"))

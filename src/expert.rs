@@ -53,9 +53,10 @@ pub async fn consult(
     question: Question<'_>,
     route: &Route,
 ) -> Result<Consulted, JobError> {
-    let (Some(model), Some(expert)) =
-        (&env.model, entry.playbook.experts.iter().find(|expert| expert.id == route.expert))
-    else {
+    let (Some(model), Some(expert)) = (
+        &env.model,
+        entry.playbook.experts.iter().find(|expert| expert.id == route.expert),
+    ) else {
         return Ok(Consulted::Result(ExpertResult::NotAsked));
     };
     let Question {
@@ -84,7 +85,8 @@ pub async fn consult(
             Called::Answer(answer) => answer,
             Called::Outage(outage) => return Ok(Consulted::Outage(outage)),
         };
-        let check = |finding: &diagnosis::RootCause| diagnosis::check(finding.clone(), case).err().into_iter().collect();
+        let check =
+            |finding: &diagnosis::RootCause| diagnosis::check(finding.clone(), case).err().into_iter().collect();
         match dialog.answer(&answer, check) {
             Step::Done { found, .. } => {
                 let model = answer.model;

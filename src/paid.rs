@@ -67,10 +67,14 @@ pub async fn ask(
     match &called {
         Ok(Called::Answer(answer)) => {
             let cost = cost_micros(entry.prices, answer.usage);
-            llm::save_answer(&mut tx, id, &input_hash, answer, cost).await.or_retry()?;
+            llm::save_answer(&mut tx, id, &input_hash, answer, cost)
+                .await
+                .or_retry()?;
         }
         Ok(Called::Outage(outage)) => llm::fail(&mut tx, id, &outage.to_string()).await.or_retry()?,
-        Err(stopped) => llm::fail(&mut tx, id, &format!("the call was dropped: {stopped}")).await.or_retry()?,
+        Err(stopped) => llm::fail(&mut tx, id, &format!("the call was dropped: {stopped}"))
+            .await
+            .or_retry()?,
     }
     tx.commit().await.or_retry()?;
     fault::hit(FaultPoint::AfterLlmAnswer);
@@ -80,7 +84,13 @@ pub async fn ask(
 /// Everything that the answer depends on.
 fn input_hash(upstream: &str, model: &str, request: &ChatRequest) -> Result<String, serde_json::Error> {
     let mut hasher = Sha256::new();
-    for part in [upstream.as_bytes(), b"\0", model.as_bytes(), b"\0", &serde_json::to_vec(request)?] {
+    for part in [
+        upstream.as_bytes(),
+        b"\0",
+        model.as_bytes(),
+        b"\0",
+        &serde_json::to_vec(request)?,
+    ] {
         hasher.update(part);
     }
     Ok(format!("{:x}", hasher.finalize()))

@@ -36,7 +36,8 @@ pub enum Read {
 
 /// Whether reading this session may cost money.
 pub fn is_paid(env: &Env, key: &SessionKey) -> bool {
-    env.model.is_some() && !env.readings.as_ref().is_some_and(|file| file.of(&key.session_id).is_some())
+    let given = env.readings.as_ref().and_then(|file| file.of(&key.session_id));
+    env.model.is_some() && given.is_none()
 }
 
 /// Reads one transcript.
@@ -91,7 +92,11 @@ async fn by_model(
             // A server that is there and answers nonsense every time may be objecting to this one session: waiting would
             // be for ever.
             Called::Outage(outage) if outage.reason == UpstreamReason::BadAnswer && ctx.snoozes() >= BAD_ANSWERS => {
-                return Ok(offline(playbook, transcript, &format!("the LLM gave no usable answer: {outage}")));
+                return Ok(offline(
+                    playbook,
+                    transcript,
+                    &format!("the LLM gave no usable answer: {outage}"),
+                ));
             }
             Called::Outage(outage) => return Ok(Read::Outage(outage)),
         };
@@ -112,7 +117,11 @@ async fn by_model(
             }
             Step::Unusable(reason) => {
                 tracing::warn!(session = %key, reason, "the LLM's reading cannot be used: the offline classifier reads");
-                return Ok(offline(playbook, transcript, &format!("the LLM's answer could not be used: {reason}")));
+                return Ok(offline(
+                    playbook,
+                    transcript,
+                    &format!("the LLM's answer could not be used: {reason}"),
+                ));
             }
         }
     }
@@ -138,12 +147,15 @@ pub fn dialog_settings(model: &ModelEntry) -> DialogSettings {
 
 /// What a reader has to know of a playbook.
 fn brief(playbook: &Playbook) -> ReaderBrief {
-    let mut hints = playbook.head.reader_hints.clone();
+    let mut hints = vec![playbook.head.reader_hints.clone()];
     for intent in playbook.intents.iter().filter(|intent| !intent.details.is_empty()) {
-        hints.push_str(&format!("\nDetails of intent {}:", intent.name));
-        for (name, description) in &intent.details {
-            hints.push_str(&format!("\n- {name}: {description}"));
-        }
+        hints.push(format!("Details of intent {}:", intent.name));
+        hints.extend(
+            intent
+                .details
+                .iter()
+                .map(|(name, description)| format!("- {name}: {description}")),
+        );
     }
     ReaderBrief {
         intents: playbook
@@ -170,6 +182,6 @@ fn brief(playbook: &Playbook) -> ReaderBrief {
                     .collect(),
             })
             .collect(),
-        hints,
+        hints: hints.join("\n"),
     }
 }

@@ -43,7 +43,11 @@ impl ReadingsFile {
             match serde_json::from_str::<Line>(&line) {
                 Ok(Line { session_id, reading }) => {
                     if readings.insert(session_id.clone(), reading).is_some() {
-                        faults.push(format!("{}:{}: a second reading of one session", path.display(), index + 1));
+                        faults.push(format!(
+                            "{}:{}: a second reading of one session",
+                            path.display(),
+                            index + 1
+                        ));
                     }
                 }
                 Err(error) => faults.push(format!("{}:{}: {error}", path.display(), index + 1)),

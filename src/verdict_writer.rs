@@ -18,20 +18,21 @@ use crate::{
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn save(
-    tx: &mut Tx,
-    key: &SessionKey,
-    generation: Generation,
-    verdict: &Verdict,
-) -> Result<(), DbError> {
-    let diff = match verdicts::load_before(tx, key, generation).await? {
-        Some((number, before)) => Some(diff_of(number, &before, verdict)),
-        None => None,
-    };
+pub async fn save(tx: &mut Tx, key: &SessionKey, generation: Generation, verdict: &Verdict) -> Result<(), DbError> {
+    let before = verdicts::load_before(tx, key, generation).await?;
+    let diff = before.map(|(number, before)| diff_of(number, &before, verdict));
     verdicts::save(tx, key, generation, verdict, diff.as_ref()).await?;
     if verdict.status.needs_diagnosis() {
         let SessionKey { source, session_id } = key.clone();
-        queue::enqueue(tx, &DiagnoseSession { source, session_id, generation }).await?;
+        queue::enqueue(
+            tx,
+            &DiagnoseSession {
+                source,
+                session_id,
+                generation,
+            },
+        )
+        .await?;
     }
     Ok(())
 }
@@ -48,7 +49,10 @@ pub async fn give_up(tx: &mut Tx, key: &SessionKey, generation: Generation, reas
         status: Status::Error,
         reason: Reason::GaveUp,
         severity: Severity::None,
-        summary: format!("Given up: {reason}. `aftercall reprocess {}` tries again.", key.session_id),
+        summary: format!(
+            "Given up: {reason}. `aftercall reprocess {}` tries again.",
+            key.session_id
+        ),
         intent: UNKNOWN_INTENT.to_owned(),
         confidence: 0.0,
         reader: Reader::Offline {

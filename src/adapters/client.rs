@@ -93,6 +93,7 @@ pub fn build(settings: &ClientSettings) -> Result<Client, reqwest::Error> {
             0 => Policy::none(),
             limit => Policy::limited(limit),
         };
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that builds clients")]
         Client::builder()
             .user_agent(concat!("aftercall/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)

@@ -46,7 +46,9 @@ async fn one(db: &Db) -> Result<(), DbError> {
             &params![lease, now],
         )
         .await?;
-    let id: Uuid = row.ok_or_else(|| DbError::other("the bench ran out of jobs"))?.get("id")?;
+    let id: Uuid = row
+        .ok_or_else(|| DbError::other("the bench ran out of jobs"))?
+        .get("id")?;
     tx.execute(
         "-- by_hand_attempt
          INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)

@@ -59,7 +59,10 @@ impl Report {
         let mark = |met: bool| if met { "met" } else { "MISSED" };
         let (goal, aim) = SESSIONS_GOAL;
         let mut lines = vec![
-            format!("sessions                 {:>10}   through {} jobs", self.sessions, self.pipeline_jobs),
+            format!(
+                "sessions                 {:>10}   through {} jobs",
+                self.sessions, self.pipeline_jobs
+            ),
             format!(
                 "sessions/s               {:>10.0}   goal ≥ {goal:.0}, aim {aim:.0}: {}",
                 self.sessions_per_second,
@@ -69,7 +72,10 @@ impl Report {
                 "no-op jobs/s             {:>10.0}   {} jobs, {:.0} µs of queue each",
                 self.noop_per_second, self.noop_jobs, self.queue_cost_us
             ),
-            format!("by hand, 1 commit/job    {:>10.0}   the limit, same statements, same run", self.by_hand_per_second),
+            format!(
+                "by hand, 1 commit/job    {:>10.0}   the limit, same statements, same run",
+                self.by_hand_per_second
+            ),
             format!(
                 "queue / limit            {:>9.0}%   goal ≥ {:.0}%: {}",
                 self.ratio * 100.0,
@@ -78,7 +84,10 @@ impl Report {
             ),
         ];
         if let Some(peak) = self.peak_memory_mb {
-            lines.push(format!("peak memory MB           {peak:>10.0}   goal ≤ {MEMORY_GOAL:.0}: {}", mark(peak <= MEMORY_GOAL)));
+            lines.push(format!(
+                "peak memory MB           {peak:>10.0}   goal ≤ {MEMORY_GOAL:.0}: {}",
+                mark(peak <= MEMORY_GOAL)
+            ));
         }
         lines
     }
@@ -122,7 +131,11 @@ async fn run_sessions(directory: &Path, sessions: u64) -> anyhow::Result<(Durati
     let server = records::start(Arc::new(records)).await?;
     let mut config = Config::default();
     config.database.path = directory.join("pipeline.db");
-    config.sources = vec![SourceConfig::bundle("bench", &bundle, PlaybookName::BuiltIn("airline".to_owned()))];
+    config.sources = vec![SourceConfig::bundle(
+        "bench",
+        &bundle,
+        PlaybookName::BuiltIn("airline".to_owned()),
+    )];
     config.records = vec![RecordsConfig {
         pace: Duration::ZERO,
         ..RecordsConfig::http("airline", server.url())
@@ -139,7 +152,10 @@ async fn run_sessions(directory: &Path, sessions: u64) -> anyhow::Result<(Durati
 
     ensure!(state.is_idle(), "the sessions did not end within 30 minutes: {state:?}");
     let passed = sessions::count_with_status(&db, "pass").await?;
-    ensure!(passed == sessions, "{passed} of {sessions} sessions passed: the bench would compare apples with pears");
+    ensure!(
+        passed == sessions,
+        "{passed} of {sessions} sessions passed: the bench would compare apples with pears"
+    );
     let jobs = inspect::count_jobs(&db, &inspect::JobFilter::default()).await?;
     db.close().await;
     Ok((elapsed, jobs))

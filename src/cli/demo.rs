@@ -53,7 +53,7 @@ const FASTER: u32 = 60;
 /// The session whose diagnosis is printed whole.
 const EXPLAINED: &str = "demo-11-error-hidden";
 /// Far above what it takes: a demo that hangs is broken, and says so.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// Runs the whole pipeline on made-up calls against sandbox servers, in under half a minute
 #[derive(Debug, Args)]
@@ -94,7 +94,12 @@ impl Demo {
     /// The bundle, and no database of an earlier demo.
     fn write_files(&self, sessions: &[DemoSession]) -> Result<(), Failure> {
         let bundle = demo::bundle_jsonl(sessions).map_err(|error| Failure::Fault(format!("{error:#}")))?;
-        let in_dir = |error: io::Error| Failure::Storage(format!("{}: {error}; name another folder with --dir", self.dir.display()));
+        let in_dir = |error: io::Error| {
+            Failure::Storage(format!(
+                "{}: {error}; name another folder with --dir",
+                self.dir.display()
+            ))
+        };
         fs::create_dir_all(&self.dir).map_err(in_dir)?;
         if !self.keep {
             for suffix in ["", "-wal", "-shm"] {
@@ -108,7 +113,9 @@ impl Demo {
         let mut config = Config::default();
         config.database.path = self.dir.join(DATABASE);
         let playbook = PlaybookName::BuiltIn(demo::PLAYBOOK.to_owned());
-        config.sources.push(SourceConfig::bundle(SOURCE, self.dir.join(BUNDLE), playbook));
+        config
+            .sources
+            .push(SourceConfig::bundle(SOURCE, self.dir.join(BUNDLE), playbook));
         let mut records = RecordsConfig::http(demo::SYSTEM, practice);
         records.pace /= FASTER;
         config.records.push(records);
@@ -138,7 +145,11 @@ async fn run(out: &Output, config: &Config, db: &Db) -> Result<bool, Failure> {
     let pipeline = wiring::start(config, db).await?;
     let progress = Progress::start(out.is_json());
     let ended = match pipeline.look_now().await {
-        Ok(()) => pipeline.until_idle(Some(MAX_WAIT), |state| progress.update(state)).await,
+        Ok(()) => {
+            pipeline
+                .until_idle(Some(MAX_WAIT), |state| progress.update(state))
+                .await
+        }
         Err(error) => Err(error),
     };
     progress.finish();
@@ -228,7 +239,11 @@ impl Report {
             ]);
         }
         let mut parts = vec![out.table(&grid)];
-        if let Some(report) = self.diagnosis.as_ref().and_then(|diagnosis| diagnosis["markdown"].as_str()) {
+        if let Some(report) = self
+            .diagnosis
+            .as_ref()
+            .and_then(|diagnosis| diagnosis["markdown"].as_str())
+        {
             let title = out.paint(&format!("The diagnosis of {EXPLAINED}, whole:"), Tone::Dim);
             parts.push(format!("{title}\n\n{}", escape::visible_lines(report.trim_end())));
         }
@@ -307,7 +322,11 @@ fn cause(diagnosis: &Value) -> String {
 /// A path as a shell takes it.
 fn quoted(path: &str) -> String {
     let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '/' | '.' | '-' | '_');
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
@@ -322,20 +341,35 @@ mod tests {
             keep: false,
         };
         let sessions = demo::sessions().unwrap();
-        let report = demo.judge_all(Output::plain(), &sessions).await.unwrap();
+        let report = demo.judge_all(&Output::plain(), &sessions).await.unwrap();
         assert!(report.require_expected().is_ok(), "{:?}", report.require_expected());
         assert!(report.seconds < 30.0, "{} s", report.seconds);
         for line in &report.sessions {
             let failed = matches!(line.status.as_str(), "fail" | "partial");
             assert_eq!(line.diagnosis.is_some(), failed, "{line:?}");
         }
-        let hostile = report.sessions.iter().find(|line| line.session == "demo-13-hostile").unwrap();
-        assert_eq!(hostile.diagnosis.as_deref(), Some("agent: tool_error_ignored (by rules)"));
+        let hostile = report
+            .sessions
+            .iter()
+            .find(|line| line.session == "demo-13-hostile")
+            .unwrap();
+        assert_eq!(
+            hostile.diagnosis.as_deref(),
+            Some("agent: tool_error_ignored (by rules)")
+        );
         let text = report.text(&Output::plain());
-        for shown in ["SANDBOX", "queued_never_worked (by experts)", "# Diagnosis: tool error ignored", "show demo-13-hostile"] {
+        for shown in [
+            "SANDBOX",
+            "queued_never_worked (by experts)",
+            "# Diagnosis: tool error ignored",
+            "show demo-13-hostile",
+        ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }
-        assert!(!text.chars().any(|letter| letter.is_control() && letter != '\n'), "{text:?}");
+        assert!(
+            !text.chars().any(|letter| letter.is_control() && letter != '\n'),
+            "{text:?}"
+        );
     }
 
     #[test]

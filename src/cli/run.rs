@@ -10,9 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{context::Context, failure::Failure, progress::Progress, summary::Summary, wiring};
-use crate::{
-    config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration},
-};
+use crate::config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -148,7 +146,10 @@ fn parse_waits(text: &str) -> Result<Waits, String> {
     if text == "none" {
         return Ok(Waits(Vec::new()));
     }
-    text.split(',').map(duration::parse).collect::<Result<_, _>>().map(Waits)
+    text.split(',')
+        .map(duration::parse)
+        .collect::<Result<_, _>>()
+        .map(Waits)
 }
 
 /// There has to be a source, and its file.

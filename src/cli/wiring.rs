@@ -16,10 +16,12 @@ use crate::{
 
 /// Starts all roles in this process.
 pub(super) async fn start(config: &Config, db: &Db) -> Result<Pipeline, Failure> {
-    Pipeline::start(config, db).await.map_err(|error| match error.downcast::<DbError>() {
-        Ok(error) => error.into(),
-        Err(error) => Failure::Usage(format!("{error:#}")),
-    })
+    Pipeline::start(config, db)
+        .await
+        .map_err(|error| match error.downcast::<DbError>() {
+            Ok(error) => error.into(),
+            Err(error) => Failure::Usage(format!("{error:#}")),
+        })
 }
 
 /// Calls for a scan of a source.
@@ -87,5 +89,7 @@ pub(super) async fn bench_pipeline(context: &Context, sessions: u64, noop_jobs: 
 }
 
 fn unknown(key: &SessionKey) -> Failure {
-    Failure::Fault(format!("{key}: no such session was seen; `aftercall sessions` lists them"))
+    Failure::Fault(format!(
+        "{key}: no such session was seen; `aftercall sessions` lists them"
+    ))
 }

@@ -128,13 +128,17 @@ pub(super) async fn fail<E>(
     let Some(row) = tx
         .fetch_optional(
             "-- failed_job
-             SELECT attempt, max_attempts FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'",
+             SELECT attempt, max_attempts, cancel_requested_at IS NOT NULL AS cancelled FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'",
             &params![lease.job, lease.id],
         )
         .await?
     else {
         return Ok(false);
     };
+    // Cancelled a moment ago, and its token does not know yet: a retry would forget it.
+    if row.get("cancelled")? {
+        return cancel(tx, lease).await;
+    }
     let attempt: u32 = row.get("attempt")?;
     let exhausted = attempt >= row.get::<u32>("max_attempts")?;
     match failure {

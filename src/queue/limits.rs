@@ -77,8 +77,8 @@ pub(super) async fn ensure_partition(
     let from_pattern = tx
         .execute(
             "-- limit_from_pattern
-             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at)
-             SELECT $1, queue, $3, max_running, rate_max, rate_window_us, $4 FROM limits WHERE key = $2
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, pinned, updated_at)
+             SELECT $1, queue, $3, max_running, rate_max, rate_window_us, pinned, $4 FROM limits WHERE key = $2
              ON CONFLICT (key) DO NOTHING",
             &params![&key, queue, partition, now],
         )

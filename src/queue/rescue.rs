@@ -2,7 +2,6 @@
 //!
 //! A job that killed three workers is discarded: it must not kill the fleet.
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{job::Registry, lease::Leases};
@@ -25,18 +24,7 @@ pub(super) async fn rescue<E: Send + Sync + 'static>(
     ours: &Leases,
 ) -> Result<usize, DbError> {
     let now = db.now().await?;
-    let expired = db
-        .fetch_optional(
-            "-- any_expired\nSELECT 1 AS expired FROM jobs WHERE state = 'running' AND lease_expires_at <= $1 LIMIT 1",
-            &params![now],
-        )
-        .await?;
-    if expired.is_none() {
-        return Ok(0);
-    }
-    let mut tx = db.begin().await?;
-    let now = tx.now().await?;
-    let rows = tx
+    let rows = db
         .fetch_all(
             "-- expired_jobs
              SELECT id, lease, queue, args, worker, rescues, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
@@ -52,8 +40,7 @@ pub(super) async fn rescue<E: Send + Sync + 'static>(
         {
             continue;
         }
-        freed += 1;
-        let expired = Expired {
+        let job = Expired {
             id: row.get("id")?,
             lease: row.get("lease")?,
             queue: row.get("queue")?,
@@ -62,12 +49,19 @@ pub(super) async fn rescue<E: Send + Sync + 'static>(
             rescues: row.get::<u32>("rescues")? + 1,
             cancelled: row.get("cancelled")?,
         };
-        free(&mut tx, registry, &expired, now).await?;
-    }
-    if freed > 0 {
-        tx.wake_claimer();
-        tx.commit().await?;
-        fault::hit(FaultPoint::AfterRescue);
+        // Each in a transaction of its own: one whose last words the database refuses does not hold up the others.
+        let mut tx = db.begin().await?;
+        match free(&mut tx, registry, &job).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tx.wake_claimer();
+                tx.commit().await?;
+                fault::hit(FaultPoint::AfterRescue);
+                freed += 1;
+            }
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => tracing::error!(job = %job.id, %error, "a dead worker's job cannot be freed yet"),
+        }
     }
     Ok(freed)
 }
@@ -82,12 +76,9 @@ struct Expired {
     cancelled: bool,
 }
 
-async fn free<E: Send + Sync + 'static>(
-    tx: &mut Tx,
-    registry: &Registry<E>,
-    job: &Expired,
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
+/// `Ok(false)`: it was renewed, finished or freed by somebody else in the meantime.
+async fn free<E: Send + Sync + 'static>(tx: &mut Tx, registry: &Registry<E>, job: &Expired) -> Result<bool, DbError> {
+    let now = tx.now().await?;
     let why = format!("worker {} died or lost the database while it ran the job", job.worker);
     // Whoever does not know the kind cannot end what it worked for, and leaves that to one who does.
     let discarded_by = registry
@@ -109,22 +100,35 @@ async fn free<E: Send + Sync + 'static>(
     } else {
         why.clone()
     };
-    tx.execute(
-        "-- rescue_job
+    let changed = tx
+        .execute(
+            "-- rescue_job
          UPDATE jobs SET state = $3, rescues = $4, lease = NULL, lease_expires_at = NULL, slot = NULL,
                 finished_at = $5, last_error = $6, wait_reason = $7
-         WHERE id = $1 AND lease = $2 AND state = 'running'",
-        &params![job.id, job.lease, state, job.rescues, ended, &error, ended.is_none().then_some(&why)],
-    )
-    .await?;
+         WHERE id = $1 AND lease = $2 AND state = 'running' AND lease_expires_at <= $8",
+            &params![
+                job.id,
+                job.lease,
+                state,
+                job.rescues,
+                ended,
+                &error,
+                ended.is_none().then_some(&why),
+                now
+            ],
+        )
+        .await?;
+    if changed == 0 {
+        return Ok(false);
+    }
     tx.execute(
         "-- rescued_attempt\nUPDATE job_attempts SET finished_at = $2, outcome = 'rescued', error = $3 WHERE lease = $1",
         &params![job.lease, now, &why],
     )
     .await?;
     tracing::warn!(queue = job.queue, job = %job.id, worker = job.worker, rescues = job.rescues, state, "a dead worker's job is freed");
-    match discarded_by {
-        Some(kind) => kind.on_discard(&job.args, tx, &error).await,
-        None => Ok(()),
+    if let Some(kind) = discarded_by {
+        kind.on_discard(&job.args, tx, &error).await?;
     }
+    Ok(true)
 }

@@ -148,11 +148,18 @@ impl<E: Send + Sync + 'static> Runner<E> {
                 finish::fail(&mut tx, lease, &**kind, args, Failure::Retry { error, wait }).await?
             }
             JobError::Fail { error } => finish::fail(&mut tx, lease, &**kind, args, Failure::Discard { error }).await?,
-            JobError::Snooze { after, reason } => match finish::snooze(&mut tx, lease, *after, reason, None).await {
-                Ok(()) => true,
-                Err(JobError::LostLease) => false,
-                Err(other) => return Err(DbError::other(other.to_string())),
-            },
+            JobError::Snooze { after, reason } => {
+                let snoozed = match finish::lock(&mut tx, lease).await {
+                    Ok(()) => finish::snooze(&mut tx, lease, *after, reason, None).await,
+                    Err(error) => Err(error),
+                };
+                match snoozed {
+                    Ok(()) => true,
+                    Err(JobError::LostLease) => false,
+                    Err(JobError::Cancelled) => finish::cancel(&mut tx, lease).await?,
+                    Err(other) => return Err(DbError::other(other.to_string())),
+                }
+            }
             JobError::Cancelled => finish::cancel(&mut tx, lease).await?,
             JobError::ShuttingDown => finish::hand_back(&mut tx, lease).await?,
             JobError::LostLease => false,

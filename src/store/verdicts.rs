@@ -117,5 +117,6 @@ pub async fn load_before(
             &params![&key.source, &key.session_id, generation],
         )
         .await?;
-    row.map(|row| Ok((row.get("generation")?, parse(&row, "document")?))).transpose()
+    row.map(|row| Ok((row.get("generation")?, parse(&row, "document")?)))
+        .transpose()
 }

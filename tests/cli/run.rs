@@ -67,6 +67,7 @@ fn reservation(status: &str) -> Value {
 fn run(program: &Program, url: &str) -> Ran {
     let arguments = [
         "run",
+        "-vvv",
         "--until-idle",
         "--max-wait",
         "60s",

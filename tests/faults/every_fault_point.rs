@@ -41,8 +41,15 @@ async fn undisturbed() -> Undisturbed {
     world.run_child_until_idle().await;
     let db = world.db().await;
     let questions = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
-    assert_eq!(world.model().requests(), questions, "an undisturbed run buys each answer once");
-    Undisturbed { state: final_state(&db).await, questions }
+    assert_eq!(
+        world.model().requests(),
+        questions,
+        "an undisturbed run buys each answer once"
+    );
+    Undisturbed {
+        state: final_state(&db).await,
+        questions,
+    }
 }
 
 /// Rows that must never change again.
@@ -56,7 +63,9 @@ async fn verdict_rows(world: &World) -> String {
         .await
         .unwrap();
     db.close().await;
-    rows.iter().map(|row| row.get::<String>("line").unwrap() + "\n").collect()
+    rows.iter()
+        .map(|row| row.get::<String>("line").unwrap() + "\n")
+        .collect()
 }
 
 /// Kills at the point's visit, restarts, compares. `Ok(false)`: there was no such visit.
@@ -72,7 +81,11 @@ async fn killed_at(point: FaultPoint, visit: u64, undisturbed: &Undisturbed) -> 
     }
     let killed = world.child(&[("AFTERCALL_FAULT", &fault)]).ended().await;
     if !killed.was_killed() {
-        return if killed.status.success() { Ok(false) } else { Err(format!("{fault}: it failed by itself: {killed}")) };
+        return if killed.status.success() {
+            Ok(false)
+        } else {
+            Err(format!("{fault}: it failed by itself: {killed}"))
+        };
     }
 
     let db = world.db().await;
@@ -92,7 +105,10 @@ async fn killed_at(point: FaultPoint, visit: u64, undisturbed: &Undisturbed) -> 
     let db = world.db().await;
     let state = final_state(&db).await;
     if state != undisturbed.state {
-        return Err(format!("{fault}: another end:\n{}", difference(&undisturbed.state, &state)));
+        return Err(format!(
+            "{fault}: another end:\n{}",
+            difference(&undisturbed.state, &state)
+        ));
     }
     let again = world.model().requests() - asked;
     if again != undisturbed.questions - bought {
@@ -113,7 +129,9 @@ async fn killed_at(point: FaultPoint, visit: u64, undisturbed: &Undisturbed) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i3_i10_killed_at_every_fault_point_and_restarted_it_ends_like_an_undisturbed_run() {
     let undisturbed = &undisturbed().await;
-    let cases = FaultPoint::all().iter().flat_map(|point| VISITS.map(|visit| (*point, visit)));
+    let cases = FaultPoint::all()
+        .iter()
+        .flat_map(|point| VISITS.map(|visit| (*point, visit)));
     let mut cases = stream::iter(cases)
         .map(|(point, visit)| async move { (point, visit, killed_at(point, visit, undisturbed).await) })
         .buffer_unordered(AT_ONCE);

@@ -50,7 +50,10 @@ fn load(directory: &Path) -> Airline {
         let session = observation.session_id.clone().unwrap();
         sessions
             .entry(session)
-            .or_insert_with(|| Snapshot { observations: Vec::new(), cut: None })
+            .or_insert_with(|| Snapshot {
+                observations: Vec::new(),
+                cut: None,
+            })
             .observations
             .push(observation);
     }
@@ -59,7 +62,10 @@ fn load(directory: &Path) -> Airline {
         reservations: json("reservations_before.json"),
         users: json("users_before.json"),
         after: json("records_after.json"),
-        labels: text("labels.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+        labels: text("labels.jsonl")
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
     }
 }
 
@@ -71,8 +77,13 @@ fn answer(airline: &Airline, session: &str, lookup: &Lookup) -> Fact {
         "user" => ("users", &airline.users),
         other => panic!("unexpected record {other}"),
     };
-    let changed = airline.after.get(session).and_then(|records| records.get(format!("{folder}/{id}")));
-    changed.or_else(|| before.get(id)).map_or(Fact::Absent, |record| Fact::Found { record: record.clone() })
+    let changed = airline
+        .after
+        .get(session)
+        .and_then(|records| records.get(format!("{folder}/{id}")));
+    changed
+        .or_else(|| before.get(id))
+        .map_or(Fact::Absent, |record| Fact::Found { record: record.clone() })
 }
 
 fn verdict(airline: &Airline, playbook: &Playbook, session: &str, reading: Option<Reading>) -> (Verdict, Case) {
@@ -101,7 +112,11 @@ fn verdict(airline: &Airline, playbook: &Playbook, session: &str, reading: Optio
         }
     }
     let verdict = judge::judge(playbook, &case, &facts, 1);
-    assert_eq!(verdict, judge::judge(playbook, &case, &facts, 1), "the judge is deterministic");
+    assert_eq!(
+        verdict,
+        judge::judge(playbook, &case, &facts, 1),
+        "the judge is deterministic"
+    );
     (verdict, case)
 }
 
@@ -145,7 +160,9 @@ fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
         assert_ne!(verdict.status, Status::Error, "{session}: {}", verdict.summary);
         let (_, dropped) = check(case.reading.clone(), &case.transcript, &playbook);
         assert_eq!(dropped, Vec::<String>::new(), "{session}");
-        *tally.entry(format!("{} {}", verdict.status.as_str(), verdict.reason.as_str())).or_default() += 1;
+        *tally
+            .entry(format!("{} {}", verdict.status.as_str(), verdict.reason.as_str()))
+            .or_default() += 1;
         agree += u32::from(says_correct(&verdict) == label["db_state_correct"].as_bool());
     }
     println!("offline reader: {agree} of {} agree; {tally:#?}", airline.labels.len());
@@ -168,9 +185,17 @@ fn with_a_perfect_reader_the_verdicts_agree_with_the_labels() {
             .filter(|finding| matches!(finding.outcome, Outcome::Missing | Outcome::Wrong | Outcome::Unwanted))
             .filter_map(|finding| Some(format!("{}s/{}", finding.record, finding.id.as_ref()?)))
             .collect();
-        let of_label = |name: &str| label[name].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned());
-        let wrong: Vec<String> =
-            of_label("records_missing").chain(of_label("records_wrong")).chain(of_label("records_unwanted")).collect();
+        let of_label = |name: &str| {
+            label[name]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|key| key.as_str().unwrap().to_owned())
+        };
+        let wrong: Vec<String> = of_label("records_missing")
+            .chain(of_label("records_wrong"))
+            .chain(of_label("records_unwanted"))
+            .collect();
         named += keys.len();
         right += keys.iter().filter(|key| wrong.contains(key)).count();
         wanted += wrong.len();
@@ -178,12 +203,21 @@ fn with_a_perfect_reader_the_verdicts_agree_with_the_labels() {
         if says_correct(&verdict) != label["db_state_correct"].as_bool() {
             disagreements.push(format!(
                 "{session}: {} ({}), label {} missing {} wrong {} unwanted {}: {}",
-                verdict.status.as_str(), verdict.reason.as_str(), label["db_state_correct"], label["records_missing"],
-                label["records_wrong"], label["records_unwanted"], verdict.summary
+                verdict.status.as_str(),
+                verdict.reason.as_str(),
+                label["db_state_correct"],
+                label["records_missing"],
+                label["records_wrong"],
+                label["records_unwanted"],
+                verdict.summary
             ));
         }
     }
     println!("records named: precision {right}/{named}, recall {found}/{wanted}");
     println!("{} disagreements\n{}", disagreements.len(), disagreements.join("\n"));
-    assert!(disagreements.len() * 100 <= airline.labels.len() * 3, "{}", disagreements.join("\n"));
+    assert!(
+        disagreements.len() * 100 <= airline.labels.len() * 3,
+        "{}",
+        disagreements.join("\n")
+    );
 }

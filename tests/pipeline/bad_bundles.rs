@@ -23,8 +23,11 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() 
         "\n".to_owned(),
         "[1, 2, 3]\n".to_owned(),
         json!({"id": "timeless", "traceId": "t", "sessionId": "s-9", "type": "SPAN"}).to_string() + "\n",
-        json!({"id": "bad-time", "traceId": "t", "sessionId": "s-9", "type": "SPAN", "startTime": "yesterday"}).to_string() + "\n",
-        json!({"id": "homeless", "traceId": "t-9", "type": "SPAN", "startTime": "2026-05-04T10:00:00Z"}).to_string() + "\n",
+        json!({"id": "bad-time", "traceId": "t", "sessionId": "s-9", "type": "SPAN", "startTime": "yesterday"})
+            .to_string()
+            + "\n",
+        json!({"id": "homeless", "traceId": "t-9", "type": "SPAN", "startTime": "2026-05-04T10:00:00Z"}).to_string()
+            + "\n",
         strange.to_string() + "\n",
         question("s-2").lines(),
     ]
@@ -36,7 +39,10 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() 
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
     assert_eq!(verdict(&db, "s-2").await.0, "skipped");
     let rows = db
-        .fetch_all("SELECT position || ': ' || reason AS line FROM source_faults ORDER BY position", &[])
+        .fetch_all(
+            "SELECT position || ': ' || reason AS line FROM source_faults ORDER BY position",
+            &[],
+        )
         .await
         .unwrap();
     let faults: Vec<String> = rows.iter().map(|row| row.get("line").unwrap()).collect();
@@ -50,7 +56,10 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() 
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
     for (fault, (line, reason)) in faults.iter().zip(expected) {
-        assert!(fault.starts_with(&format!("{line}: ")) && fault.contains(reason), "{fault}, not {line}: {reason}");
+        assert!(
+            fault.starts_with(&format!("{line}: ")) && fault.contains(reason),
+            "{fault}, not {line}: {reason}"
+        );
     }
     let kept = "SELECT COUNT(*) AS n FROM sessions WHERE session_id = 's-1' AND observation_count = 4";
     assert_eq!(count(&db, kept).await, 1, "an observation of an unknown type is kept");
@@ -58,7 +67,15 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_id_may_be_any_text() {
-    let ids = ["a/b", "../../etc/passwd", "ümläut ☃ 日本", "100%25 ?x=1#y", "it's \"quoted\"; DROP TABLE sessions", "#1@kitchen", "two  blanks"];
+    let ids = [
+        "a/b",
+        "../../etc/passwd",
+        "ümläut ☃ 日本",
+        "100%25 ?x=1#y",
+        "it's \"quoted\"; DROP TABLE sessions",
+        "#1@kitchen",
+        "two  blanks",
+    ];
     let sessions: Vec<Session> = ids.iter().map(|id| ordered(id)).collect();
     let world = Plan::of(&sessions).start().await;
     let db = world.db().await;
@@ -67,7 +84,9 @@ async fn a_session_id_may_be_any_text() {
         assert_eq!(verdict(&db, id).await.0, "pass", "{id}");
     }
     for id in ids {
-        let shown = crate::support::child::Child::start(&world, &["show", "--", id], &[]).ended().await;
+        let shown = crate::support::child::Child::start(&world, &["show", "--", id], &[])
+            .ended()
+            .await;
         assert!(shown.status.success(), "{id}: {shown}");
     }
 }
@@ -81,7 +100,10 @@ async fn an_empty_session_is_skipped_with_the_reason() {
     let world = Plan::of(&[]).bundle(format!("{empty}\n")).start().await;
     let db = world.db().await;
     world.run_until_idle(&db).await;
-    assert_eq!(verdict(&db, "s-empty").await, ("skipped".to_owned(), "too_short".to_owned()));
+    assert_eq!(
+        verdict(&db, "s-empty").await,
+        ("skipped".to_owned(), "too_short".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,22 +139,35 @@ async fn a_session_that_grows_between_discovery_and_analysis_is_judged_whole() {
     let db = world.db().await;
     // Discovery settles it, and nobody may read it yet.
     let mut tx = db.begin().await.unwrap();
-    aftercall::queue::control::pause(&mut tx, "analyze_session", "test", "the file grows").await.unwrap();
+    aftercall::queue::control::pause(&mut tx, "analyze_session", "test", "the file grows")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let pipeline = world.pipeline(&db).await;
-    until("it is settled", async || count(&db, "SELECT COUNT(*) AS n FROM sessions WHERE state = 'settled'").await == 1).await;
-    let grown = ordered("s-1").turn("And I would like to order a nut cake.", "Your nut cake is ordered.").call(
-        "order_cake",
-        json!({"action": "place", "cake": "nut"}),
-        json!({"orderId": "o-lost"}),
-    );
+    until("it is settled", async || {
+        count(&db, "SELECT COUNT(*) AS n FROM sessions WHERE state = 'settled'").await == 1
+    })
+    .await;
+    let grown = ordered("s-1")
+        .turn("And I would like to order a nut cake.", "Your nut cake is ordered.")
+        .call(
+            "order_cake",
+            json!({"action": "place", "cake": "nut"}),
+            json!({"orderId": "o-lost"}),
+        );
     world.append(&grown.lines()[ordered("s-1").lines().len()..]);
     let mut tx = db.begin().await.unwrap();
-    aftercall::queue::control::resume(&mut tx, "analyze_session", "test").await.unwrap();
+    aftercall::queue::control::resume(&mut tx, "analyze_session", "test")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     idle(&pipeline).await;
     pipeline.shutdown().await;
-    assert_eq!(verdict(&db, "s-1").await.0, "partial", "the cake of the last turn is missing");
+    assert_eq!(
+        verdict(&db, "s-1").await.0,
+        "partial",
+        "the cake of the last turn is missing"
+    );
     assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts").await, 1);
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
 }

@@ -70,14 +70,19 @@ async fn i2_i3_at_every_moment_each_session_is_accounted_for_and_has_the_job_tha
     pipeline.shutdown().await;
     assert!(looks > 10, "it was looked at only {looks} times");
     assert_eq!(add_up(&db).await, sessions.len() as u64);
-    let discovered = "SELECT COUNT(*) AS n FROM discovery_cycles WHERE seen > 0 AND new = seen AND settled = seen AND waiting = 0";
+    let discovered =
+        "SELECT COUNT(*) AS n FROM discovery_cycles WHERE seen > 0 AND new = seen AND settled = seen AND waiting = 0";
     assert_eq!(count(&db, discovered).await, 1, "the cycle that found them says so");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i2_losing_all_jobs_in_the_middle_loses_nothing() {
     let sessions = many(5);
-    let plan = || Plan::of(&sessions).model(bakery::model(&sessions)).set("records", "pace", "'10ms'");
+    let plan = || {
+        Plan::of(&sessions)
+            .model(bakery::model(&sessions))
+            .set("records", "pace", "'10ms'")
+    };
     let undisturbed = plan().start().await;
     let expected = undisturbed.db().await;
     undisturbed.run_until_idle(&expected).await;
@@ -94,7 +99,10 @@ async fn i2_losing_all_jobs_in_the_middle_loses_nothing() {
         let mut tx = db.begin().await.unwrap();
         tx.execute("DELETE FROM jobs", &[]).await.unwrap();
         tx.commit().await.unwrap();
-        assert!(count(&db, "SELECT COUNT(*) AS n FROM verdicts").await < sessions.len() as u64, "it was all over before");
+        assert!(
+            count(&db, "SELECT COUNT(*) AS n FROM verdicts").await < sessions.len() as u64,
+            "it was all over before"
+        );
         // Nobody has to notice: the schedule's next reconcile does.
         db.advance_clock(FIVE_MINUTES).await.unwrap();
     }
@@ -105,17 +113,40 @@ async fn i2_losing_all_jobs_in_the_middle_loses_nothing() {
     assert_eq!(add_up(&db).await, sessions.len() as u64);
     // What jobs there were is lost, and evidence of a look that was not stored yet is asked for again: the rest is the same.
     let relevant = |state: &str| -> String {
-        let kept = ["session:", "verdict:", "result:", "reading:", "snapshot:", "unreadable:", "answers:", "left:"];
-        state.lines().filter(|line| kept.iter().any(|kind| line.starts_with(kind))).map(|line| format!("{line}\n")).collect()
+        let kept = [
+            "session:",
+            "verdict:",
+            "result:",
+            "reading:",
+            "snapshot:",
+            "unreadable:",
+            "answers:",
+            "left:",
+        ];
+        state
+            .lines()
+            .filter(|line| kept.iter().any(|kind| line.starts_with(kind)))
+            .map(|line| format!("{line}\n"))
+            .collect()
     };
     // How often a late record was looked for depends on which look was lost.
     let without_late = |state: String| -> String {
-        state.lines().filter(|line| !line.contains("s-late-")).map(|line| format!("{line}\n")).collect()
+        state
+            .lines()
+            .filter(|line| !line.contains("s-late-"))
+            .map(|line| format!("{line}\n"))
+            .collect()
     };
     let (expected, found) = (final_state(&expected).await, final_state(&db).await);
-    assert_eq!(difference(&without_late(relevant(&expected)), &without_late(relevant(&found))), "");
+    assert_eq!(
+        difference(&without_late(relevant(&expected)), &without_late(relevant(&found))),
+        ""
+    );
     let late = "SELECT COUNT(*) AS n FROM verdicts WHERE session_id LIKE 's-late-%' AND status = 'pass'";
     assert_eq!(count(&db, late).await, 5);
     let asked = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
-    assert!(world.model().requests() <= asked + 2 * 11, "only calls in flight at a loss may be made twice");
+    assert!(
+        world.model().requests() <= asked + 2 * 11,
+        "only calls in flight at a loss may be made twice"
+    );
 }

@@ -21,7 +21,13 @@ async fn every_session_of_the_demo_ends_as_its_script_says() {
     world.run_until_idle(&db).await;
     let mut expected: Vec<_> = sessions
         .iter()
-        .map(|session| (session.id.clone(), session.status.as_str().to_owned(), session.reason.as_str().to_owned()))
+        .map(|session| {
+            (
+                session.id.clone(),
+                session.status.as_str().to_owned(),
+                session.reason.as_str().to_owned(),
+            )
+        })
         .collect();
     expected.sort();
     assert_eq!(verdicts(&db).await, expected);
@@ -39,5 +45,9 @@ async fn every_session_of_the_demo_ends_as_its_script_says() {
         .await
         .unwrap();
     let rejected: Vec<String> = rejected.iter().map(|row| row.get("line").unwrap()).collect();
-    assert_eq!(rejected, ["demo-13-hostile"], "only the model that obeyed a transcript cites what is not there");
+    assert_eq!(
+        rejected,
+        ["demo-13-hostile"],
+        "only the model that obeyed a transcript cites what is not there"
+    );
 }

@@ -14,7 +14,10 @@ use crate::support::{
 /// Most attempts at once, by limit key.
 async fn most_at_once(db: &Db) -> BTreeMap<String, usize> {
     let rows = db
-        .fetch_all("SELECT limit_key, started_at, finished_at FROM job_attempts WHERE finished_at IS NOT NULL", &[])
+        .fetch_all(
+            "SELECT limit_key, started_at, finished_at FROM job_attempts WHERE finished_at IS NOT NULL",
+            &[],
+        )
         .await
         .unwrap();
     let mut spans: BTreeMap<String, Vec<(DateTime<Utc>, DateTime<Utc>)>> = BTreeMap::new();
@@ -24,7 +27,12 @@ async fn most_at_once(db: &Db) -> BTreeMap<String, usize> {
     }
     let most = |spans: &[(DateTime<Utc>, DateTime<Utc>)]| {
         // The clock counts milliseconds: one that ends in the millisecond in which another starts was before it.
-        let at = |moment: DateTime<Utc>| spans.iter().filter(|(start, end)| *start <= moment && moment < *end).count();
+        let at = |moment: DateTime<Utc>| {
+            spans
+                .iter()
+                .filter(|(start, end)| *start <= moment && moment < *end)
+                .count()
+        };
         spans.iter().map(|(start, _)| at(*start)).max().unwrap_or(0)
     };
     spans.into_iter().map(|(key, spans)| (key, most(&spans))).collect()
@@ -41,14 +49,20 @@ async fn i5_each_system_is_asked_by_one_job_at_a_time_and_keeps_its_pace() {
     assert_eq!(most["verify_session/till"], 1);
     for system in ["kitchen", "till"] {
         let rows = db
-            .fetch_all("SELECT asked_at FROM lookups WHERE system = $1 ORDER BY asked_at", &aftercall::params![system])
+            .fetch_all(
+                "SELECT asked_at FROM lookups WHERE system = $1 ORDER BY asked_at",
+                &aftercall::params![system],
+            )
             .await
             .unwrap();
         let asked: Vec<DateTime<Utc>> = rows.iter().map(|row| row.get("asked_at").unwrap()).collect();
         assert_eq!(asked.len(), sessions.len());
         // A call may start late, never early: over the whole run the pace holds to the millisecond that the clock counts.
         let whole = asked[asked.len() - 1] - asked[0];
-        assert!(whole >= TimeDelta::milliseconds(40 * (asked.len() as i64 - 1) - 40), "{system}: {whole}");
+        assert!(
+            whole >= TimeDelta::milliseconds(40 * (asked.len() as i64 - 1) - 40),
+            "{system}: {whole}"
+        );
     }
 }
 

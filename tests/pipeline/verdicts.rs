@@ -27,7 +27,9 @@ const EXPECTED: [(&str, &str, &str); 8] = [
 ];
 
 fn expected() -> Vec<(String, String, String)> {
-    EXPECTED.map(|(session, status, reason)| (session.to_owned(), status.to_owned(), reason.to_owned())).to_vec()
+    EXPECTED
+        .map(|(session, status, reason)| (session.to_owned(), status.to_owned(), reason.to_owned()))
+        .to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,22 +71,53 @@ async fn i1_one_verdict_per_session_and_generation_whoever_calls_for_it_again() 
     let mut tx = db.begin().await.unwrap();
     for session in &sessions {
         let (source, session_id) = (SOURCE.to_owned(), session.id.clone());
-        queue::enqueue(&mut tx, &AnalyzeSession { source: source.clone(), session_id: session_id.clone(), generation: 1 })
-            .await
-            .unwrap();
+        queue::enqueue(
+            &mut tx,
+            &AnalyzeSession {
+                source: source.clone(),
+                session_id: session_id.clone(),
+                generation: 1,
+            },
+        )
+        .await
+        .unwrap();
         let system = "kitchen".to_owned();
-        queue::enqueue(&mut tx, &VerifySession { source: source.clone(), session_id: session_id.clone(), generation: 1, system })
-            .await
-            .unwrap();
-        queue::enqueue(&mut tx, &DiagnoseSession { source, session_id, generation: 1 }).await.unwrap();
+        queue::enqueue(
+            &mut tx,
+            &VerifySession {
+                source: source.clone(),
+                session_id: session_id.clone(),
+                generation: 1,
+                system,
+            },
+        )
+        .await
+        .unwrap();
+        queue::enqueue(
+            &mut tx,
+            &DiagnoseSession {
+                source,
+                session_id,
+                generation: 1,
+            },
+        )
+        .await
+        .unwrap();
     }
     tx.commit().await.unwrap();
     world.run_until_idle(&db).await;
 
     let without_jobs = |state: &str| -> String {
-        state.lines().filter(|line| !line.starts_with("jobs:")).map(|line| format!("{line}\n")).collect()
+        state
+            .lines()
+            .filter(|line| !line.starts_with("jobs:"))
+            .map(|line| format!("{line}\n"))
+            .collect()
     };
-    assert_eq!(difference(&without_jobs(&before), &without_jobs(&final_state(&db).await)), "");
+    assert_eq!(
+        difference(&without_jobs(&before), &without_jobs(&final_state(&db).await)),
+        ""
+    );
     assert_eq!(world.model().requests(), asked, "nothing was paid for again");
 }
 
@@ -99,35 +132,63 @@ async fn i1_reprocessing_opens_the_next_generation_and_the_old_verdict_stays_wit
 
     // The kitchen has found the order.
     let found = Plan::of(&[ordered("s-1")]);
-    let later = found.set("database", "path", &format!("'{}'", world.path("aftercall.db").display())).start().await;
+    let later = found
+        .set(
+            "database",
+            "path",
+            &format!("'{}'", world.path("aftercall.db").display()),
+        )
+        .start()
+        .await;
     reprocess(&db, "s-1").await;
     later.run_until_idle(&db).await;
 
     let second = document(&db, "s-1").await;
-    assert_eq!((&second["status"], &second["reason"]), (&"pass".into(), &"all_confirmed".into()));
+    assert_eq!(
+        (&second["status"], &second["reason"]),
+        (&"pass".into(), &"all_confirmed".into())
+    );
     let rows = db
-        .fetch_all("SELECT generation, document, diff FROM verdicts WHERE session_id = 's-1' ORDER BY generation", &[])
+        .fetch_all(
+            "SELECT generation, document, diff FROM verdicts WHERE session_id = 's-1' ORDER BY generation",
+            &[],
+        )
         .await
         .unwrap();
     assert_eq!(rows.len(), 2);
-    assert_eq!(rows[0].get::<Value>("document").unwrap(), first, "the old verdict stays as it was");
+    assert_eq!(
+        rows[0].get::<Value>("document").unwrap(),
+        first,
+        "the old verdict stays as it was"
+    );
     assert_eq!(rows[0].get::<Option<Value>>("diff").unwrap(), None);
     let diff: Value = rows[1].get("diff").unwrap();
     assert_eq!(diff["against_generation"], 1);
-    let status = diff["changes"].as_array().unwrap().iter().find(|change| change["what"] == "status").unwrap();
+    let status = diff["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|change| change["what"] == "status")
+        .unwrap();
     assert_eq!((&status["before"], &status["after"]), (&"fail".into(), &"pass".into()));
     // The report shows the latest, and nothing of the old diagnosis.
     let latest = "SELECT COUNT(*) AS n FROM monitoring_results WHERE session_id = 's-1' AND generation = 2
         AND verification_status = 'pass' AND diagnostic_status IS NULL AND diagnostic_report_json IS NULL";
     assert_eq!(count(&db, latest).await, 1);
-    assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE session_id = 's-2'").await, 1);
+    assert_eq!(
+        count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE session_id = 's-2'").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i1_a_superseded_job_writes_nothing() {
     let sessions = [vanished("s-1")];
     // It waits between its looks for the test.
-    let world = Plan::of(&sessions).set("verification", "look_again", "['1h']").start().await;
+    let world = Plan::of(&sessions)
+        .set("verification", "look_again", "['1h']")
+        .start()
+        .await;
     let db = world.db().await;
     let pipeline = world.pipeline(&db).await;
     until("the first look was in vain", async || {
@@ -145,21 +206,36 @@ async fn i1_a_superseded_job_writes_nothing() {
         system: "kitchen".to_owned(),
     };
     queue::enqueue(&mut tx, &old).await.unwrap();
-    let again = AnalyzeSession { source: SOURCE.to_owned(), session_id: "s-1".to_owned(), generation: 1 };
+    let again = AnalyzeSession {
+        source: SOURCE.to_owned(),
+        session_id: "s-1".to_owned(),
+        generation: 1,
+    };
     queue::enqueue(&mut tx, &again).await.unwrap();
     tx.commit().await.unwrap();
     until("the second generation's first look was in vain", async || {
-        count(&db, "SELECT COUNT(*) AS n FROM sessions WHERE generation = 2 AND look_round = 1").await == 1
+        count(
+            &db,
+            "SELECT COUNT(*) AS n FROM sessions WHERE generation = 2 AND look_round = 1",
+        )
+        .await
+            == 1
     })
     .await;
     until("the old jobs have ended", async || {
-        count(&db, "SELECT COUNT(*) AS n FROM jobs WHERE unique_key LIKE '%#1%' AND finished_at IS NULL").await == 0
+        count(
+            &db,
+            "SELECT COUNT(*) AS n FROM jobs WHERE unique_key LIKE '%#1%' AND finished_at IS NULL",
+        )
+        .await
+            == 0
     })
     .await;
     pipeline.shutdown().await;
 
     assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts").await, 0);
-    let old_job_was_cancelled = "SELECT COUNT(*) AS n FROM jobs WHERE unique_key LIKE '%s-1#1@kitchen' AND state = 'cancelled'";
+    let old_job_was_cancelled =
+        "SELECT COUNT(*) AS n FROM jobs WHERE unique_key LIKE '%s-1#1@kitchen' AND state = 'cancelled'";
     assert_eq!(count(&db, old_job_was_cancelled).await, 1);
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
 }
@@ -173,17 +249,30 @@ async fn i1_new_activity_after_the_verdict_is_judged_as_the_next_generation() {
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 
     // The caller comes back and orders another cake, which the kitchen never gets.
-    let resumed = ordered("s-1").turn("And I would like to order a nut cake.", "Your nut cake is ordered.").call(
-        "order_cake",
-        json!({"action": "place", "cake": "nut"}),
-        json!({"orderId": "o-lost"}),
-    );
+    let resumed = ordered("s-1")
+        .turn("And I would like to order a nut cake.", "Your nut cake is ordered.")
+        .call(
+            "order_cake",
+            json!({"action": "place", "cake": "nut"}),
+            json!({"orderId": "o-lost"}),
+        );
     world.append(&resumed.lines()[sessions[0].lines().len()..]);
     world.run_until_idle(&db).await;
 
     assert_eq!(verdict(&db, "s-1").await.0, "partial");
-    assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE session_id = 's-1' AND generation = 1 AND status = 'pass'").await, 1);
-    assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts").await, 3, "the other session is left alone");
+    assert_eq!(
+        count(
+            &db,
+            "SELECT COUNT(*) AS n FROM verdicts WHERE session_id = 's-1' AND generation = 1 AND status = 'pass'"
+        )
+        .await,
+        1
+    );
+    assert_eq!(
+        count(&db, "SELECT COUNT(*) AS n FROM verdicts").await,
+        3,
+        "the other session is left alone"
+    );
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
 }
 
@@ -209,12 +298,17 @@ async fn a_record_that_appears_only_later_is_looked_for_again_and_passes() {
     let verdict = document(&db, "s-1").await;
     assert_eq!((&verdict["status"], &verdict["looks"]), (&"pass".into(), &3.into()));
     // Waiting is no attempt.
-    assert_eq!(count(&db, "SELECT MAX(attempt) AS n FROM jobs WHERE queue = 'verify_session'").await, 1);
+    assert_eq!(
+        count(&db, "SELECT MAX(attempt) AS n FROM jobs WHERE queue = 'verify_session'").await,
+        1
+    );
 }
 
 async fn reprocess(db: &Db, session: &str) {
     let mut tx = db.begin().await.unwrap();
-    let generation = reprocess::reprocess(&mut tx, &SessionKey::new(SOURCE, session)).await.unwrap();
+    let generation = reprocess::reprocess(&mut tx, &SessionKey::new(SOURCE, session))
+        .await
+        .unwrap();
     assert_eq!(generation, Some(2));
     tx.commit().await.unwrap();
 }

@@ -23,6 +23,7 @@ on_each_database! {
     after_three_dead_workers_a_job_is_discarded_with_its_last_words,
     a_cancelled_job_of_a_dead_worker_ends_cancelled,
     a_clock_set_forward_does_not_rescue_what_runs_here,
+    a_rescue_that_is_refused_does_not_hold_up_the_others,
 }
 
 async fn i7_a_dead_workers_job_runs_elsewhere(database: TestDb) {
@@ -198,5 +199,40 @@ async fn a_clock_set_forward_does_not_rescue_what_runs_here(database: TestDb) {
     world.let_go("a");
     let job = ends_as(db, id, "completed").await;
     assert_eq!((job.rescues, world.starts_of("a")), (0, 1));
+    running.shutdown().await;
+}
+
+async fn a_rescue_that_is_refused_does_not_hold_up_the_others(database: TestDb) {
+    let db = &database.db;
+    let (world, running) = one_worker(db).await;
+    let killer = enqueue(db, &Plain::of("killer", What::Hold)).await.id();
+    let other = enqueue(db, &Plain::of("other", What::Hold)).await.id();
+    world.started("killer", 1).await;
+    world.started("other", 1).await;
+    running.abort().await;
+    let mut tx = db.begin().await.unwrap();
+    tx.execute(
+        "-- twice\nUPDATE jobs SET rescues = 2 WHERE id = $1",
+        &aftercall::params![killer],
+    )
+    .await
+    .unwrap();
+    tx.execute("ALTER TABLE test_marks RENAME TO hidden_marks", &[])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    db.advance_clock(queue::seconds(13)).await.unwrap();
+
+    let running = start(db, &world).await;
+    world.let_go("other");
+    ends_as(db, other, "completed").await;
+    assert_eq!(row(db, killer).await.state, "running");
+    let mut tx = db.begin().await.unwrap();
+    tx.execute("ALTER TABLE hidden_marks RENAME TO test_marks", &[])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    ends_as(db, killer, "discarded").await;
+    assert_eq!(marks(db).await.len(), 1);
     running.shutdown().await;
 }

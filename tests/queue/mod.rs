@@ -6,6 +6,7 @@ mod enqueue;
 mod finish;
 mod lease;
 mod limits;
+mod model;
 mod outcomes;
 mod shutdown;
 mod world;

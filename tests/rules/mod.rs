@@ -3,4 +3,5 @@
 mod directions;
 mod jobs;
 mod migrations;
+mod readme;
 mod source;

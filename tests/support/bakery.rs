@@ -47,7 +47,11 @@ impl Session {
     /// One turn of the caller and the agent's answer.
     pub(crate) fn turn(mut self, caller: &str, agent: &str) -> Self {
         let turn = self.turns() + 1;
-        let words = if turn == 1 { format!("{} {caller}", marker(&self.id)) } else { caller.to_owned() };
+        let words = if turn == 1 {
+            format!("{} {caller}", marker(&self.id))
+        } else {
+            caller.to_owned()
+        };
         let mut root = self.observation(turn, "root", "SPAN", "agent");
         root["isRootObservation"] = true.into();
         root["input"] = json!({"question": words});
@@ -70,7 +74,12 @@ impl Session {
 
     /// A record that is there afterwards; the first looks at it find nothing.
     pub(crate) fn holds(mut self, kind: &'static str, id: &str, record: Value, after_looks: u64) -> Self {
-        self.held.push(Held { kind, id: id.to_owned(), record, after_looks });
+        self.held.push(Held {
+            kind,
+            id: id.to_owned(),
+            record,
+            after_looks,
+        });
         self
     }
 
@@ -81,7 +90,10 @@ impl Session {
     }
 
     fn turns(&self) -> usize {
-        self.observations.iter().filter(|observation| observation["name"] == "agent").count()
+        self.observations
+            .iter()
+            .filter(|observation| observation["name"] == "agent")
+            .count()
     }
 
     fn observation(&self, turn: usize, step: &str, kind: &str, name: &str) -> Value {
@@ -101,7 +113,10 @@ impl Session {
 
     /// Its lines of a bundle.
     pub(crate) fn lines(&self) -> String {
-        self.observations.iter().map(|observation| format!("{observation}\n")).collect()
+        self.observations
+            .iter()
+            .map(|observation| format!("{observation}\n"))
+            .collect()
     }
 }
 
@@ -137,19 +152,33 @@ fn place(cake: &str) -> Value {
 pub(crate) fn one_order(id: &str) -> Session {
     Session::new(id)
         .turn("I would like to order a plum cake.", "Your plum cake is ordered.")
-        .call("order_cake", json!({"action": "ask"}), json!({"cakes": ["plum", "nut"]}))
+        .call(
+            "order_cake",
+            json!({"action": "ask"}),
+            json!({"cakes": ["plum", "nut"]}),
+        )
         .call("order_cake", place("plum"), json!({"orderId": format!("o-{id}")}))
         .reads(orders(&["plum"]))
 }
 
 /// Ordered, and the kitchen has it: `pass`.
 pub(crate) fn ordered(id: &str) -> Session {
-    one_order(id).holds("orders", &format!("o-{id}"), json!({"id": format!("o-{id}"), "cake": "plum"}), 0)
+    one_order(id).holds(
+        "orders",
+        &format!("o-{id}"),
+        json!({"id": format!("o-{id}"), "cake": "plum"}),
+        0,
+    )
 }
 
 /// Ordered, and the kitchen shows it only after some looks: `pass`.
 pub(crate) fn late(id: &str, looks: u64) -> Session {
-    one_order(id).holds("orders", &format!("o-{id}"), json!({"id": format!("o-{id}"), "cake": "plum"}), looks)
+    one_order(id).holds(
+        "orders",
+        &format!("o-{id}"),
+        json!({"id": format!("o-{id}"), "cake": "plum"}),
+        looks,
+    )
 }
 
 /// The tool says that it is placed, the kitchen has never heard of it: `fail`.
@@ -159,7 +188,12 @@ pub(crate) fn vanished(id: &str) -> Session {
 
 /// The kitchen has another cake: `fail`.
 pub(crate) fn other_cake(id: &str) -> Session {
-    one_order(id).holds("orders", &format!("o-{id}"), json!({"id": format!("o-{id}"), "cake": "nut"}), 0)
+    one_order(id).holds(
+        "orders",
+        &format!("o-{id}"),
+        json!({"id": format!("o-{id}"), "cake": "nut"}),
+        0,
+    )
 }
 
 /// The tool failed, and the agent says that it is done: `fail`, the worst there is.
@@ -177,7 +211,12 @@ pub(crate) fn half(id: &str) -> Session {
         .turn(words, "Your plum cake is ordered. Your nut cake is ordered.")
         .call("order_cake", place("plum"), json!({"orderId": format!("o1-{id}")}))
         .call("order_cake", place("nut"), json!({"orderId": format!("o2-{id}")}))
-        .holds("orders", &format!("o1-{id}"), json!({"id": format!("o1-{id}"), "cake": "plum"}), 0)
+        .holds(
+            "orders",
+            &format!("o1-{id}"),
+            json!({"id": format!("o1-{id}"), "cake": "plum"}),
+            0,
+        )
         .reads(orders(&["plum", "nut"]))
 }
 
@@ -185,7 +224,12 @@ pub(crate) fn half(id: &str) -> Session {
 pub(crate) fn ordered_and_paid(id: &str) -> Session {
     ordered(id)
         .call("pay", json!({"amount": 20}), json!({"invoiceId": format!("i-{id}")}))
-        .holds("invoices", &format!("i-{id}"), json!({"id": format!("i-{id}"), "amount": 20}), 0)
+        .holds(
+            "invoices",
+            &format!("i-{id}"),
+            json!({"id": format!("i-{id}"), "amount": 20}),
+            0,
+        )
 }
 
 /// A question: `skipped`, nothing to verify.
@@ -233,8 +277,15 @@ pub(crate) fn model(sessions: &[Session]) -> ScriptedModel {
 
 /// What that model answers.
 pub(crate) fn answer(sessions: &[Session], asked: &Asked) -> Reply {
-    let Some(session) = sessions.iter().find(|session| asked.text.contains(&marker(&session.id))) else {
-        return Reply::Error(500, "no_script".to_owned(), "the script knows no such session".to_owned());
+    let Some(session) = sessions
+        .iter()
+        .find(|session| asked.text.contains(&marker(&session.id)))
+    else {
+        return Reply::Error(
+            500,
+            "no_script".to_owned(),
+            "the script knows no such session".to_owned(),
+        );
     };
     if asked.schema.as_deref() == Some("root_cause") {
         return Reply::json(json!({

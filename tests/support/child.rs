@@ -65,7 +65,11 @@ impl Child {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap(), signal).unwrap();
+        kill_process(
+            Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap(),
+            signal,
+        )
+        .unwrap();
     }
 
     /// What it wrote to stderr so far.

@@ -34,14 +34,17 @@ const SESSIONS: &str = "SELECT json_array(source, session_id, environment, first
 const VERDICTS: &str = "SELECT json_array(source, session_id, generation, status, reason, severity, intent, confidence,
     summary, playbook, playbook_version, playbook_hash, json(document), json(diff)) AS line
     FROM verdicts ORDER BY source, session_id, generation";
-const RESULTS: &str = "SELECT json_array(source, session_id, generation, intent_type, intent_confidence, verification_status,
+const RESULTS: &str =
+    "SELECT json_array(source, session_id, generation, intent_type, intent_confidence, verification_status,
     verdict_summary, diagnostic_status, json(diagnostic_report_json), diagnosed_at IS NULL) AS line
     FROM monitoring_results ORDER BY source, session_id";
-const READINGS: &str = "SELECT json_array(source, session_id, generation, json(reader), json(reading), json(dropped)) AS line
+const READINGS: &str =
+    "SELECT json_array(source, session_id, generation, json(reader), json(reading), json(dropped)) AS line
     FROM readings ORDER BY source, session_id, generation";
 const SNAPSHOTS: &str = "SELECT json_array(source, session_id, generation, digest, observations, hex(content)) AS line
     FROM snapshots ORDER BY source, session_id, generation";
-const LOOKUPS: &str = "SELECT json_array(source, session_id, generation, seq, round, system, record, json(lookup), request,
+const LOOKUPS: &str =
+    "SELECT json_array(source, session_id, generation, seq, round, system, record, json(lookup), request,
     status, json(answer)) AS line FROM lookups ORDER BY source, session_id, generation, seq";
 const FAULTS: &str = "SELECT json_array(source, position, reason) AS line FROM source_faults ORDER BY source, position";
 const ANSWERS: &str = "SELECT json_array(input_hash, model, hex(answer)) AS line FROM llm_answers ORDER BY input_hash";
@@ -66,10 +69,16 @@ fn line(row: &Row) -> String {
 /// The lines that only one of two states has; empty when they are equal.
 pub(crate) fn difference(expected: &str, found: &str) -> String {
     let mut lines = Vec::new();
-    for line in expected.lines().filter(|line| !found.lines().any(|other| other == *line)) {
+    for line in expected
+        .lines()
+        .filter(|line| !found.lines().any(|other| other == *line))
+    {
         lines.push(format!("- {line}"));
     }
-    for line in found.lines().filter(|line| !expected.lines().any(|other| other == *line)) {
+    for line in found
+        .lines()
+        .filter(|line| !expected.lines().any(|other| other == *line))
+    {
         lines.push(format!("+ {line}"));
     }
     lines.join("\n")
@@ -129,13 +138,18 @@ pub(crate) async fn document(db: &Db, session: &str) -> Value {
         )
         .await
         .unwrap();
-    row.unwrap_or_else(|| panic!("session {session} has no verdict")).get("document").unwrap()
+    row.unwrap_or_else(|| panic!("session {session} has no verdict"))
+        .get("document")
+        .unwrap()
 }
 
 /// Session, status and reason of every latest verdict, by session.
 pub(crate) async fn verdicts(db: &Db) -> Vec<(String, String, String)> {
     let rows = db
-        .fetch_all("SELECT session_id, generation, status, reason FROM verdicts ORDER BY session_id, generation", &[])
+        .fetch_all(
+            "SELECT session_id, generation, status, reason FROM verdicts ORDER BY session_id, generation",
+            &[],
+        )
         .await
         .unwrap();
     let mut latest: Vec<(String, String, String)> = Vec::new();

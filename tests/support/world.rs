@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     model: Option<ScriptedModel>,
     /// Section, key, value as TOML.
     settings: Vec<(String, String, String)>,
+    /// Name and content.
+    files: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -57,7 +59,18 @@ impl Plan {
             records: bakery::records(sessions),
             model: None,
             settings: Vec::new(),
+            files: Vec::new(),
         }
+    }
+
+    /// More files beside the configuration.
+    pub(crate) fn files(mut self, files: &[(&str, &str)]) -> Self {
+        self.files.extend(
+            files
+                .iter()
+                .map(|(name, content)| ((*name).to_owned(), (*content).to_owned())),
+        );
+        self
     }
 
     /// These lines in the bundle, in place of the sessions'.
@@ -80,7 +93,8 @@ impl Plan {
 
     /// `key = value` in `[section]`, or in every `[[section]]`; the value is TOML.
     pub(crate) fn set(mut self, section: &str, key: &str, value: &str) -> Self {
-        self.settings.push((section.to_owned(), key.to_owned(), value.to_owned()));
+        self.settings
+            .push((section.to_owned(), key.to_owned(), value.to_owned()));
         self
     }
 
@@ -90,6 +104,9 @@ impl Plan {
         let path = directory.path();
         std::fs::write(path.join("bundle.jsonl"), &self.bundle).unwrap();
         std::fs::write(path.join("bakery.toml"), include_str!("bakery.toml")).unwrap();
+        for (name, content) in &self.files {
+            std::fs::write(path.join(name), content).unwrap();
+        }
 
         let records = Arc::new(self.records);
         let records_server = records::start(Arc::clone(&records)).await.unwrap();
@@ -135,8 +152,15 @@ impl Plan {
         }
         let file = path.join("aftercall.toml");
         std::fs::write(&file, toml.text()).unwrap();
-        let config = config::load(Some(&file), &|_| None, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
-        World { config, records, model, directory, _servers: servers }
+        let config =
+            config::load(Some(&file), &|_| None, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+        World {
+            config,
+            records,
+            model,
+            directory,
+            _servers: servers,
+        }
     }
 }
 
@@ -212,7 +236,10 @@ impl World {
     /// More lines at the end of the bundle.
     pub(crate) fn append(&self, lines: &str) {
         use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().append(true).open(self.path("bundle.jsonl")).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.path("bundle.jsonl"))
+            .unwrap();
         file.write_all(lines.as_bytes()).unwrap();
     }
 

@@ -17,7 +17,11 @@ const MOST_QUOTES: usize = 20;
 /// What does not hold, in words that quote nothing of the session.
 pub fn check(finding: RootCause, case: &Case) -> Result<RootCause, String> {
     let problems = problems(&finding, case);
-    if problems.is_empty() { Ok(finding) } else { Err(problems.join("; ")) }
+    if problems.is_empty() {
+        Ok(finding)
+    } else {
+        Err(problems.join("; "))
+    }
 }
 
 /// Everything about a finding that does not hold; empty when it does.
@@ -51,7 +55,9 @@ pub(super) fn problems_in(finding: &RootCause, transcript: &Transcript) -> Vec<S
         let number = index + 1;
         if let Some(call) = transcript.calls.iter().find(|call| call.step == quote.at) {
             if !call_says(call, &quote.text) {
-                problems.push(format!("quote {number} is not in the input or output of the step it names"));
+                problems.push(format!(
+                    "quote {number} is not in the input or output of the step it names"
+                ));
             }
         } else if let Some(turn) = turn_at(transcript, &quote.at) {
             if !turn_says(turn, &quote.text) {
@@ -77,5 +83,7 @@ fn is_snake_case(name: &str) -> bool {
     let starts_with_letter = name.chars().next().is_some_and(|letter| letter.is_ascii_lowercase());
     starts_with_letter
         && name.len() <= 64
-        && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
 }

@@ -39,8 +39,12 @@ pub(super) fn call_says(call: &ToolCall, words: &str) -> bool {
         return false;
     }
     [&call.input, &call.output].into_iter().any(|value| {
-        texts(value).into_iter().any(|text| squash(text).contains(&words)) || squash(&value.to_string()).contains(&words)
-    }) || call.error.as_deref().is_some_and(|error| squash(error).contains(&words))
+        texts(value).into_iter().any(|text| squash(text).contains(&words))
+            || squash(&value.to_string()).contains(&words)
+    }) || call
+        .error
+        .as_deref()
+        .is_some_and(|error| squash(error).contains(&words))
 }
 
 /// Whether the words stand in a turn.
@@ -51,14 +55,20 @@ pub(super) fn turn_says(turn: &Turn, words: &str) -> bool {
 
 /// The turn that a quote's `at` names: `turn 4`.
 pub(super) fn turn_at<'a>(transcript: &'a Transcript, at: &str) -> Option<&'a Turn> {
-    let number = at.trim().strip_prefix("turn").or_else(|| at.trim().strip_prefix("Turn"))?;
+    let number = at
+        .trim()
+        .strip_prefix("turn")
+        .or_else(|| at.trim().strip_prefix("Turn"))?;
     let index: u32 = number.trim().parse().ok()?;
     transcript.turns.iter().find(|turn| turn.index == index)
 }
 
 /// Words of one speaker as a quote of the turn that holds them.
 pub(super) fn spoken(transcript: &Transcript, speaker: Speaker, words: &str) -> Option<Quote> {
-    let turn = transcript.turns.iter().find(|turn| turn.speaker == speaker && turn_says(turn, words))?;
+    let turn = transcript
+        .turns
+        .iter()
+        .find(|turn| turn.speaker == speaker && turn_says(turn, words))?;
     Some(Quote {
         at: format!("turn {}", turn.index),
         text: head(words),
@@ -106,7 +116,11 @@ pub(super) fn of_value(call: &ToolCall, value: &Value) -> Option<Quote> {
         Value::Null => return None,
         other => other.to_string(),
     };
-    if call_says(call, &words) { quote(call, &words) } else { None }
+    if call_says(call, &words) {
+        quote(call, &words)
+    } else {
+        None
+    }
 }
 
 fn quote(call: &ToolCall, words: &str) -> Option<Quote> {

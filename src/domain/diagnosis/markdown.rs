@@ -23,7 +23,10 @@ pub(super) fn report(explanation: &Explanation, cause: &RootCause, basis: &str, 
     let by = match (basis, experts.is_empty()) {
         ("experts", _) => "an expert's answer whose step and quotes were found in the session",
         (_, true) => "the rules alone: no expert was asked",
-        _ if experts.iter().all(|report| matches!(report.result, ExpertResult::NotAsked)) => {
+        _ if experts
+            .iter()
+            .all(|report| matches!(report.result, ExpertResult::NotAsked)) =>
+        {
             "the rules alone: no LLM is configured"
         }
         _ => "the rules alone: no expert's answer held",
@@ -41,14 +44,30 @@ pub(super) fn report(explanation: &Explanation, cause: &RootCause, basis: &str, 
     if !explanation.tool_errors.is_empty() {
         line!(text, "## Tool errors\n");
         for error in &explanation.tool_errors {
-            let action = error.action.as_ref().map_or_else(String::new, |action| format!(".{action}"));
-            line!(text, "- {} ({}): {}", escape(&format!("{}{action}", error.tool)), escape(&error.step), escape(&error.error));
+            let action = error
+                .action
+                .as_ref()
+                .map_or_else(String::new, |action| format!(".{action}"));
+            line!(
+                text,
+                "- {} ({}): {}",
+                escape(&format!("{}{action}", error.tool)),
+                escape(&error.step),
+                escape(&error.error)
+            );
         }
         text.push('\n');
     }
     if basis == "experts" {
         let rules = &explanation.root_cause;
-        line!(text, "## What the rules said\n\n{} ({}, {} of 100): {}\n", escape(&rules.failure), owner(rules.owner), rules.confidence, escape(&rules.cause));
+        line!(
+            text,
+            "## What the rules said\n\n{} ({}, {} of 100): {}\n",
+            escape(&rules.failure),
+            owner(rules.owner),
+            rules.confidence,
+            escape(&rules.cause)
+        );
     }
     if !experts.is_empty() {
         line!(text, "## Experts\n");
@@ -83,7 +102,11 @@ fn steps(text: &mut String, explanation: &Explanation) {
             StepStatus::Failed => "**failed**",
             StepStatus::Missing => "**missing**",
         };
-        let calls = if step.calls.is_empty() { "none".to_owned() } else { escape(&step.calls.join(", ")) };
+        let calls = if step.calls.is_empty() {
+            "none".to_owned()
+        } else {
+            escape(&step.calls.join(", "))
+        };
         line!(text, "| {} | {status} | {calls} |", escape(&step.step));
     }
     text.push('\n');
@@ -135,7 +158,12 @@ fn escape(text: &str) -> String {
             letter => safe.push(letter),
         }
     }
-    emphasis(&safe.replace("://", "&#58;//").replace("www.", "www&#46;").replace("WWW.", "WWW&#46;"))
+    emphasis(
+        &safe
+            .replace("://", "&#58;//")
+            .replace("www.", "www&#46;")
+            .replace("WWW.", "WWW&#46;"),
+    )
 }
 
 /// An underscore inside a word is plain text; at a word's edge it would be emphasis.
@@ -143,7 +171,11 @@ fn emphasis(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     let mut safe = String::with_capacity(text.len());
     for (index, letter) in letters.iter().enumerate() {
-        let beside = |index: Option<usize>| index.and_then(|index| letters.get(index)).is_some_and(|c| c.is_alphanumeric());
+        let beside = |index: Option<usize>| {
+            index
+                .and_then(|index| letters.get(index))
+                .is_some_and(|c| c.is_alphanumeric())
+        };
         if *letter == '_' && !(beside(index.checked_sub(1)) && beside(Some(index + 1))) {
             safe.push('\\');
         }
@@ -168,7 +200,10 @@ fn fenced(text: &mut String, language: &str, code: &str) {
         longest = longest.max(run);
     }
     let fence = "`".repeat(longest.max(2) + 1);
-    let safe: String = code.chars().filter(|letter| matches!(letter, '\n' | '\t') || !acts(*letter)).collect();
+    let safe: String = code
+        .chars()
+        .filter(|letter| matches!(letter, '\n' | '\t') || !acts(*letter))
+        .collect();
     // `<` stays out even of code: some readers show Markdown as HTML without rendering it.
     let safe = safe.replace('&', "&amp;").replace('<', "&lt;");
     line!(text, "{fence}{language}\n{}\n{fence}\n", safe.trim_end());

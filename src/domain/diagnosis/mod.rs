@@ -5,7 +5,9 @@
 //! its step and its quotes in the session. [`assemble`] makes the report of both; without an LLM it says so.
 
 mod assemble;
+mod attempts;
 mod check;
+mod differs;
 mod error_class;
 mod evidence;
 mod explain;

@@ -7,16 +7,17 @@ use serde_json::Value;
 
 use super::{
     FaultOwner, Quote, RootCause, StepReport, StepStatus, ToolError,
+    attempts::Attempt,
     error_class::ErrorClass,
     evidence::{of_error, of_input, of_output, of_value, spoken},
 };
 use crate::domain::{
     claim::{Claim, ClaimState},
-    compare::{Match, Rule, compare, same_name},
-    playbook::{ClaimEffect, Playbook},
+    compare::fold,
+    playbook::Playbook,
     reading::Operation,
     transcript::{Speaker, ToolCall, Transcript},
-    verdict::{FieldVerdict, Finding, Outcome, Reason, Verdict},
+    verdict::{Finding, Outcome, Reason, Verdict},
 };
 
 /// Everything that the rules look at.
@@ -29,22 +30,14 @@ pub(super) struct Scene<'a> {
     pub(super) tool_errors: &'a [ToolError],
 }
 
-/// One call that was to bring about what a finding is about.
-struct Attempt<'a> {
-    call: &'a ToolCall,
-    claim: Option<&'a Claim>,
-    state: ClaimState,
-    operation: Operation,
-}
-
 /// The cause of the session's worst finding.
 pub(super) fn find(scene: &Scene<'_>) -> RootCause {
     let mut best: Option<(&Finding, RootCause)> = None;
     for finding in &scene.verdict.findings {
         let Some(cause) = scene.cause_of(finding) else { continue };
-        let better = best.as_ref().is_none_or(|(worst, known)| {
-            (finding.severity, cause.confidence) > (worst.severity, known.confidence)
-        });
+        let better = best
+            .as_ref()
+            .is_none_or(|(worst, known)| (finding.severity, cause.confidence) > (worst.severity, known.confidence));
         if better {
             best = Some((finding, cause));
         }
@@ -68,7 +61,10 @@ impl Scene<'_> {
     fn missing(&self, finding: &Finding) -> RootCause {
         let whom = whom(finding);
         let what = format!("{} of the {}", noun(finding.operation), finding.record);
-        let told = finding.said_done.as_deref().and_then(|words| spoken(self.transcript, Speaker::Agent, words));
+        let told = finding
+            .said_done
+            .as_deref()
+            .and_then(|words| spoken(self.transcript, Speaker::Agent, words));
         let Some(attempt) = self.decisive_attempt(finding) else {
             return self.never_attempted(finding, told);
         };
@@ -102,7 +98,7 @@ impl Scene<'_> {
                     }
                 }
             }
-            ClaimState::Failed { error } => self.failed(&attempt, error, &format!("The {what}{whom} is missing because")),
+            ClaimState::Failed { error } => Self::failed(attempt.call, error, &format!("The {what}{whom} is missing because")),
             ClaimState::Promised => RootCause {
                 owner: FaultOwner::Environment,
                 failure: "queued_never_worked".to_owned(),
@@ -127,19 +123,19 @@ impl Scene<'_> {
     }
 
     /// The step that writes failed, and the agent did not hide it.
-    fn failed(&self, attempt: &Attempt<'_>, error: &str, because: &str) -> RootCause {
+    fn failed(call: &ToolCall, error: &str, because: &str) -> RootCause {
         let class = ErrorClass::of(error);
-        let quotes: Vec<Quote> = of_error(attempt.call, error).into_iter().collect();
-        if let Some(key) = empty_id(&attempt.call.input)
+        let quotes: Vec<Quote> = of_error(call, error).into_iter().collect();
+        if let Some(key) = empty_id(&call.input)
             && matches!(class, ErrorClass::Arguments | ErrorClass::Other)
         {
             return RootCause {
                 owner: FaultOwner::Agent,
                 failure: "empty_id_passed".to_owned(),
-                step: Some(attempt.call.step.clone()),
-                cause: format!("{because} {} was called with an empty {key} and failed.", called(attempt.call)),
+                step: Some(call.step.clone()),
+                cause: format!("{because} {} was called with an empty {key} and failed.", called(call)),
                 confidence: 80,
-                quotes: quotes.into_iter().chain(of_input(attempt.call)).collect(),
+                quotes: quotes.into_iter().chain(of_input(call)).collect(),
                 suggestion: Some("Have the agent pass on the id that an earlier call gave, and let the tool refuse an empty one by name.".to_owned()),
                 diff: None,
             };
@@ -147,12 +143,12 @@ impl Scene<'_> {
         RootCause {
             owner: class.owner(),
             failure: class.failure().to_owned(),
-            step: Some(attempt.call.step.clone()),
+            step: Some(call.step.clone()),
             cause: match class {
-                ErrorClass::Taken => format!("{because} what {} asked for was gone by then.", called(attempt.call)),
-                ErrorClass::Unreachable => format!("{because} {} could not reach what is behind it.", called(attempt.call)),
-                ErrorClass::Arguments => format!("{because} {} refused its arguments.", called(attempt.call)),
-                ErrorClass::Other => format!("{because} {} failed.", called(attempt.call)),
+                ErrorClass::Taken => format!("{because} what {} asked for was gone by then.", called(call)),
+                ErrorClass::Unreachable => format!("{because} {} could not reach what is behind it.", called(call)),
+                ErrorClass::Arguments => format!("{because} {} refused its arguments.", called(call)),
+                ErrorClass::Other => format!("{because} {} failed.", called(call)),
             },
             confidence: if class == ErrorClass::Other { 65 } else { 85 },
             quotes,
@@ -174,25 +170,29 @@ impl Scene<'_> {
                 cause: format!("The agent told the caller that the {what}{whom} was done, and called no tool for it."),
                 confidence: 90,
                 quotes: told.into_iter().chain(asked).collect(),
-                suggestion: Some("Let the agent confirm only what a tool's answer in the same session shows as done.".to_owned()),
+                suggestion: Some(
+                    "Let the agent confirm only what a tool's answer in the same session shows as done.".to_owned(),
+                ),
                 diff: None,
             };
         }
         // An error on the way there explains better than the absence of what would have come after.
         if let Some((call, error)) = self.last_error() {
-            let attempt = Attempt {
-                call,
-                claim: None,
-                state: ClaimState::Failed { error: error.to_owned() },
-                operation: finding.operation,
-            };
-            let mut cause = self.failed(&attempt, error, &format!("The {what}{whom} was never attempted:"));
+            let mut cause = Self::failed(call, error, &format!("The {what}{whom} was never attempted:"));
             cause.confidence = cause.confidence.saturating_sub(20);
             return cause;
         }
-        let missing: Vec<&str> =
-            self.steps.iter().filter(|step| step.status == StepStatus::Missing).map(|step| step.step.as_str()).collect();
-        let steps = if missing.is_empty() { String::new() } else { format!(" Steps not taken: {}.", missing.join(", ")) };
+        let missing: Vec<&str> = self
+            .steps
+            .iter()
+            .filter(|step| step.status == StepStatus::Missing)
+            .map(|step| step.step.as_str())
+            .collect();
+        let steps = if missing.is_empty() {
+            String::new()
+        } else {
+            format!(" Steps not taken: {}.", missing.join(", "))
+        };
         RootCause {
             owner: FaultOwner::Agent,
             failure: "never_called".to_owned(),
@@ -205,92 +205,34 @@ impl Scene<'_> {
         }
     }
 
-    /// There, with other values.
-    fn wrong(&self, finding: &Finding) -> RootCause {
-        let whom = whom(finding);
-        let told = finding.said_done.as_deref().and_then(|words| spoken(self.transcript, Speaker::Agent, words));
-        let field = finding.fields.iter().find(|field| field.outcome == Outcome::Wrong).or_else(|| finding.fields.first());
-        let attempt = self.attempts(finding).into_iter().rev().find(|attempt| !matches!(attempt.state, ClaimState::Failed { .. }));
-        let (Some(attempt), Some(field)) = (attempt, field) else {
-            return RootCause {
-                owner: FaultOwner::SystemOfRecord,
-                failure: "record_differs".to_owned(),
-                step: None,
-                cause: format!("The {}{whom} holds other values than were asked for, and no call of the session wrote them.", finding.record),
-                confidence: 40,
-                quotes: told.into_iter().chain(spoken(self.transcript, Speaker::Caller, &finding.asked)).collect(),
-                suggestion: Some("Look in the system of record's own history at who wrote these values.".to_owned()),
-                diff: None,
-            };
-        };
-        let name = called(attempt.call);
-        let (owner, confidence, cause, suggestion) = match self.went_wrong(finding, field, &attempt) {
-            FaultOwner::Agent => (
-                FaultOwner::Agent,
-                85,
-                format!("{name} was called with another {}{whom} than was asked for, and the {} holds that.", field.name, finding.record),
-                "Have the agent repeat the values to the caller from the call that it is about to make, and make the call with these.",
-            ),
-            FaultOwner::Tool => (
-                FaultOwner::Tool,
-                80,
-                format!("{name} was asked for the right {}{whom}, and wrote another one.", field.name),
-                "Compare what the tool was asked for with what it sent on; let it answer with an error instead of taking another value.",
-            ),
-            _ => (
-                FaultOwner::SystemOfRecord,
-                80,
-                format!("{name} was called with the right {}{whom}, and the {} holds another one.", field.name, finding.record),
-                "Look in the system of record's own history: it changed the value on writing or afterwards (a time zone, a rounding, a person).",
-            ),
-        };
-        let written = match owner {
-            FaultOwner::Agent => of_value_like(attempt.call, &field.actual).or_else(|| of_input(attempt.call)),
-            _ => of_output(attempt.call),
-        };
-        RootCause {
-            owner,
-            failure: "record_differs".to_owned(),
-            step: Some(attempt.call.step.clone()),
-            cause,
-            confidence,
-            quotes: written.into_iter().chain(told).collect(),
-            suggestion: Some(suggestion.to_owned()),
-            diff: None,
-        }
-    }
-
-    /// On which side of the call the value changed.
-    fn went_wrong(&self, finding: &Finding, field: &FieldVerdict, attempt: &Attempt<'_>) -> FaultOwner {
-        let text = Rule::Text;
-        let rule = self
-            .playbook
-            .record(&finding.record)
-            .and_then(|record| record.field(&field.name))
-            .map_or(&text, |field| &field.compare);
-        let same = |left: &Value, right: &Value| compare(rule, &self.playbook.head.nicknames, left, right).outcome == Match::Same;
-        let asked_rightly = values(&attempt.call.input).into_iter().any(|value| same(&field.expected, value));
-        if !asked_rightly {
-            return FaultOwner::Agent;
-        }
-        let reported = attempt.claim.and_then(|claim| claim.fields.get(&field.name));
-        match reported {
-            Some(value) if !same(&field.expected, value) && same(&field.actual, value) => FaultOwner::Tool,
-            _ => FaultOwner::SystemOfRecord,
-        }
-    }
-
     /// There, and nobody asked for it.
     fn unwanted(&self, finding: &Finding) -> RootCause {
-        let call = self.transcript.calls.iter().rev().find(|call| finding.steps.contains(&call.step));
+        let call = self
+            .transcript
+            .calls
+            .iter()
+            .rev()
+            .find(|call| finding.steps.contains(&call.step));
         RootCause {
             owner: FaultOwner::Agent,
             failure: "unwanted_effect".to_owned(),
             step: call.map(|call| call.step.clone()),
-            cause: format!("The session brought about the {} of the {}{}, and the caller had not asked for it.", noun(finding.operation), finding.record, whom(finding)),
+            cause: format!(
+                "The session brought about the {} of the {}{}, and the caller had not asked for it.",
+                noun(finding.operation),
+                finding.record,
+                whom(finding)
+            ),
             confidence: 75,
-            quotes: call.and_then(of_input).into_iter().chain(spoken(self.transcript, Speaker::Caller, &finding.asked)).collect(),
-            suggestion: Some("Let the agent ask for a clear yes before a call that writes, and take the effect back here.".to_owned()),
+            quotes: call
+                .and_then(of_input)
+                .into_iter()
+                .chain(spoken(self.transcript, Speaker::Caller, &finding.asked))
+                .collect(),
+            suggestion: Some(
+                "Let the agent ask for a clear yes before a call that writes, and take the effect back here."
+                    .to_owned(),
+            ),
             diff: None,
         }
     }
@@ -306,9 +248,14 @@ impl Scene<'_> {
             .iter()
             .rev()
             .find(|turn| {
-                let text = crate::domain::compare::fold(&turn.text);
+                let text = fold(&turn.text);
                 let phrases = &self.playbook.phrases;
-                turn.speaker == Speaker::Agent && phrases.failed.iter().chain(&phrases.declined).any(|phrase| text.contains(phrase))
+                turn.speaker == Speaker::Agent
+                    && phrases
+                        .failed
+                        .iter()
+                        .chain(&phrases.declined)
+                        .any(|phrase| text.contains(phrase))
             })
             .map(|turn| Quote {
                 at: format!("turn {}", turn.index),
@@ -340,9 +287,16 @@ impl Scene<'_> {
             owner: FaultOwner::Agent,
             failure: "declined".to_owned(),
             step: None,
-            cause: format!("The agent declined the {} of the {}{}, which this intent counts as a failure.", noun(finding.operation), finding.record, whom(finding)),
+            cause: format!(
+                "The agent declined the {} of the {}{}, which this intent counts as a failure.",
+                noun(finding.operation),
+                finding.record,
+                whom(finding)
+            ),
             confidence: 60,
-            quotes: spoken(self.transcript, Speaker::Caller, &finding.asked).into_iter().collect(),
+            quotes: spoken(self.transcript, Speaker::Caller, &finding.asked)
+                .into_iter()
+                .collect(),
             suggestion: Some("Look whether the agent may and should do this itself.".to_owned()),
             diff: None,
         }
@@ -351,13 +305,7 @@ impl Scene<'_> {
     /// A failure that no single request shows.
     fn without_finding(&self) -> RootCause {
         if let Some((call, error)) = self.last_error() {
-            let attempt = Attempt {
-                call,
-                claim: None,
-                state: ClaimState::Failed { error: error.to_owned() },
-                operation: Operation::Create,
-            };
-            let mut cause = self.failed(&attempt, error, "What was asked for was not done:");
+            let mut cause = Self::failed(call, error, "What was asked for was not done:");
             cause.confidence = cause.confidence.saturating_sub(20);
             return cause;
         }
@@ -377,99 +325,9 @@ impl Scene<'_> {
             diff: None,
         }
     }
-
-    /// The calls that were to bring it about, in order.
-    fn attempts(&self, finding: &Finding) -> Vec<Attempt<'_>> {
-        let mut attempts = Vec::new();
-        for call in &self.transcript.calls {
-            let mut claimed = false;
-            for claim in self.claims.iter().filter(|claim| claim.step == call.step) {
-                claimed |= claim.is_write();
-                let Some(operation) = claim.operation() else { continue };
-                if claim.record == finding.record && fits(finding, operation) && self.same_subject(finding, claim) {
-                    attempts.push(Attempt {
-                        call,
-                        claim: Some(claim),
-                        state: claim.state.clone(),
-                        operation,
-                    });
-                }
-            }
-            // A call that failed before it could claim anything is an attempt as well.
-            if let (false, Some(error)) = (claimed, &call.error)
-                && let Some(operation) = self.would_write(call, finding)
-            {
-                attempts.push(Attempt {
-                    call,
-                    claim: None,
-                    state: ClaimState::Failed { error: error.clone() },
-                    operation,
-                });
-            }
-        }
-        attempts
-    }
-
-    /// The attempt that decided: of each operation the last counts; of these a failure before a promise before a success.
-    fn decisive_attempt(&self, finding: &Finding) -> Option<Attempt<'_>> {
-        let mut last: Vec<Attempt<'_>> = Vec::new();
-        for attempt in self.attempts(finding) {
-            last.retain(|earlier| earlier.operation != attempt.operation);
-            last.push(attempt);
-        }
-        last.into_iter().min_by_key(|attempt| match attempt.state {
-            ClaimState::Failed { .. } => 0,
-            ClaimState::Promised => 1,
-            ClaimState::Done => 2,
-        })
-    }
-
-    fn would_write(&self, call: &ToolCall, finding: &Finding) -> Option<Operation> {
-        self.playbook.claims.iter().find_map(|rule| match rule.effect {
-            ClaimEffect::Write(operation)
-                if rule.tool == call.tool
-                    && rule.record == finding.record
-                    && fits(finding, operation)
-                    && (rule.actions.is_empty()
-                        || call.action.as_ref().is_some_and(|action| rule.actions.contains(action))) =>
-            {
-                Some(operation)
-            }
-            _ => None,
-        })
-    }
-
-    fn same_subject(&self, finding: &Finding, claim: &Claim) -> bool {
-        match (&finding.subject, &claim.subject) {
-            (Some(wanted), Some(claimed)) => same_name(&self.playbook.head.nicknames, wanted, claimed),
-            _ => true,
-        }
-    }
-
-    /// Whether the same call, or another, did for somebody else what it did not do here.
-    fn succeeded_for_others(&self, finding: &Finding, call: &ToolCall) -> bool {
-        let in_call = self.claims.iter().any(|claim| {
-            claim.step == call.step && claim.record == finding.record && claim.is_write() && claim.state == ClaimState::Done
-        });
-        let confirmed = self.verdict.findings.iter().any(|other| {
-            other.outcome == Outcome::Confirmed && other.record == finding.record && other.operation == finding.operation
-        });
-        in_call || confirmed
-    }
-
-    fn last_error(&self) -> Option<(&ToolCall, &str)> {
-        let error = self.tool_errors.last()?;
-        let call = self.transcript.calls.iter().find(|call| call.step == error.step)?;
-        Some((call, &error.error))
-    }
 }
 
-/// Changing a record may take any operation; the others only their own.
-fn fits(finding: &Finding, operation: Operation) -> bool {
-    finding.operation == operation || finding.operation == Operation::Update
-}
-
-fn noun(operation: Operation) -> &'static str {
+pub(super) fn noun(operation: Operation) -> &'static str {
     match operation {
         Operation::Create => "creation",
         Operation::Update => "change",
@@ -477,12 +335,15 @@ fn noun(operation: Operation) -> &'static str {
     }
 }
 
-fn whom(finding: &Finding) -> String {
-    finding.subject.as_ref().map_or_else(String::new, |subject| format!(" for {subject}"))
+pub(super) fn whom(finding: &Finding) -> String {
+    finding
+        .subject
+        .as_ref()
+        .map_or_else(String::new, |subject| format!(" for {subject}"))
 }
 
 /// A call as people name it: schedule.book_child.
-fn called(call: &ToolCall) -> String {
+pub(super) fn called(call: &ToolCall) -> String {
     match &call.action {
         Some(action) => format!("{}.{action}", call.tool),
         None => call.tool.clone(),
@@ -491,22 +352,6 @@ fn called(call: &ToolCall) -> String {
 
 fn of_promise(attempt: &Attempt<'_>) -> Option<Quote> {
     of_value(attempt.call, &Value::from("queued")).or_else(|| of_output(attempt.call))
-}
-
-/// A value of a call's arguments that means the record's value, as it stands there.
-fn of_value_like(call: &ToolCall, actual: &Value) -> Option<Quote> {
-    values(&call.input).into_iter().find(|value| *value == actual).and_then(|value| of_value(call, value))
-}
-
-/// A value and everything inside it.
-fn values(value: &Value) -> Vec<&Value> {
-    let mut all = vec![value];
-    match value {
-        Value::Array(items) => all.extend(items.iter().flat_map(values)),
-        Value::Object(members) => all.extend(members.values().flat_map(values)),
-        _ => {}
-    }
-    all
 }
 
 /// The name of an id that was passed on empty.

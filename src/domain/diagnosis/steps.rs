@@ -23,10 +23,22 @@ pub(super) fn subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let asked = reading.requests.iter().filter(|request| request.withdrawn.is_none());
     let mut names: Vec<&str> = asked.filter_map(|request| request.subject.as_deref()).collect();
-    let listed = playbook.head.subject_detail.as_ref().and_then(|detail| reading.details.get(detail));
-    names.extend(listed.and_then(|list| list.as_array()).into_iter().flatten().filter_map(|name| name.as_str()));
+    let listed = playbook
+        .head
+        .subject_detail
+        .as_ref()
+        .and_then(|detail| reading.details.get(detail));
+    names.extend(
+        listed
+            .and_then(|list| list.as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str()),
+    );
     for name in names {
-        let known = found.iter().any(|known| same_name(&playbook.head.nicknames, known, name));
+        let known = found
+            .iter()
+            .any(|known| same_name(&playbook.head.nicknames, known, name));
         if !known && !name.trim().is_empty() {
             found.push(name.to_owned());
         }
@@ -36,28 +48,36 @@ pub(super) fn subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {
 
 /// Whether a call is about a subject: its claims or its arguments name it, or it names nobody.
 pub(super) fn concerns(playbook: &Playbook, call: &ToolCall, claims: &[Claim], subject: &str, all: &[String]) -> bool {
-    let claimed: Vec<&str> = of_call(claims, call).filter_map(|claim| claim.subject.as_deref()).collect();
+    let claimed: Vec<&str> = of_call(claims, call)
+        .filter_map(|claim| claim.subject.as_deref())
+        .collect();
     if !claimed.is_empty() {
-        return claimed.iter().any(|name| same_name(&playbook.head.nicknames, name, subject));
+        return claimed
+            .iter()
+            .any(|name| same_name(&playbook.head.nicknames, name, subject));
     }
     let arguments = fold(&call.input.to_string());
-    if names(&arguments, subject) {
+    if names_subject(&arguments, subject) {
         return true;
     }
-    !all.iter().any(|other| names(&arguments, other))
+    !all.iter().any(|other| names_subject(&arguments, other))
 }
 
 /// Whether a folded text holds the first word of a name as a word.
-fn names(folded: &str, subject: &str) -> bool {
+pub(super) fn names_subject(folded: &str, subject: &str) -> bool {
     let subject = fold(subject);
     let Some(first) = subject.split(' ').next().filter(|first| !first.is_empty()) else {
         return false;
     };
-    folded.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == first)
+    folded
+        .split(|letter: char| !letter.is_alphanumeric())
+        .any(|word| word == first)
 }
 
 fn of_call<'a>(claims: &'a [Claim], call: &'a ToolCall) -> impl Iterator<Item = &'a Claim> {
-    claims.iter().filter(|claim| claim.is_write() && claim.step == call.step)
+    claims
+        .iter()
+        .filter(|claim| claim.is_write() && claim.step == call.step)
 }
 
 /// Why a call failed for a subject: its claims' words on that subject, else the call's own error.

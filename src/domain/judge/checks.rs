@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Case;
+use super::{
+    Case,
+    carried::{assign, id_of, is_undone, same_id},
+    requests::requests,
+};
 use crate::domain::{
     claim::{Claim, ClaimState},
-    compare::{Match, compare, fold, same_name, squeeze},
-    playbook::{Playbook, Record, as_id, is_blank},
-    reading::{Operation, Reading, Request},
+    compare::same_name,
+    playbook::{Playbook, Record, is_blank},
+    reading::{Operation, Request},
 };
-
-/// More requests than these are left out: no caller has so many wishes.
-const MOST_REQUESTS: usize = 200;
 
 /// Why something is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,102 +60,16 @@ impl Check<'_> {
     }
 }
 
-/// The requests of a reading, one per subject, with those that the intent names only in its details.
-pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
-    let reading = &case.reading;
-    let named = named_subjects(playbook, reading);
-    let mut requests: Vec<Request> = Vec::new();
-    for request in reading.requests.iter().take(MOST_REQUESTS) {
-        let without = request
-            .subject
-            .as_deref()
-            .is_none_or(|subject| subject.trim().is_empty());
-        let spread = without && !named.is_empty() && request.id.is_none() && reading.requests.len() == 1;
-        let copies = if spread {
-            named
-                .iter()
-                .map(|name| Request {
-                    subject: Some(name.clone()),
-                    ..request.clone()
-                })
-                .collect()
-        } else {
-            vec![request.clone()]
-        };
-        for copy in copies {
-            // A reader that says the same thing twice asks for it once.
-            let same = |other: &Request| {
-                other.operation == copy.operation
-                    && other.record == copy.record
-                    && other.subject == copy.subject
-                    && other.id == copy.id
-                    && other.fields == copy.fields
-                    && (copy.id.is_some() || copy.subject.is_some())
-            };
-            if !requests.iter().any(same) {
-                requests.push(copy);
-            }
-        }
-    }
-    let Some(intent) = playbook.intent(&reading.intent).filter(|intent| intent.verify) else {
-        return requests;
-    };
-    let Some(calls_for) = intent.calls_for.first() else {
-        return requests;
-    };
-    for name in named {
-        let is_known = |subject: &Option<String>| {
-            subject
-                .as_ref()
-                .is_some_and(|subject| same_name(&playbook.head.nicknames, subject, &name))
-        };
-        let asked = requests.iter().any(|request| is_known(&request.subject));
-        let all_have_subjects = requests.iter().all(|request| request.subject.is_some());
-        if !asked && all_have_subjects {
-            requests.push(Request {
-                operation: calls_for.operation,
-                record: calls_for.record.clone(),
-                subject: Some(name),
-                id: None,
-                fields: BTreeMap::new(),
-                quote: String::new(),
-                turn: None,
-                withdrawn: None,
-            });
-        }
-    }
-    requests
-}
-
-fn named_subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {
-    let Some(detail) = playbook
-        .head
-        .subject_detail
-        .as_ref()
-        .and_then(|name| reading.details.get(name))
-    else {
-        return Vec::new();
-    };
-    let names: Vec<String> = match detail {
-        Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(squeeze)).collect(),
-        Value::String(text) => text.split([',', ';']).map(squeeze).collect(),
-        _ => Vec::new(),
-    };
-    names
-        .into_iter()
-        .filter(|name| !name.is_empty())
-        .take(MOST_REQUESTS)
-        .collect()
-}
-
 /// Everything to look for.
 pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a>> {
     let requests = requests(playbook, case);
     let writes: Vec<&Claim> = case.claims.iter().filter(|claim| claim.is_write()).collect();
+    // A step on the way is no wish of its own, unless a request names its kind of record.
+    let is_named = |claim: &Claim| requests.iter().any(|request| request.record == claim.record);
     let wishes: Vec<&Claim> = writes
         .iter()
         .copied()
-        .filter(|claim| !is_support(playbook, claim))
+        .filter(|claim| !is_support(playbook, claim) || is_named(claim))
         .collect();
     let carried = assign(playbook, &requests, &wishes);
     let mut checks = Vec::new();
@@ -201,162 +116,6 @@ fn is_support(playbook: &Playbook, claim: &Claim) -> bool {
     playbook
         .claim_rule(&claim.rule)
         .is_some_and(|rule| !rule.supports.is_empty())
-}
-
-/// The id that a request names, in its own place or in a field that the playbook declares to hold it.
-fn id_of(record: &Record, request: &Request) -> Option<String> {
-    let own = request
-        .id
-        .as_deref()
-        .map(str::trim)
-        .filter(|id| !id.is_empty())
-        .map(str::to_owned);
-    own.or_else(|| {
-        record
-            .id_fields
-            .iter()
-            .find_map(|name| as_id(request.fields.get(name)?))
-    })
-}
-
-pub(super) fn same_id(left: &str, right: &str) -> bool {
-    left.trim().to_lowercase() == right.trim().to_lowercase()
-}
-
-/// For each request the calls that carry it out. A call that creates or cancels serves one request at most.
-fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim]) -> Vec<Vec<usize>> {
-    let mut carried: Vec<Vec<usize>> = vec![Vec::new(); requests.len()];
-    let mut pairs: Vec<(i64, usize, usize)> = Vec::new();
-    for (request_at, request) in requests.iter().enumerate() {
-        let Some(record) = playbook.record(&request.record) else {
-            continue;
-        };
-        if request.withdrawn.is_some() {
-            continue;
-        }
-        for (claim_at, claim) in wishes.iter().enumerate() {
-            if let Some(score) = fit(playbook, record, request, claim) {
-                let undone = is_undone(claim, wishes);
-                pairs.push((score - if undone { 50 } else { 0 }, request_at, claim_at));
-            }
-        }
-    }
-    // Best fit first; of equal fits the earlier request takes the earlier call.
-    pairs.sort_by_key(|(score, request, claim)| (std::cmp::Reverse(*score), *request, *claim));
-    let mut taken = vec![false; wishes.len()];
-    for (_, request_at, claim_at) in pairs {
-        let (request, claim) = (&requests[request_at], wishes[claim_at]);
-        let mine = &carried[request_at];
-        let shared = request.operation == Operation::Update && claim.operation() == Some(Operation::Update);
-        if taken[claim_at] && !shared {
-            continue;
-        }
-        let fits_mine = mine.iter().all(|&at| {
-            let other = wishes[at];
-            match (&other.id, &claim.id) {
-                // Further attempts at the same thing, and further changes of the same record.
-                (Some(left), Some(right)) => same_id(left, right) || replaces(playbook, request, other, claim),
-                _ => {
-                    other.subject.is_some() && claim.subject.is_some()
-                        || other.state != ClaimState::Done
-                        || claim.state != ClaimState::Done
-                }
-            }
-        });
-        if fits_mine {
-            carried[request_at].push(claim_at);
-            taken[claim_at] = true;
-        }
-    }
-    for list in &mut carried {
-        list.sort_unstable();
-    }
-    carried
-}
-
-/// A cancelled and a created record that together move one.
-fn replaces(playbook: &Playbook, request: &Request, one: &Claim, other: &Claim) -> bool {
-    request.operation == Operation::Update
-        && playbook
-            .record(&request.record)
-            .is_some_and(|record| record.replaceable)
-        && one.operation() != other.operation()
-}
-
-/// How well a call fits a request; `None` when it does not carry it out.
-fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -> Option<i64> {
-    if claim.record != request.record {
-        return None;
-    }
-    let operation = claim.operation()?;
-    let moves = request.operation == Operation::Update && record.replaceable;
-    if operation != request.operation && !moves {
-        return None;
-    }
-    let mut score = match claim.state {
-        ClaimState::Done => 20,
-        ClaimState::Promised => 15,
-        ClaimState::Failed { .. } => 0,
-    };
-    if let (Some(wanted), Some(claimed)) = (id_of(record, request), &claim.id)
-        && !(moves && operation == Operation::Create)
-    {
-        if !same_id(&wanted, claimed) {
-            return None;
-        }
-        score += 100;
-    }
-    if let (Some(wanted), Some(claimed)) = (&request.subject, &claim.subject) {
-        if !same_name(&playbook.head.nicknames, wanted, claimed) {
-            return None;
-        }
-        // The fuller the agreement the better: two children may share a first name.
-        score += if fold(wanted) == fold(claimed) { 60 } else { 40 };
-    }
-    let mut aims = 0;
-    let mut shared = 0;
-    for (name, wanted) in &request.fields {
-        let Some(field) = record
-            .field(name)
-            .filter(|field| !is_blank(wanted) && !record.id_fields.contains(&field.name))
-        else {
-            continue;
-        };
-        if !field.incidental {
-            aims += 1;
-        }
-        if let Some(claimed) = claim.fields.get(name) {
-            if !field.incidental {
-                shared += 1;
-            }
-            if compare(&field.compare, &playbook.head.nicknames, wanted, claimed).outcome == Match::Same {
-                score += 3;
-            }
-        }
-    }
-    // A change of baggage is no answer to a request for other flights.
-    let has_aims = claim
-        .fields
-        .keys()
-        .any(|name| record.field(name).is_some_and(|field| !field.incidental));
-    if operation == Operation::Update && aims > 0 && has_aims && shared == 0 {
-        return None;
-    }
-    Some(score)
-}
-
-/// Created and cancelled again within the session.
-fn is_undone(claim: &Claim, wishes: &[&Claim]) -> bool {
-    claim.operation() == Some(Operation::Create)
-        && claim.id.as_ref().is_some_and(|id| {
-            wishes.iter().any(|later| {
-                later.order > claim.order
-                    && later.record == claim.record
-                    && later.operation() == Some(Operation::Cancel)
-                    && later.state == ClaimState::Done
-                    && later.id.as_ref().is_some_and(|other| same_id(id, other))
-            })
-        })
 }
 
 fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>, writes: &[&'a Claim]) -> Check<'a> {
@@ -556,7 +315,12 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
                     && matches!((&earlier.id, &claim.id), (Some(left), Some(right)) if same_id(left, right))
                     && is_undone(earlier, wishes)
             });
-        if *covered || claim.state != ClaimState::Done || is_undone(claim, wishes) || undoes {
+        if is_support(playbook, claim)
+            || *covered
+            || claim.state != ClaimState::Done
+            || is_undone(claim, wishes)
+            || undoes
+        {
             continue;
         }
         let same = |check: &Check<'_>| {

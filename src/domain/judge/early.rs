@@ -1,6 +1,6 @@
 //! Verdicts that need no system of record: the session is skipped, with the reason.
 
-use super::{Case, checks};
+use super::{Case, requests::requests};
 use crate::domain::{
     claim::{Claim, ClaimState},
     playbook::Playbook,
@@ -35,7 +35,7 @@ pub(super) fn verdict(playbook: &Playbook, case: &Case) -> Option<Verdict> {
         );
         return Some(skipped(playbook, case, Reason::LowConfidence, summary));
     }
-    let requests = checks::requests(playbook, case);
+    let requests = requests(playbook, case);
     let wrote = case
         .claims
         .iter()

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{
-    Case,
-    checks::{Check, same_id},
-};
+use super::{Case, carried::same_id, checks::Check};
 use crate::domain::{
     claim::{Claim, ClaimState},
     compare::{Match, compare, same_name},
@@ -144,10 +141,17 @@ impl<'a> Locator<'a> {
             if counts(&record.absent) || counts(&record.cancelled) || self.is_known(record, element) {
                 return false;
             }
-            telling.iter().all(|(field, wanted)| {
-                let actual = super::outcome::actual(field, element);
-                compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome != Match::Different
-            })
+            let matches: Vec<Match> = telling
+                .iter()
+                .map(|(field, wanted)| {
+                    let actual = super::outcome::actual(field, element);
+                    compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome
+                })
+                .collect();
+            // Any record will do only where a tool promised one without saying which: a record that nothing ties to the
+            // request must not confirm it.
+            let tied = matches.contains(&Match::Same) || matches.is_empty() && check.is_promised();
+            tied && !matches.contains(&Match::Different)
         });
         match found {
             Some(element) => Place::Found((*element).clone()),

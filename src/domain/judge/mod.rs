@@ -3,13 +3,15 @@
 //! Pure, total and deterministic: the same case and facts give the same verdict, whatever stands in them. No LLM decides
 //! here, and nothing in a transcript can: words only say what to look for.
 //!
-//! [`checks`] turns a case into things to look for, [`locate`] finds each in the facts or says what to ask next,
+//! [`requests`] says what was asked for, [`carried`] which calls carry it out, [`checks`] what to look for therefore, [`locate`] finds each in the facts or says what to ask next,
 //! [`outcome`] compares, [`roll_up`] sums up.
 
+mod carried;
 mod checks;
 mod early;
 mod locate;
 mod outcome;
+mod requests;
 mod roll_up;
 mod said;
 mod steps;

@@ -419,7 +419,7 @@ fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mu
                 && claim
                     .id
                     .as_ref()
-                    .is_some_and(|other| super::checks::same_id(other, &id))
+                    .is_some_and(|other| super::carried::same_id(other, &id))
         });
         if let Some(before) = before {
             variables["before"] = json!(before.fields);

@@ -1,6 +1,6 @@
 //! Expected steps of the intent against the calls: the first thing that a diagnosis looks at.
 
-use super::{Case, checks};
+use super::{Case, requests::requests};
 use crate::domain::{
     diagnosis::{StepReport, StepStatus},
     playbook::{Playbook, Step},
@@ -12,7 +12,7 @@ pub fn steps(playbook: &Playbook, case: &Case) -> Vec<StepReport> {
     let Some(intent) = playbook.intent(&case.reading.intent) else {
         return Vec::new();
     };
-    let requests = checks::requests(playbook, case);
+    let requests = requests(playbook, case);
     let subjects = requests
         .iter()
         .filter(|request| request.withdrawn.is_none() && request.subject.is_some())

@@ -243,6 +243,62 @@ fn an_llms_reading_with_full_names_and_spoken_times_agrees() {
 }
 
 #[test]
+fn an_appointment_that_nothing_ties_to_the_request_does_not_confirm_it() {
+    let words = vec![
+        Caller("I want to book an appointment"),
+        Patient(
+            json!({"action": "lookup"}),
+            json!({"patients": [{"patientGUID": "P-Ada", "name": "Ada Lind"}]}),
+        ),
+        Agent("Goodbye"),
+    ];
+    let old = with_appointments(&[("P-Ada", "OLD", AT, "Scheduled")]);
+    for reading in [None, Some(booking_of(&["Ada"]))] {
+        let verdict = judged(&case(transcript(words_of(&words)), reading, llm()), &old);
+        assert_eq!(
+            (verdict.status, verdict.reason),
+            (Status::Fail, Reason::NothingDone),
+            "{verdict:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_flat_answer_with_whole_number_ids_is_a_booking() {
+    let words = vec![
+        Caller("Book Ada"),
+        Schedule(
+            json!({"action": "book_appointment", "patientName": "Ada Lind", "patient_id": 77}),
+            json!({"id": 991, "patient_id": 77, "provider_id": 3, "start_time": "2026-03-18T13:20:00-04:00"}),
+        ),
+        Agent("Done"),
+    ];
+    let mut words = transcript(words);
+    words.calls[0].action = Some("book_child".into());
+    let verdict = judged(&case(words, None, llm()), |lookup| {
+        assert_eq!(
+            (lookup.record.as_str(), lookup.keys["patient"].as_str()),
+            ("appointment", "77")
+        );
+        Fact::Found {
+            record: json!({"appointments": [{"id": 991, "start_time": AT}]}),
+        }
+    });
+    assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
+}
+
+#[test]
+fn a_reader_that_takes_the_patients_file_for_a_request_changes_nothing() {
+    let mut reading = booking_of(&["Ada"]);
+    let file = json!({"operation": "create", "record": "patient", "subject": "Ada Lind", "quote": "book"});
+    reading["requests"].as_array_mut().unwrap().push(file);
+    let words = vec![Caller("Book Ada"), booked(&[("Ada", "booked")]), Agent("Done")];
+    let answers = with_appointments(&[("P-Ada", "A-Ada", AT, "Scheduled")]);
+    let verdict = judged(&case(transcript(words), Some(reading), llm()), answers);
+    assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
+}
+
+#[test]
 fn a_queued_child_is_looked_for_and_worth_another_look() {
     let case = case(
         transcript(vec![

@@ -2,7 +2,7 @@
 //!
 //! `docs/playbooks.md` is the reference for people; the two say the same.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use serde_json::{Value, json};
@@ -32,8 +32,6 @@ pub struct Head {
     pub internal_steps: Vec<WildMatch>,
     /// What a session is made of when it is summed up.
     pub roll_up: RollUp,
-    /// When to look again before something is called missing.
-    pub look_again: Vec<Duration>,
     /// Fewer turns cannot be judged.
     pub min_turns: usize,
     /// What a subject is called in a summary (`child`).
@@ -251,8 +249,6 @@ pub struct Record {
     pub cancelled: Option<Expression>,
     /// Changing one may mean cancelling it and creating another.
     pub replaceable: bool,
-    /// When to look again, where it differs from the playbook's.
-    pub look_again: Option<Vec<Duration>>,
     /// Its fields.
     pub fields: Vec<Field>,
 }

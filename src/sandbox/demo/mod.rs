@@ -34,10 +34,16 @@ const SCRIPTS: [(&str, &str); 16] = [
     ("09-slow-record", include_str!("sessions/09-slow-record.toml")),
     ("10-reader-repaired", include_str!("sessions/10-reader-repaired.toml")),
     ("11-error-hidden", include_str!("sessions/11-error-hidden.toml")),
-    ("12-second-child-queued", include_str!("sessions/12-second-child-queued.toml")),
+    (
+        "12-second-child-queued",
+        include_str!("sessions/12-second-child-queued.toml"),
+    ),
     ("13-hostile", include_str!("sessions/13-hostile.toml")),
     ("14-other-time", include_str!("sessions/14-other-time.toml")),
-    ("15-cancel-never-called", include_str!("sessions/15-cancel-never-called.toml")),
+    (
+        "15-cancel-never-called",
+        include_str!("sessions/15-cancel-never-called.toml"),
+    ),
     ("16-unclear", include_str!("sessions/16-unclear.toml")),
 ];
 
@@ -85,7 +91,10 @@ pub struct DemoRecord {
 /// # Errors
 /// Which script is broken and why. A test reads all of them, so a release never errs.
 pub fn sessions() -> anyhow::Result<Vec<DemoSession>> {
-    SCRIPTS.iter().map(|(name, text)| Script::read(name, text)?.into_session()).collect()
+    SCRIPTS
+        .iter()
+        .map(|(name, text)| Script::read(name, text)?.into_session())
+        .collect()
 }
 
 /// The sessions as a bundle: one observation per line, in the shape of Langfuse's observations API.
@@ -105,7 +114,12 @@ pub fn bundle_jsonl(sessions: &[DemoSession]) -> anyhow::Result<String> {
 pub fn records(sessions: &[DemoSession]) -> Records {
     let mut records = Records::new();
     for session in sessions {
-        for DemoRecord { path, record, after_looks } in &session.records {
+        for DemoRecord {
+            path,
+            record,
+            after_looks,
+        } in &session.records
+        {
             records = records.appearing(&session.id, &path.0, &path.1, record.clone(), *after_looks);
         }
     }

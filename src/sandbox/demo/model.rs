@@ -17,7 +17,9 @@ struct Known {
 pub(super) fn scripted(sessions: &[DemoSession]) -> ScriptedModel {
     let playbook = Playbook::built_in(PLAYBOOK);
     let prompt_of = |id: &str| {
-        let expert = playbook.as_ref().and_then(|playbook| playbook.experts.iter().find(|expert| expert.id == id));
+        let expert = playbook
+            .as_ref()
+            .and_then(|playbook| playbook.experts.iter().find(|expert| expert.id == id));
         expert.map_or_else(String::new, |expert| expert.prompt.trim().to_owned())
     };
     let known: Vec<Known> = sessions
@@ -25,13 +27,21 @@ pub(super) fn scripted(sessions: &[DemoSession]) -> ScriptedModel {
         .map(|session| Known {
             marker: session.marker.clone(),
             answers: session.answers.clone(),
-            experts: session.experts.iter().map(|(id, answer)| (prompt_of(id), answer.clone())).collect(),
+            experts: session
+                .experts
+                .iter()
+                .map(|(id, answer)| (prompt_of(id), answer.clone()))
+                .collect(),
         })
         .collect();
     ScriptedModel::new(move |asked| {
         let session = known.iter().find(|session| asked.text.contains(&session.marker));
         session.and_then(|session| session.reply(asked)).unwrap_or_else(|| {
-            Reply::Error(500, "no_script".to_owned(), "the demo's model knows only the demo's sessions".to_owned())
+            Reply::Error(
+                500,
+                "no_script".to_owned(),
+                "the demo's model knows only the demo's sessions".to_owned(),
+            )
         })
     })
 }
@@ -39,7 +49,10 @@ pub(super) fn scripted(sessions: &[DemoSession]) -> ScriptedModel {
 impl Known {
     fn reply(&self, asked: &Asked) -> Option<Reply> {
         let text = if asked.schema.as_deref() == Some("root_cause") {
-            let (_, answer) = self.experts.iter().find(|(prompt, _)| !prompt.is_empty() && asked.text.contains(prompt))?;
+            let (_, answer) = self
+                .experts
+                .iter()
+                .find(|(prompt, _)| !prompt.is_empty() && asked.text.contains(prompt))?;
             answer
         } else {
             // The chat itself says which answer is due, whoever asks and however often: a repair shows the answers before.

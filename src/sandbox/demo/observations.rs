@@ -36,7 +36,13 @@ struct Trace<'a> {
 
 impl Trace<'_> {
     /// Records one turn from `start` on; gives its end.
-    fn record(&self, turn: &ScriptTurn, history: &[Value], start: DateTime<Utc>, into: &mut Vec<Observation>) -> DateTime<Utc> {
+    fn record(
+        &self,
+        turn: &ScriptTurn,
+        history: &[Value],
+        start: DateTime<Utc>,
+        into: &mut Vec<Observation>,
+    ) -> DateTime<Utc> {
         let root_id = format!("{}-root", self.id);
         let mut children = Vec::new();
         let mut now = start + Duration::milliseconds(40);
@@ -65,7 +71,14 @@ impl Trace<'_> {
         children.push(Observation {
             input: json!([{"role": "user", "content": turn.caller}]),
             output: json!({"role": "assistant", "content": reply(turn)}),
-            ..self.observation("gen", "GENERATION", "AzureChatOpenAI", &root_id, now + Duration::milliseconds(20), answered)
+            ..self.observation(
+                "gen",
+                "GENERATION",
+                "AzureChatOpenAI",
+                &root_id,
+                now + Duration::milliseconds(20),
+                answered,
+            )
         });
         into.push(Observation {
             parent_observation_id: None,
@@ -78,7 +91,15 @@ impl Trace<'_> {
         answered
     }
 
-    fn tool(&self, call: &ScriptCall, step: &str, name: &str, parent: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> Observation {
+    fn tool(
+        &self,
+        call: &ScriptCall,
+        step: &str,
+        name: &str,
+        parent: &str,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+    ) -> Observation {
         let observation = self.observation(step, "SPAN", name, parent, start, end);
         Observation {
             level: if call.error.is_some() { "ERROR" } else { "DEFAULT" }.to_owned(),
@@ -89,7 +110,15 @@ impl Trace<'_> {
         }
     }
 
-    fn observation(&self, step: &str, kind: &str, name: &str, parent: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> Observation {
+    fn observation(
+        &self,
+        step: &str,
+        kind: &str,
+        name: &str,
+        parent: &str,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+    ) -> Observation {
         Observation {
             id: format!("{}-{step}", self.id),
             trace_id: self.id.clone(),

@@ -97,10 +97,13 @@ impl Script {
         let observations = observations::of(&self)?;
         let mut records = Vec::new();
         for record in &self.records {
-            let (kind, id) = record
-                .path
-                .split_once('/')
-                .ok_or_else(|| anyhow!("demo session {}: the record path {} is not kind/id", self.session, record.path))?;
+            let (kind, id) = record.path.split_once('/').ok_or_else(|| {
+                anyhow!(
+                    "demo session {}: the record path {} is not kind/id",
+                    self.session,
+                    record.path
+                )
+            })?;
             let value: Value = serde_json::from_str(&record.json)
                 .with_context(|| format!("demo session {}: record {}", self.session, record.path))?;
             records.push(DemoRecord {
@@ -117,7 +120,11 @@ impl Script {
             observations,
             records,
             answers: self.answers.into_iter().map(|answer| answer.text).collect(),
-            experts: self.experts.into_iter().map(|expert| (expert.id, expert.answer)).collect(),
+            experts: self
+                .experts
+                .into_iter()
+                .map(|expert| (expert.id, expert.answer))
+                .collect(),
             marker: self.marker,
         })
     }

@@ -1,0 +1,164 @@
+//! Which calls carry out which request.
+
+use super::super::{
+    claim::{Claim, ClaimState},
+    compare::{Match, compare, fold, same_name},
+    playbook::{Playbook, Record, as_id, is_blank},
+    reading::{Operation, Request},
+};
+
+/// The id that a request names, in its own place or in a field that the playbook declares to hold it.
+pub(super) fn id_of(record: &Record, request: &Request) -> Option<String> {
+    let own = request
+        .id
+        .as_deref()
+        .map(str::trim)
+        .filter(|id| !id.is_empty())
+        .map(str::to_owned);
+    own.or_else(|| {
+        record
+            .id_fields
+            .iter()
+            .find_map(|name| as_id(request.fields.get(name)?))
+    })
+}
+
+pub(super) fn same_id(left: &str, right: &str) -> bool {
+    left.trim().to_lowercase() == right.trim().to_lowercase()
+}
+
+/// For each request the calls that carry it out. A call that creates or cancels serves one request at most.
+pub(super) fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim]) -> Vec<Vec<usize>> {
+    let mut carried: Vec<Vec<usize>> = vec![Vec::new(); requests.len()];
+    let mut pairs: Vec<(i64, usize, usize)> = Vec::new();
+    for (request_at, request) in requests.iter().enumerate() {
+        let Some(record) = playbook.record(&request.record) else {
+            continue;
+        };
+        if request.withdrawn.is_some() {
+            continue;
+        }
+        for (claim_at, claim) in wishes.iter().enumerate() {
+            if let Some(score) = fit(playbook, record, request, claim) {
+                let undone = is_undone(claim, wishes);
+                pairs.push((score - if undone { 50 } else { 0 }, request_at, claim_at));
+            }
+        }
+    }
+    // Best fit first; of equal fits the earlier request takes the earlier call.
+    pairs.sort_by_key(|(score, request, claim)| (std::cmp::Reverse(*score), *request, *claim));
+    let mut taken = vec![false; wishes.len()];
+    for (_, request_at, claim_at) in pairs {
+        let (request, claim) = (&requests[request_at], wishes[claim_at]);
+        let mine = &carried[request_at];
+        let shared = request.operation == Operation::Update && claim.operation() == Some(Operation::Update);
+        if taken[claim_at] && !shared {
+            continue;
+        }
+        let fits_mine = mine.iter().all(|&at| {
+            let other = wishes[at];
+            match (&other.id, &claim.id) {
+                // Further attempts at the same thing, and further changes of the same record.
+                (Some(left), Some(right)) => same_id(left, right) || replaces(playbook, request, other, claim),
+                _ => {
+                    other.subject.is_some() && claim.subject.is_some()
+                        || other.state != ClaimState::Done
+                        || claim.state != ClaimState::Done
+                }
+            }
+        });
+        if fits_mine {
+            carried[request_at].push(claim_at);
+            taken[claim_at] = true;
+        }
+    }
+    for list in &mut carried {
+        list.sort_unstable();
+    }
+    carried
+}
+
+/// A cancelled and a created record that together move one.
+fn replaces(playbook: &Playbook, request: &Request, one: &Claim, other: &Claim) -> bool {
+    request.operation == Operation::Update
+        && playbook
+            .record(&request.record)
+            .is_some_and(|record| record.replaceable)
+        && one.operation() != other.operation()
+}
+
+/// How well a call fits a request; `None` when it does not carry it out.
+fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -> Option<i64> {
+    if claim.record != request.record {
+        return None;
+    }
+    let operation = claim.operation()?;
+    let moves = request.operation == Operation::Update && record.replaceable;
+    if operation != request.operation && !moves {
+        return None;
+    }
+    let mut score = match claim.state {
+        ClaimState::Done => 20,
+        ClaimState::Promised => 15,
+        ClaimState::Failed { .. } => 0,
+    };
+    if let (Some(wanted), Some(claimed)) = (id_of(record, request), &claim.id)
+        && !(moves && operation == Operation::Create)
+    {
+        if !same_id(&wanted, claimed) {
+            return None;
+        }
+        score += 100;
+    }
+    if let (Some(wanted), Some(claimed)) = (&request.subject, &claim.subject) {
+        if !same_name(&playbook.head.nicknames, wanted, claimed) {
+            return None;
+        }
+        // The fuller the agreement the better: two children may share a first name.
+        score += if fold(wanted) == fold(claimed) { 60 } else { 40 };
+    }
+    let mut aims = 0;
+    let mut shared = 0;
+    for (name, wanted) in &request.fields {
+        let Some(field) = record
+            .field(name)
+            .filter(|field| !is_blank(wanted) && !record.id_fields.contains(&field.name))
+        else {
+            continue;
+        };
+        if !field.incidental {
+            aims += 1;
+        }
+        if let Some(claimed) = claim.fields.get(name) {
+            if !field.incidental {
+                shared += 1;
+            }
+            if compare(&field.compare, &playbook.head.nicknames, wanted, claimed).outcome == Match::Same {
+                score += 3;
+            }
+        }
+    }
+    // A change of baggage is no answer to a request for other flights.
+    let has_aims = claim
+        .fields
+        .keys()
+        .any(|name| record.field(name).is_some_and(|field| !field.incidental));
+    if operation == Operation::Update && aims > 0 && has_aims && shared == 0 {
+        return None;
+    }
+    Some(score)
+}
+
+/// Created and cancelled again within the session.
+pub(super) fn is_undone(claim: &Claim, wishes: &[&Claim]) -> bool {
+    claim.operation() == Some(Operation::Create)
+        && claim.id.as_ref().is_some_and(|id| {
+            wishes.iter().any(|later| {
+                later.order > claim.order
+                    && later.record == claim.record
+                    && later.operation() == Some(Operation::Cancel)
+                    && later.state == ClaimState::Done
+                    && later.id.as_ref().is_some_and(|other| same_id(id, other))
+            })
+        })
+}

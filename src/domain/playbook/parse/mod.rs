@@ -1,0 +1,12 @@
+//! Reads each section of a playbook into its type. Names that point to other sections are checked in [`super::references`].
+
+mod claims;
+mod head;
+mod intents;
+mod records;
+mod words;
+
+pub(super) use claims::{claim, effect};
+pub(super) use head::{head, phrases};
+pub(super) use intents::{expert, intent, tool};
+pub(super) use records::{record, search};

@@ -1,0 +1,277 @@
+//! Random histories against a model of the queue in memory: whatever happens in whatever order, both agree.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aftercall::queue::{self, Enqueued, control, inspect};
+use proptest::{
+    prelude::*,
+    strategy::{Strategy, ValueTree},
+    test_runner::TestRunner,
+};
+use uuid::Uuid;
+
+use super::world::{Plain, Probe as _, What, World, prepare, start};
+use crate::{
+    on_each_database,
+    support::{TestDb, until},
+};
+
+on_each_database! {
+    i13_random_histories_end_as_the_model_says,
+}
+
+const HISTORIES: usize = 8;
+/// Longer than any wait of the jobs below: whatever waits is due after it.
+const STEP: u64 = 1000;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Enqueue { what: Kind, key: Option<u8> },
+    Advance,
+    Pause,
+    Resume,
+    Cancel(prop::sample::Index),
+    Retry(prop::sample::Index),
+    RestartWorker,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Done,
+    Fail,
+    Retry,
+    Snooze(u32),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let kind = prop_oneof![
+        Just(Kind::Done),
+        Just(Kind::Fail),
+        Just(Kind::Retry),
+        (1..4_u32).prop_map(Kind::Snooze),
+    ];
+    prop_oneof![
+        6 => (kind, prop::option::of(0..3_u8)).prop_map(|(what, key)| Op::Enqueue { what, key }),
+        4 => Just(Op::Advance),
+        1 => Just(Op::Pause),
+        1 => Just(Op::Resume),
+        2 => any::<prop::sample::Index>().prop_map(Op::Cancel),
+        1 => any::<prop::sample::Index>().prop_map(Op::Retry),
+        1 => Just(Op::RestartWorker),
+    ]
+}
+
+/// What the model knows of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Job {
+    state: &'static str,
+    starts: usize,
+    attempt: u32,
+    snoozes: u32,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    jobs: BTreeMap<Uuid, (Kind, Option<u8>, Job)>,
+    order: Vec<Uuid>,
+    paused: bool,
+}
+
+impl Model {
+    fn is_live(state: &str) -> bool {
+        matches!(state, "available" | "scheduled" | "retryable")
+    }
+
+    fn live_twin(&self, key: Option<u8>, except: Option<Uuid>) -> Option<Uuid> {
+        let key = key?;
+        self.jobs
+            .iter()
+            .find(|(id, (_, of, job))| *of == Some(key) && Self::is_live(job.state) && Some(**id) != except)
+            .map(|(id, _)| *id)
+    }
+
+    /// Everything that may start runs to where it waits or ends.
+    fn run(&mut self) {
+        if self.paused {
+            return;
+        }
+        for (kind, _, job) in self.jobs.values_mut() {
+            if job.state != "available" {
+                continue;
+            }
+            job.starts += 1;
+            job.attempt += 1;
+            job.state = match *kind {
+                Kind::Done => "completed",
+                Kind::Fail => "discarded",
+                Kind::Retry if job.attempt < 3 => {
+                    job.snoozes = 0;
+                    "retryable"
+                }
+                Kind::Retry => "discarded",
+                Kind::Snooze(times) if job.snoozes < times => {
+                    job.snoozes += 1;
+                    job.attempt -= 1;
+                    "scheduled"
+                }
+                Kind::Snooze(_) => "completed",
+            };
+        }
+    }
+
+    fn advance(&mut self) {
+        for (_, _, job) in self.jobs.values_mut() {
+            if Self::is_live(job.state) {
+                job.state = "available";
+            }
+        }
+    }
+}
+
+async fn i13_random_histories_end_as_the_model_says(database: TestDb) {
+    prepare(&database.db).await;
+    let mut runner = TestRunner::default();
+    for _ in 0..HISTORIES {
+        let history = prop::collection::vec(op(), 1..25)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        follow(&database, &history).await;
+        let mut tx = database.db.begin().await.unwrap();
+        for table in [
+            "-- x\nDELETE FROM jobs",
+            "-- x\nDELETE FROM job_attempts",
+            "-- x\nDELETE FROM queues",
+        ] {
+            tx.execute(table, &[]).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+}
+
+async fn follow(database: &TestDb, history: &[Op]) {
+    let db = &database.db;
+    let world = Arc::new(World::default());
+    let mut running = start(db, &world).await;
+    let mut model = Model::default();
+    for (step, op) in history.iter().enumerate() {
+        let mut tx = db.begin().await.unwrap();
+        match op {
+            Op::Enqueue { what, key } => {
+                let does = match *what {
+                    Kind::Done => What::Done,
+                    Kind::Fail => What::Fail,
+                    Kind::Retry => What::Retry,
+                    Kind::Snooze(times) => What::Snooze { seconds: 60, times },
+                };
+                let mut job = Plain::of("model", does);
+                if let Some(key) = key {
+                    job = job.unique(&format!("k{key}"));
+                }
+                let enqueued = queue::enqueue(&mut tx, &job).await.unwrap();
+                match model.live_twin(*key, None) {
+                    Some(twin) => assert_eq!(enqueued, Enqueued::Twin(twin), "{history:?} step {step}"),
+                    None => assert!(enqueued.is_new(), "{history:?} step {step}"),
+                }
+                if let Enqueued::New(id) = enqueued {
+                    let job = Job {
+                        state: "available",
+                        starts: 0,
+                        attempt: 0,
+                        snoozes: 0,
+                    };
+                    model.jobs.insert(id, (*what, *key, job));
+                    model.order.push(id);
+                }
+            }
+            Op::Pause => {
+                control::pause(&mut tx, "plain", "test", "model").await.unwrap();
+                model.paused = true;
+            }
+            Op::Resume => {
+                control::resume(&mut tx, "plain", "test").await.unwrap();
+                model.paused = false;
+            }
+            Op::Cancel(which) if !model.order.is_empty() => {
+                let id = *which.get(&model.order);
+                control::cancel(&mut tx, id, "test").await.unwrap();
+                if let Some((_, _, job)) = model.jobs.get_mut(&id)
+                    && Model::is_live(job.state)
+                {
+                    job.state = "cancelled";
+                }
+            }
+            Op::Retry(which) if !model.order.is_empty() => {
+                let id = *which.get(&model.order);
+                let retried = control::retry(&mut tx, id, "test").await.unwrap();
+                let key = model.jobs[&id].1;
+                match model.live_twin(key, Some(id)) {
+                    Some(twin) => assert_eq!(retried, control::Retried::Twin(twin), "{history:?} step {step}"),
+                    None => {
+                        let (_, _, job) = model.jobs.get_mut(&id).unwrap();
+                        *job = Job {
+                            state: "available",
+                            starts: job.starts,
+                            attempt: 0,
+                            snoozes: 0,
+                        };
+                    }
+                }
+            }
+            Op::Advance | Op::RestartWorker | Op::Cancel(_) | Op::Retry(_) => {}
+        }
+        tx.commit().await.unwrap();
+        match op {
+            Op::Advance => {
+                db.advance_clock(queue::seconds(STEP)).await.unwrap();
+                model.advance();
+            }
+            Op::RestartWorker => {
+                running.shutdown().await;
+                running = start(db, &world).await;
+            }
+            _ => {}
+        }
+        model.run();
+        let expected: BTreeMap<Uuid, Job> = model.jobs.iter().map(|(id, (_, _, job))| (*id, job.clone())).collect();
+        until(
+            &format!("step {step} of {history:?} ends as {expected:?}"),
+            async || seen(database).await == expected,
+        )
+        .await;
+    }
+    running.shutdown().await;
+}
+
+async fn seen(database: &TestDb) -> BTreeMap<Uuid, Job> {
+    let filter = inspect::JobFilter {
+        limit: 1000,
+        ..inspect::JobFilter::default()
+    };
+    let mut seen = BTreeMap::new();
+    for job in inspect::jobs(&database.db, &filter).await.unwrap() {
+        let starts = inspect::attempts(&database.db, job.id).await.unwrap().len();
+        let state = [
+            "available",
+            "scheduled",
+            "running",
+            "retryable",
+            "completed",
+            "cancelled",
+            "discarded",
+        ]
+        .into_iter()
+        .find(|state| *state == job.state)
+        .unwrap();
+        seen.insert(
+            job.id,
+            Job {
+                state,
+                starts,
+                attempt: job.attempt,
+                snoozes: job.snoozes,
+            },
+        );
+    }
+    seen
+}
