@@ -45,7 +45,7 @@ async fn a_full_database_stops_the_work_and_not_the_process_and_goes_on_when_the
         "{error}"
     );
 
-    run_sql(&db, "PRAGMA max_page_count = 120").await;
+    run_sql(&db, "PRAGMA max_page_count = 1").await;
     let pipeline = world.pipeline(&db).await;
     let finished = pipeline
         .until_idle(Some(std::time::Duration::from_secs(3)), |_| {})
@@ -76,7 +76,7 @@ impl SmallDisk {
     fn mount(folder: std::path::PathBuf) -> Option<Self> {
         std::fs::create_dir_all(&folder).unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"])
             .arg(&folder)
             .output();
         mounted
@@ -104,7 +104,7 @@ async fn a_full_disk_is_named_and_the_process_goes_on_by_itself_once_there_is_ro
     // The database is made while there is room; then somebody else takes all of it.
     world.db().await.close().await;
     let ballast = disk.0.join("ballast");
-    let _ = std::fs::write(&ballast, vec![0; 4 << 20]);
+    let _ = std::fs::write(&ballast, vec![0; 24 << 20]);
     let mut child = world.child(&[("AFTERCALL_LOG", "warn")]);
     until("the process says that the disk is full", || {
         let said = child.err().contains("the disk is full");
@@ -146,7 +146,7 @@ async fn a_disk_that_fills_up_while_it_runs_stops_the_work_and_not_the_process()
     })
     .await;
     let ballast = disk.0.join("ballast");
-    let _ = std::fs::write(&ballast, vec![0; 4 << 20]);
+    let _ = std::fs::write(&ballast, vec![0; 24 << 20]);
     until("the process says that the disk is full", || {
         let said = child.err().contains("the disk is full");
         async move { said }
