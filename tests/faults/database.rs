@@ -4,6 +4,7 @@ use aftercall::db::{Db, DbErrorKind, Location};
 
 use crate::support::{
     bakery::{self, ordered},
+    child::Child,
     state::{broken_promises, count, difference, final_state, verdict},
     until,
     world::{Plan, World, idle},
@@ -224,4 +225,16 @@ async fn a_file_that_is_no_database_is_left_alone() {
     assert_eq!(error.kind, DbErrorKind::Damaged, "{error}");
     refuses(&world, &["not a database"]).await;
     assert_eq!(std::fs::read_to_string(world.path("aftercall.db")).unwrap(), text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_begin_at_the_same_time_make_one_database() {
+    for _ in 0..5 {
+        let world = Plan::of(&[]).start().await;
+        let children: Vec<Child> = (0..4).map(|_| Child::start(&world, &["migrate"], &[])).collect();
+        for child in children {
+            let ended = child.ended().await;
+            assert!(ended.status.success(), "{ended}");
+        }
+    }
 }
