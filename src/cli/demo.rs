@@ -341,7 +341,7 @@ mod tests {
             keep: false,
         };
         let sessions = demo::sessions().unwrap();
-        let report = demo.judge_all(Output::plain(), &sessions).await.unwrap();
+        let report = demo.judge_all(&Output::plain(), &sessions).await.unwrap();
         assert!(report.require_expected().is_ok(), "{:?}", report.require_expected());
         assert!(report.seconds < 30.0, "{} s", report.seconds);
         for line in &report.sessions {
