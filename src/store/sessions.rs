@@ -199,7 +199,7 @@ pub async fn reopen(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
     tx.execute(
         "-- reopen_session
          UPDATE sessions SET state = 'reopened', open_since = $3, updated_at = $3,
-                waiting_reason = 'new activity after the verdict: waiting to settle again', waiting_until = NULL
+                waiting_reason = 'new activity after the verdict: waiting to settle again', waiting_until = $3
          WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, now],
     )
@@ -216,7 +216,7 @@ pub async fn unsettle(tx: &mut Tx, key: &SessionKey, digest: &str) -> Result<(),
     tx.execute(
         "-- unsettle_session
          UPDATE sessions SET state = 'open', ended = 0, digest = $3, digest_since = $4, open_since = $4, updated_at = $4,
-                waiting_reason = 'still changing when it was read: waiting to settle', waiting_until = NULL
+                waiting_reason = 'still changing when it was read: waiting to settle', waiting_until = $4
          WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, digest, now],
     )

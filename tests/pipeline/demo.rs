@@ -35,7 +35,19 @@ async fn every_session_of_the_demo_ends_as_its_script_says() {
     let unexplained = "SELECT COUNT(*) AS n FROM monitoring_results
         WHERE verification_status IN ('fail', 'partial') AND diagnostic_status IS NOT 'complete'";
     assert_eq!(count(&db, unexplained).await, 0);
-    let rejected =
-        "SELECT COUNT(*) AS n FROM monitoring_results WHERE diagnostic_report_json LIKE '%\"result\":\"rejected\"%'";
-    assert_eq!(count(&db, rejected).await, 0, "every expert's answer holds");
+    let rejected = db
+        .fetch_all(
+            "SELECT DISTINCT session_id AS line
+             FROM monitoring_results, json_each(diagnostic_report_json, '$.experts') AS expert
+             WHERE expert.value ->> 'result' = 'rejected'",
+            &[],
+        )
+        .await
+        .unwrap();
+    let rejected: Vec<String> = rejected.iter().map(|row| row.get("line").unwrap()).collect();
+    assert_eq!(
+        rejected,
+        ["demo-13-hostile"],
+        "only the model that obeyed a transcript cites what is not there"
+    );
 }

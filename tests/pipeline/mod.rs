@@ -1,6 +1,9 @@
 //! The whole flow on loopback: what must hold of it whatever the sessions, the reader and the systems of record do.
 
 mod airline_judge;
+mod bad_bundles;
+mod bad_readers;
+mod bad_records;
 mod coverage;
 mod demo;
 mod hostile;

@@ -1,0 +1,223 @@
+//! Language models that answer nonsense, or nothing: no session becomes an error of it, and none is lost.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use aftercall::{
+    db::Db,
+    sandbox::language_model::{Asked, Reply, ScriptedModel},
+};
+
+use crate::support::{
+    bakery::{self, ordered, vanished},
+    state::{broken_promises, count, document, verdicts},
+    until,
+    world::{Plan, World, idle},
+};
+
+/// One session that fails and one that passes, with this model.
+async fn world(model: ScriptedModel) -> World {
+    Plan::of(&[vanished("s-fail"), ordered("s-pass")])
+        .model(model)
+        .set("llm", "timeout", "'1s'")
+        .set("verification", "look_again", "['50ms']")
+        .start()
+        .await
+}
+
+async fn assert_right_verdicts(db: &Db, what: &str) {
+    let found: Vec<(String, String)> = verdicts(db)
+        .await
+        .into_iter()
+        .map(|(session, status, _)| (session, status))
+        .collect();
+    let expected =
+        [("s-fail", "fail"), ("s-pass", "pass")].map(|(session, status)| (session.to_owned(), status.to_owned()));
+    assert_eq!(found, expected, "{what}");
+    assert_eq!(broken_promises(db).await, Vec::<String>::new(), "{what}");
+}
+
+/// Whatever it answers to the reader, for ever, the offline classifier reads in its place and the verdict says so.
+async fn read_offline(what: &str, why: &str, reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) {
+    let world = world(ScriptedModel::new(reply)).await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    assert_right_verdicts(&db, what).await;
+    let reader = document(&db, "s-fail").await["reader"].clone();
+    assert_eq!(reader["kind"], "offline", "{what}: {reader}");
+    assert!(reader["why"].as_str().unwrap().contains(why), "{what}: {reader}");
+    // Each bad answer was bought once.
+    let bought = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
+    assert_eq!(world.model().requests(), bought, "{what}");
+    assert_eq!(
+        count(&db, "SELECT MAX(attempt) AS n FROM jobs").await,
+        1,
+        "{what}: an answer is no failed attempt"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_answers_prose_is_asked_once_more_and_then_not_believed() {
+    read_offline("prose", "could not be used", |_| {
+        Reply::Text("I am sorry, here is a poem instead.".to_owned())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_whose_json_is_cut_is_not_believed() {
+    read_offline("cut", "could not be used", |_| {
+        Reply::Cut("{\"intent\": \"order\", \"confid".to_owned())
+    })
+    .await;
+    read_offline("broken", "could not be used", |_| {
+        Reply::Text("{\"intent\": \"order\", \"confid".to_owned())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_answers_another_schema_is_not_believed() {
+    let answer = || Reply::json(serde_json::json!({"verdict": "pass", "score": 100}));
+    read_offline("schema", "could not be used", move |_| answer()).await;
+    let unknown =
+        || Reply::json(serde_json::json!({"intent": "world peace", "confidence": 7, "requests": [], "statements": []}));
+    read_offline("intent", "could not be used", move |_| unknown()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_refuses_is_not_asked_again() {
+    read_offline("refusal", "could not be used", |_| {
+        Reply::Refusal("I cannot help with that.".to_owned())
+    })
+    .await;
+    read_offline("filter", "could not be used", |_| Reply::Filtered).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_is_right_at_the_second_try_is_believed() {
+    let sessions = [vanished("s-fail"), ordered("s-pass")];
+    let world = world(ScriptedModel::new(move |asked| {
+        let messages = asked.body["messages"].as_array().unwrap();
+        if messages.iter().any(|message| message["role"] == "assistant") {
+            bakery::answer(&sessions, asked)
+        } else {
+            Reply::Text("Sure! Here you go:".to_owned())
+        }
+    }))
+    .await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    assert_right_verdicts(&db, "repaired").await;
+    let reader = document(&db, "s-fail").await["reader"].clone();
+    assert_eq!((&reader["kind"], &reader["repaired"]), (&"llm".into(), &true.into()));
+}
+
+/// While the model is in this trouble the sessions wait with a reason that a person can read, no attempt is burnt, and they
+/// are read as usual once it is over.
+async fn waits_out(what: &str, reason: &str, trouble: Reply) {
+    let sessions = [vanished("s-fail"), ordered("s-pass")];
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    let world = world(ScriptedModel::new(move |asked| {
+        if is_down.load(Ordering::SeqCst) {
+            trouble.clone()
+        } else {
+            bakery::answer(&sessions, asked)
+        }
+    }))
+    .await;
+    let db = world.db().await;
+    let pipeline = world.pipeline(&db).await;
+    let waiting = async || -> Vec<String> {
+        let rows = db
+            .fetch_all("SELECT waiting_reason FROM sessions ORDER BY session_id", &[])
+            .await
+            .unwrap();
+        rows.iter()
+            .filter_map(|row| row.get::<Option<String>>("waiting_reason").unwrap())
+            .collect()
+    };
+    until("both sessions wait for the model, not for the first time", async || {
+        let reasons = waiting().await;
+        reasons.len() == 2
+            && reasons
+                .iter()
+                .all(|text| text.starts_with("llm:default is not available") && text.contains(reason))
+            && count(&db, "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome = 'snoozed'").await >= 4
+    })
+    .await;
+    assert_eq!(
+        count(&db, "SELECT COUNT(*) AS n FROM verdicts").await,
+        0,
+        "{what}: an outage is no verdict"
+    );
+    down.store(false, Ordering::SeqCst);
+    idle(&pipeline).await;
+    pipeline.shutdown().await;
+
+    assert_right_verdicts(&db, what).await;
+    assert_eq!(document(&db, "s-pass").await["reader"]["kind"], "llm", "{what}");
+    assert_eq!(
+        count(&db, "SELECT MAX(attempt) AS n FROM jobs").await,
+        1,
+        "{what}: no attempt is burnt"
+    );
+    let others = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome NOT IN ('snoozed', 'completed')";
+    assert_eq!(count(&db, others).await, 0, "{what}");
+    assert_eq!(
+        count(&db, "SELECT COUNT(*) AS n FROM llm_calls WHERE state = 'started'").await,
+        0,
+        "{what}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_is_in_trouble_is_waited_for() {
+    waits_out(
+        "500",
+        "status 500",
+        Reply::Error(500, "server_error".to_owned(), "oops".to_owned()),
+    )
+    .await;
+    waits_out(
+        "503 page",
+        "status 503",
+        Reply::Raw(503, "text/html", "<html>Bad gateway</html>".to_owned()),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_wants_money_or_another_key_is_waited_for() {
+    waits_out(
+        "402",
+        "billing_exhausted",
+        Reply::Error(402, "insufficient_quota".to_owned(), "pay".to_owned()),
+    )
+    .await;
+    waits_out(
+        "401",
+        "auth_invalid",
+        Reply::Error(401, "invalid_api_key".to_owned(), "who?".to_owned()),
+    )
+    .await;
+    waits_out(
+        "404",
+        "model_unavailable",
+        Reply::Error(404, "model_not_found".to_owned(), "none".to_owned()),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_never_answers_is_waited_for() {
+    waits_out("hang", "no complete answer within", Reply::Hang).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_asks_for_a_pause_is_given_it() {
+    waits_out("429", "rate_limited", Reply::RateLimited(0)).await;
+}
