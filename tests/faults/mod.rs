@@ -1,3 +1,7 @@
 //! Processes that are killed, stopped and starved: nothing is lost, nothing is done twice.
 
+mod canary;
+mod database;
 mod every_fault_point;
+mod sigterm;
+mod two_schedulers;

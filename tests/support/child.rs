@@ -48,9 +48,9 @@ impl Child {
         let out = world.path(&format!("child-{number}.out"));
         let err = world.path(&format!("child-{number}.err"));
         let process = Command::new(env!("CARGO_BIN_EXE_aftercall"))
-            .args(arguments)
             .arg("--config")
             .arg(world.config_file())
+            .args(arguments)
             .current_dir(world.directory())
             .env_remove("AFTERCALL_FAULT")
             .env_remove("AFTERCALL_LOG")

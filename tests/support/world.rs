@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     model: Option<ScriptedModel>,
     /// Section, key, value as TOML.
     settings: Vec<(String, String, String)>,
+    /// Name and content.
+    files: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -57,7 +59,18 @@ impl Plan {
             records: bakery::records(sessions),
             model: None,
             settings: Vec::new(),
+            files: Vec::new(),
         }
+    }
+
+    /// More files beside the configuration.
+    pub(crate) fn files(mut self, files: &[(&str, &str)]) -> Self {
+        self.files.extend(
+            files
+                .iter()
+                .map(|(name, content)| ((*name).to_owned(), (*content).to_owned())),
+        );
+        self
     }
 
     /// These lines in the bundle, in place of the sessions'.
@@ -91,6 +104,9 @@ impl Plan {
         let path = directory.path();
         std::fs::write(path.join("bundle.jsonl"), &self.bundle).unwrap();
         std::fs::write(path.join("bakery.toml"), include_str!("bakery.toml")).unwrap();
+        for (name, content) in &self.files {
+            std::fs::write(path.join(name), content).unwrap();
+        }
 
         let records = Arc::new(self.records);
         let records_server = records::start(Arc::clone(&records)).await.unwrap();
