@@ -122,7 +122,7 @@ fn verdict(airline: &Airline, playbook: &Playbook, session: &str, reading: Optio
 }
 
 /// A reading that names exactly what should have been written.
-fn perfect(label: &Value) -> Reading {
+pub(super) fn perfect(label: &Value) -> Reading {
     let mut requests = Vec::new();
     for write in label["expected_writes"].as_array().unwrap() {
         let mut fields = write["kwargs"].clone();

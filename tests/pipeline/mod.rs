@@ -1,5 +1,6 @@
 //! The whole flow on loopback: what must hold of it whatever the sessions, the reader and the systems of record do.
 
+mod airline;
 mod airline_judge;
 mod bad_bundles;
 mod bad_readers;
