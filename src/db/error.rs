@@ -97,7 +97,7 @@ fn statement_name(statement: &str) -> &str {
 }
 
 /// `SQLITE_IOERR_SHMSIZE`.
-const SHARED_MEMORY_CANNOT_GROW: u32 = 10 | (19 << 8);
+const SHARED_MEMORY_CANNOT_GROW: u32 = 4874;
 
 fn kind_of(error: &sqlx::Error) -> DbErrorKind {
     match error {

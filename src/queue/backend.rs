@@ -122,5 +122,6 @@ where
 
 fn span_of(task: &Task<Claimed>) -> tracing::Span {
     let claimed = &task.args;
-    tracing::info_span!("job", queue = claimed.queue, id = %claimed.lease.job, attempt = claimed.attempt)
+    // At the highest level, so that also a log of errors alone says which job. The arguments are ids only; `?` escapes them.
+    tracing::error_span!("job", queue = claimed.queue, id = %claimed.lease.job, attempt = claimed.attempt, args = ?claimed.args)
 }

@@ -100,7 +100,7 @@ impl Ran {
 
     /// Expects that nothing printed acts on a terminal.
     #[track_caller]
-    pub(super) fn is_safe(self) -> Self {
+    pub(super) fn assert_safe(self) -> Self {
         for text in [&self.stdout, &self.stderr] {
             let acts =
                 |letter: char| (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter);

@@ -97,7 +97,7 @@ fn one_command_judges_a_file_and_every_session_is_accounted_for() {
     program.write("records/records_after.json", &after.to_string());
     let records = program.serve_records();
 
-    let summary = run(&program, &records.url).exits(0).is_safe().json();
+    let summary = run(&program, &records.url).exits(0).assert_safe().json();
     assert_eq!(summary["idle"], true);
     let coverage = &summary["coverage"][0];
     let of = |what: &str| coverage[what].as_u64().unwrap();
@@ -118,14 +118,14 @@ fn one_command_judges_a_file_and_every_session_is_accounted_for() {
     assert_eq!(broken["status"], "fail", "{broken}");
 
     // The odd one is listed, shown and judged again, and nothing of it acts on the terminal.
-    let listed = program.run(&["sessions"]).exits(0).is_safe();
+    let listed = program.run(&["sessions"]).exits(0).assert_safe();
     assert!(listed.stdout.contains("calls/é\\x1b]0;owned\\x07"), "{}", listed.stdout);
-    let shown = program.run(&["show", &odd]).exits(0).is_safe();
+    let shown = program.run(&["show", &odd]).exits(0).assert_safe();
     assert!(shown.stdout.contains("cancel"), "{}", shown.stdout);
-    let as_json = program.run(&["show", &odd, "--json"]).exits(0).is_safe().json();
+    let as_json = program.run(&["show", &odd, "--json"]).exits(0).assert_safe().json();
     assert_eq!(as_json["session_id"], odd);
-    program.run(&["jobs", "list"]).exits(0).is_safe();
-    program.run(&["queues"]).exits(0).is_safe();
+    program.run(&["jobs", "list"]).exits(0).assert_safe();
+    program.run(&["queues"]).exits(0).assert_safe();
 
     // Judging again opens the next generation and keeps the old verdict.
     program.run(&["reprocess", "did-not", "--dry-run"]).exits(0);

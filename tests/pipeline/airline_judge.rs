@@ -33,10 +33,11 @@ struct Airline {
     labels: Vec<Value>,
 }
 
-fn directory() -> Option<PathBuf> {
+/// Where the data is; says that the test was skipped where it is not.
+pub(super) fn directory(test: &str) -> Option<PathBuf> {
     let directory = std::env::var_os("AFTERCALL_AIRLINE_DIR").map(PathBuf::from);
     if directory.is_none() {
-        eprintln!("skipped: AFTERCALL_AIRLINE_DIR is not set");
+        println!("SKIPPED {test}: AFTERCALL_AIRLINE_DIR is not set");
     }
     directory
 }
@@ -121,7 +122,7 @@ fn verdict(airline: &Airline, playbook: &Playbook, session: &str, reading: Optio
 }
 
 /// A reading that names exactly what should have been written.
-fn perfect(label: &Value) -> Reading {
+pub(super) fn perfect(label: &Value) -> Reading {
     let mut requests = Vec::new();
     for write in label["expected_writes"].as_array().unwrap() {
         let mut fields = write["kwargs"].clone();
@@ -148,7 +149,9 @@ fn says_correct(verdict: &Verdict) -> Option<bool> {
 
 #[test]
 fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
-    let Some(directory) = directory() else { return };
+    let Some(directory) = directory("every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader") else {
+        return;
+    };
     let airline = load(&directory);
     let playbook = Playbook::built_in("airline").unwrap();
     let mut tally: BTreeMap<String, u32> = BTreeMap::new();
@@ -171,7 +174,9 @@ fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
 
 #[test]
 fn with_a_perfect_reader_the_verdicts_agree_with_the_labels() {
-    let Some(directory) = directory() else { return };
+    let Some(directory) = directory("with_a_perfect_reader_the_verdicts_agree_with_the_labels") else {
+        return;
+    };
     let airline = load(&directory);
     let playbook = Playbook::built_in("airline").unwrap();
     let mut disagreements = Vec::new();

@@ -130,7 +130,7 @@ impl Plan {
             toml.set("[[source]]", key, &value);
         }
         let mut servers = vec![];
-        for system in ["kitchen", "till", demo::SYSTEM, "airline"] {
+        for system in ["kitchen", "till", demo::SYSTEM] {
             let section = format!("[[records]] # {system}");
             toml.set(&section, "name", &format!("'{system}'"));
             toml.set(&section, "kind", "'http'");

@@ -74,7 +74,7 @@ impl Scene<'_> {
             ),
             _ => (
                 FaultOwner::SystemOfRecord,
-                80,
+                60,
                 format!(
                     "{name} was called with the right {}{whom}, and the {} holds another one.",
                     field.name, finding.record

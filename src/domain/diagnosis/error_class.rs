@@ -29,14 +29,7 @@ const TAKEN: [&str; 12] = [
     "sold out",
     "not enough seats",
 ];
-const UNREACHABLE: [&str; 16] = [
-    "http 5",
-    "status 5",
-    "http/5",
-    "500",
-    "502",
-    "503",
-    "504",
+const UNREACHABLE: [&str; 12] = [
     "internal server error",
     "bad gateway",
     "gateway",
@@ -44,10 +37,13 @@ const UNREACHABLE: [&str; 16] = [
     "timed out",
     "time-out",
     "econn",
-    "connection",
-    "unavailable",
+    "connection refused",
+    "connection reset",
+    "connection closed",
+    "connection error",
+    "service unavailable",
 ];
-const ARGUMENTS: [&str; 12] = [
+const ARGUMENTS: [&str; 14] = [
     "invalid",
     "missing",
     "required",
@@ -56,11 +52,15 @@ const ARGUMENTS: [&str; 12] = [
     "does not exist",
     "bad request",
     "must be",
-    "unknown",
     "not match",
-    "http 4",
     "cannot be empty",
+    "does not add up",
+    "incorrect",
+    "not enough",
+    "insufficient",
 ];
+/// Words before a number that make it a status code; any other number is a price, an id or a time.
+const BEFORE_STATUS: [&str; 4] = ["http", "status", "code", "error"];
 
 impl ErrorClass {
     /// Reads a tool's words. The order matters: "slot is no longer available" is no outage.
@@ -69,9 +69,9 @@ impl ErrorClass {
         let says = |words: &[&str]| words.iter().any(|word| error.contains(word));
         if says(&TAKEN) {
             Self::Taken
-        } else if says(&UNREACHABLE) {
+        } else if says(&UNREACHABLE) || has_status(&error, '5') {
             Self::Unreachable
-        } else if says(&ARGUMENTS) {
+        } else if says(&ARGUMENTS) || has_status(&error, '4') {
             Self::Arguments
         } else {
             Self::Other
@@ -81,14 +81,17 @@ impl ErrorClass {
     pub(super) fn failure(self) -> &'static str {
         match self {
             Self::Taken => "slot_taken",
-            Self::Unreachable | Self::Arguments | Self::Other => "tool_failed",
+            Self::Arguments => "arguments_refused",
+            Self::Unreachable | Self::Other => "tool_failed",
         }
     }
 
     pub(super) fn owner(self) -> FaultOwner {
         match self {
             Self::Unreachable => FaultOwner::Environment,
-            Self::Taken | Self::Arguments | Self::Other => FaultOwner::Tool,
+            // A tool that refuses what cannot be right does its work.
+            Self::Arguments => FaultOwner::Agent,
+            Self::Taken | Self::Other => FaultOwner::Tool,
         }
     }
 
@@ -101,11 +104,23 @@ impl ErrorClass {
                 "Look at the way between the tool and the system of record at that time; repeat calls that may be repeated, and let the tool say when the outcome is not known."
             }
             Self::Arguments => {
-                "Check the call's arguments before it is sent, and let the tool's answer name the one that is wrong."
+                "Have the agent read the tool's words and call again with what they ask for; let the tool name the argument that is wrong, and describe it better."
             }
             Self::Other => "Let the tool's answer say what went wrong and what the agent should do next.",
         }
     }
+}
+
+/// A status code of this class: `HTTP 503`, `status: 404`.
+fn has_status(error: &str, class: char) -> bool {
+    let words: Vec<&str> = error
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.windows(2).any(|pair| {
+        let is_code = pair[1].len() == 3 && pair[1].starts_with(class) && pair[1].chars().all(|c| c.is_ascii_digit());
+        is_code && BEFORE_STATUS.contains(&pair[0])
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +138,13 @@ mod tests {
             ("HTTP 500: Internal Server Error", ErrorClass::Unreachable),
             ("upstream request timed out", ErrorClass::Unreachable),
             ("patientGUID is required", ErrorClass::Arguments),
+            ("HTTP 503", ErrorClass::Unreachable),
+            ("status: 404", ErrorClass::Arguments),
+            (
+                "payment amount does not add up, total price is 500",
+                ErrorClass::Arguments,
+            ),
+            ("unknown error", ErrorClass::Other),
             ("no", ErrorClass::Other),
         ] {
             assert_eq!(ErrorClass::of(words), class, "{words}");

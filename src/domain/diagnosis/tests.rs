@@ -210,11 +210,12 @@ fn an_error_that_the_agent_hid_is_the_agents() {
 }
 
 #[test]
-fn an_error_that_the_agent_told_is_the_tools_or_the_environments() {
+fn an_error_that_the_agent_told_belongs_to_whom_its_words_point_to() {
     for (error, owner, failure) in [
         ("slot no longer available", FaultOwner::Tool, "slot_taken"),
         ("HTTP 503: Service Unavailable", FaultOwner::Environment, "tool_failed"),
-        ("appointmentTypeGUID is invalid", FaultOwner::Tool, "tool_failed"),
+        ("appointmentTypeGUID is invalid", FaultOwner::Agent, "arguments_refused"),
+        ("no", FaultOwner::Tool, "tool_failed"),
     ] {
         let failed = book(
             "s-book",

@@ -14,7 +14,6 @@ mod outcome;
 mod requests;
 mod roll_up;
 mod said;
-mod steps;
 
 use std::collections::BTreeSet;
 
@@ -93,8 +92,6 @@ fn outcomes(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Judged> {
     let checks = checks(playbook, case);
     outcome::of(playbook, case, facts, &checks)
 }
-
-pub use steps::steps;
 
 #[cfg(test)]
 mod tests;

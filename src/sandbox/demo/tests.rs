@@ -277,9 +277,9 @@ fn the_rules_name_who_has_to_act() {
         let session = session(id);
         let case = case(&playbook, &session);
         let verdict = judged(&playbook, &session, &case);
-        let cause = diagnosis::explain(&playbook, &case, &verdict).root_cause;
+        let explained = diagnosis::explain(&playbook, &case, &verdict).root_cause;
         assert_eq!(
-            (cause.owner, cause.failure.as_str()),
+            (explained.owner, explained.failure.as_str()),
             (owner, failure),
             "{id}: {verdict:#?}"
         );
