@@ -16,13 +16,8 @@ const VISITS: [u64; 2] = [1, 3];
 
 /// Points that one run passes fewer than three times, with the reason.
 fn visits_are_few(point: FaultPoint) -> bool {
-    match point {
-        // One scan of a small file is one or two slices, and discovery runs once.
-        FaultPoint::AfterSlice => true,
-        // All jobs of a dead worker are rescued in one transaction.
-        FaultPoint::AfterRescue => true,
-        _ => false,
-    }
+    // One scan of a small file is one or two slices, and all jobs of a dead worker are rescued in one transaction.
+    matches!(point, FaultPoint::AfterSlice | FaultPoint::AfterRescue)
 }
 
 async fn world() -> World {

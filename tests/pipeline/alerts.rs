@@ -25,7 +25,7 @@ cooldown = '1m'
 async fn next_minute(pipeline: &Pipeline, db: &Db) {
     let evaluated = "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'evaluate_alerts' AND state = 'completed'";
     let before = count(db, evaluated).await;
-    db.advance_clock(Duration::from_secs(60)).await.unwrap();
+    db.advance_clock(Duration::from_mins(1)).await.unwrap();
     until("the alerts are evaluated", async || count(db, evaluated).await > before).await;
     idle(pipeline).await;
 }
@@ -97,7 +97,7 @@ async fn history_is_pruned_and_verdicts_and_evidence_stay() {
     idle(&pipeline).await;
     let kept = "SELECT (SELECT COUNT(*) FROM verdicts) * 1000 + (SELECT COUNT(*) FROM lookups) AS n";
     let before = count(&db, kept).await;
-    db.advance_clock(Duration::from_secs(91 * 24 * 60 * 60)).await.unwrap();
+    db.advance_clock(Duration::from_hours(91 * 24)).await.unwrap();
     until("old history is gone", async || {
         count(&db, "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'analyze_session'").await == 0
             && count(&db, "SELECT COUNT(*) AS n FROM snapshots").await == 0

@@ -96,7 +96,7 @@ async fn a_system_whose_answers_cannot_be_read_is_given_up_only_after_the_deadli
     })
     .await;
     assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts").await, 0);
-    db.advance_clock(Duration::from_secs(2 * 60 * 60)).await.unwrap();
+    db.advance_clock(Duration::from_hours(2)).await.unwrap();
     idle(&pipeline).await;
     assert_eq!(
         verdict(&db, "s-1").await,
@@ -121,7 +121,7 @@ async fn a_system_that_is_down_is_never_given_up() {
     for _ in 0..3 {
         let snoozed = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome = 'snoozed'";
         let before = count(&db, snoozed).await;
-        db.advance_clock(Duration::from_secs(26 * 60 * 60)).await.unwrap();
+        db.advance_clock(Duration::from_hours(26)).await.unwrap();
         until("it was tried again", async || count(&db, snoozed).await > before + 1).await;
     }
     assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM verdicts").await, 0);
