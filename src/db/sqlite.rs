@@ -23,6 +23,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a write waits for the writes of its own process.
 const WRITER_TIMEOUT: Duration = Duration::from_mins(1);
 const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Between two tries to open a file that another process is making.
+const OPEN_AGAIN: Duration = Duration::from_millis(20);
 /// Readers of one process.
 const READERS: u32 = 4;
 
@@ -154,7 +156,18 @@ impl SqliteDb {
                 format!("cannot open the database {}: {error}", path.display()),
             )
         };
-        let writer = options.connect().await.map_err(opened)?;
+        // Processes that make the file at the same time all want to switch it to WAL, and SQLite's own patience does not
+        // cover that.
+        let give_up_at = std::time::Instant::now() + BUSY_TIMEOUT;
+        let writer = loop {
+            match options.connect().await.map_err(opened) {
+                Ok(writer) => break writer,
+                Err(error) if error.kind == DbErrorKind::Busy && std::time::Instant::now() < give_up_at => {
+                    tokio::time::sleep(OPEN_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         // Reading connections are made when first needed: on a full disk or a read-only file the writer's error, with its
         // advice, comes first.
         let readers = SqlitePoolOptions::new()

@@ -267,12 +267,37 @@ async fn a_file_that_is_no_database_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_begin_at_the_same_time_make_one_database() {
-    for _ in 0..5 {
+    for _ in 0..10 {
         let world = Plan::of(&[]).start().await;
-        let children: Vec<Child> = (0..4).map(|_| Child::start(&world, &["migrate"], &[])).collect();
+        let children: Vec<Child> = (0..6).map(|_| Child::start(&world, &["migrate"], &[])).collect();
         for child in children {
             let ended = child.ended().await;
             assert!(ended.status.success(), "{ended}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_process_is_just_making_is_waited_for() {
+    use sqlx::{ConnectOptions as _, Connection as _};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("aftercall.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let mut other = options.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let location = Location::sqlite(&path);
+    let open = Db::open(&location);
+    tokio::pin!(open);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(300), &mut open).await;
+    assert!(
+        early.is_err(),
+        "it did not wait: {:?}",
+        early.map(|opened| opened.map(drop))
+    );
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    open.await.unwrap().close().await;
 }
