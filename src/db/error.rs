@@ -77,6 +77,11 @@ impl DbError {
             DbErrorKind::Unavailable => "the database cannot be reached: it is tried again",
             DbErrorKind::Newer | DbErrorKind::Constraint | DbErrorKind::Column | DbErrorKind::Other => "",
         };
+        let advice = if kind == DbErrorKind::Unavailable && name == "open" {
+            "is it a file that this user can open?"
+        } else {
+            advice
+        };
         let separator = if advice.is_empty() { "" } else { "; " };
         Self::new(kind, format!("statement `{name}`: {error}{separator}{advice}"))
     }
