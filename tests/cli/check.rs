@@ -118,3 +118,16 @@ fn a_mistyped_environment_variable_is_refused() {
     ];
     program.run_with(&["check"], &fine).exits(0);
 }
+
+#[test]
+fn a_queue_can_be_paused_before_it_ever_had_a_job() {
+    let program = Program::new();
+    program.run(&["migrate"]).exits(0);
+    program
+        .run(&["pause", "verify_session", "--reason", "maintenance"])
+        .exits(0);
+    let queues = program.run(&["queues"]).exits(0).stdout;
+    assert!(queues.contains("maintenance"), "{queues}");
+    let ran = program.run(&["pause", "verify_sesion"]).exits(1);
+    assert!(ran.stderr.contains("did you mean `verify_session`?"), "{}", ran.stderr);
+}
