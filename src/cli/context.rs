@@ -1,6 +1,6 @@
 //! What every command starts from: the configuration, the database, and who is asking.
 
-use std::path::PathBuf;
+use std::{cell::RefCell, collections::BTreeSet, path::PathBuf};
 
 use super::{Globals, failure::Failure, output::Output};
 use crate::{
@@ -26,8 +26,15 @@ impl Context {
             database_path: self.globals.db.clone(),
             ..overrides
         };
-        let env = |name: &str| std::env::var(name).ok();
-        Ok(config::load(self.globals.config.as_deref(), &env, overrides)?)
+        let asked = RefCell::new(BTreeSet::new());
+        let env = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            std::env::var(name).ok()
+        };
+        let config = config::load(self.globals.config.as_deref(), &env, overrides)?;
+        let given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        config::refuse_unknown_variables(given, &asked.into_inner())?;
+        Ok(config)
     }
 
     /// The configuration of a command that only looks: it needs no secrets.

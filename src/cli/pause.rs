@@ -1,5 +1,7 @@
 //! `aftercall pause` and `aftercall resume`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use super::{
 use crate::{
     config::nearest,
     db::Db,
+    jobs,
     queue::{control, inspect},
 };
 
@@ -75,15 +78,15 @@ impl Resume {
 
 /// A pause of a misspelt queue would hold nothing, and nobody would notice.
 async fn known_queue(db: &Db, queue: &str) -> Result<(), Failure> {
-    let known = inspect::queue_depths(db).await?;
-    if known.iter().any(|depth| depth.queue == queue) {
+    // Also queues that had no job yet: before a maintenance nothing may have run. And those of another release's jobs.
+    let mut names: BTreeSet<String> = jobs::registry().names().into_iter().map(str::to_owned).collect();
+    names.extend(inspect::queue_depths(db).await?.into_iter().map(|depth| depth.queue));
+    if names.contains(queue) {
         return Ok(());
     }
-    let names: Vec<&str> = known.iter().map(|depth| depth.queue.as_str()).collect();
-    let advice = match nearest(queue, names.iter().copied()) {
+    let advice = match nearest(queue, names.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None if names.is_empty() => "no queue has had a job yet".to_owned(),
-        None => format!("known: {}", names.join(", ")),
+        None => format!("known: {}", names.into_iter().collect::<Vec<String>>().join(", ")),
     };
     Err(Failure::Fault(format!("there is no queue `{queue}`; {advice}")))
 }

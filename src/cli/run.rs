@@ -66,6 +66,7 @@ impl Run {
         let mut signals = Signals::new()?;
         let db = context.open(&config).await?;
         let pipeline = wiring::start(&config, &db).await?;
+        say_what_runs(&config);
         pipeline.look_now().await?;
         let ended = if self.until_idle {
             let progress = Progress::start(context.out.is_json());
@@ -86,7 +87,9 @@ impl Run {
             signals.next().await;
             process::exit(130);
         });
+        tracing::info!("stopping: running jobs end first, a second signal leaves at once");
         pipeline.shutdown().await;
+        tracing::info!("stopped");
         let ended = ended?;
         if !self.until_idle {
             db.close().await;
@@ -176,6 +179,24 @@ fn require_sources(config: &Config) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What a person who reads the log later wants to know first.
+fn say_what_runs(config: &Config) {
+    let names = |names: Vec<&str>| names.join(", ");
+    let sources = config.sources.iter().filter(|source| source.enabled);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        database = %config.database.path.display(),
+        sources = names(sources.map(|source| source.name.as_str()).collect()),
+        records = names(config.records.iter().map(|records| records.name.as_str()).collect()),
+        reader = match (&config.readings, &config.llm) {
+            (Some(_), _) => "your readings",
+            (None, Some(llm)) => llm.model.as_str(),
+            (None, None) => "offline classifier",
+        },
+        "running until it is told to stop (Ctrl-C or SIGTERM)"
+    );
 }
 
 enum Ended {

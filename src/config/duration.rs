@@ -138,6 +138,6 @@ mod tests {
             let duration = Duration::from_millis(millis);
             assert_eq!(parse(&format(duration)), Ok(duration));
         }
-        assert_eq!(format(Duration::from_secs(300)), "5m");
+        assert_eq!(format(Duration::from_mins(5)), "5m");
     }
 }

@@ -7,6 +7,18 @@ use serde::Serialize;
 
 use super::{duration, secret::Secret, section::Section, url};
 
+/// Its settings.
+pub(super) const KEYS: [&str; 8] = [
+    "base_url",
+    "model",
+    "api_key",
+    "timeout",
+    "max_tokens",
+    "mask",
+    "price_prompt",
+    "price_completion",
+];
+
 /// `[llm]`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LlmConfig {

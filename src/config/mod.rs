@@ -28,6 +28,7 @@ mod tests;
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -146,6 +147,44 @@ pub fn load(
 ) -> Result<Config, ConfigErrors> {
     let (file, text) = read_file(path)?;
     parse(file, &text, env, overrides)
+}
+
+/// Refuses environment variables that are meant as settings of one of our sections and are none: a mistyped one must not be
+/// ignored, any more than a mistyped key of the file. `asked` are those that were looked for.
+///
+/// # Errors
+/// With every one of them.
+pub fn refuse_unknown_variables(
+    given: impl Iterator<Item = String>,
+    asked: &BTreeSet<String>,
+) -> Result<(), ConfigErrors> {
+    let mut unknown: Vec<String> = given
+        .filter(|name| {
+            let of_section = |section: &str| {
+                name.strip_prefix("AFTERCALL_")
+                    .and_then(|rest| rest.strip_prefix(&section.to_uppercase()))
+                    .and_then(|rest| rest.strip_prefix('_'))
+            };
+            let Some((section, key)) = TABLES.into_iter().find_map(|table| Some((table, of_section(table)?))) else {
+                return false;
+            };
+            // Without an address and a model the rest of [llm] is not looked for.
+            let known_unasked = section == "llm" && llm::KEYS.contains(&key.to_lowercase().as_str());
+            !asked.contains(name) && !known_unasked
+        })
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    unknown.sort();
+    let faults = unknown.into_iter().map(|name| ConfigFault {
+        place: Place::Environment(name),
+        setting: String::new(),
+        reason: "there is no such setting; `aftercall init -` prints all of them".to_owned(),
+    });
+    Err(ConfigErrors {
+        faults: faults.collect(),
+    })
 }
 
 fn read_file(path: Option<&Path>) -> Result<(Option<PathBuf>, String), ConfigErrors> {

@@ -102,3 +102,32 @@ fn run_without_anything_to_do_says_what_to_do() {
         ran.stderr
     );
 }
+
+#[test]
+fn a_mistyped_environment_variable_is_refused() {
+    let program = Program::new();
+    for name in ["AFTERCALL_QUEUE_LEESE", "AFTERCALL_LLM_BASEURL"] {
+        let ran = program.run_with(&["check"], &[(name, "x")]);
+        assert_ne!(ran.code, 0, "{name}");
+        assert!(format!("{}{}", ran.stdout, ran.stderr).contains(name), "{}", ran.stderr);
+    }
+    let fine = [
+        ("AFTERCALL_LLM_MAX_TOKENS", "100"),
+        ("AFTERCALL_MY_TOKEN", "x"),
+        ("AFTERCALL_QUEUE_LEASE", "20s"),
+    ];
+    program.run_with(&["check"], &fine).exits(0);
+}
+
+#[test]
+fn a_queue_can_be_paused_before_it_ever_had_a_job() {
+    let program = Program::new();
+    program.run(&["migrate"]).exits(0);
+    program
+        .run(&["pause", "verify_session", "--reason", "maintenance"])
+        .exits(0);
+    let queues = program.run(&["queues"]).exits(0).stdout;
+    assert!(queues.contains("maintenance"), "{queues}");
+    let ran = program.run(&["pause", "verify_sesion"]).exits(1);
+    assert!(ran.stderr.contains("did you mean `verify_session`?"), "{}", ran.stderr);
+}

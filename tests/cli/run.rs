@@ -195,11 +195,44 @@ fn a_system_of_record_that_is_down_is_not_a_verdict() {
         "--records",
         "http://127.0.0.1:9",
     ];
-    program.run_with(&arguments, &[LOOK_ONCE]).exits(1);
+    let ran = program.run_with(&arguments, &[LOOK_ONCE]).exits(1);
+    let said = ran.stderr.matches("an upstream is not available").count();
+    assert_eq!(said, 1, "{}", ran.stderr);
+    let queues = program.run(&["queues"]).exits(0).stdout;
+    assert!(queues.contains("records:airline is not available"), "{queues}");
     let waiting = program.run(&["sessions", "--json"]).exits(0).json();
     assert_eq!(waiting[0]["status"], "waiting");
     assert!(
         waiting[0]["waiting_reason"].as_str().unwrap().contains("records:"),
         "{waiting}"
     );
+}
+
+#[test]
+fn a_file_that_is_something_else_is_a_fault_and_no_flood() {
+    let program = Program::new();
+    program.write("sessions.csv", &"session,status\n".repeat(2_500));
+    let arguments = [
+        "run",
+        "--until-idle",
+        "--bundle",
+        "sessions.csv",
+        "--playbook",
+        "airline",
+    ];
+    let arguments = [&arguments[..], &["--records", "http://127.0.0.1:9"]].concat();
+    let ran = program.run_with(&arguments, &[LOOK_ONCE]).exits(1);
+    assert!(ran.stderr.contains("nothing could be read"), "{}", ran.stderr);
+    assert!(ran.stderr.lines().count() < 50, "{}", ran.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_database_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let program = Program::new();
+    program.run(&["migrate"]).exits(0);
+    let database = program.path().join("aftercall-data/aftercall.db");
+    assert_eq!(std::fs::metadata(database).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -537,6 +537,9 @@ fn holding() -> RootCause {
     }
 }
 
+/// Makes a finding that does not hold.
+type Breaking = fn(&mut RootCause);
+
 #[test]
 fn a_finding_that_cites_what_is_not_there_is_refused() {
     let failed = book(
@@ -547,16 +550,16 @@ fn a_finding_that_cites_what_is_not_there_is_refused() {
     );
     let case = case(vec![failed], &["Ada Sorel"]);
     assert_eq!(check(holding(), &case), Ok(holding()));
-    let broken: [(&str, fn(&mut RootCause)); 8] = [
+    let broken: [(&str, Breaking); 8] = [
         ("tool calls", |finding| finding.step = Some("s-other".to_owned())),
         ("quote 1 is not in the turn", |finding| {
-            finding.quotes[0].text = "You are booked".to_owned()
+            finding.quotes[0].text = "You are booked".to_owned();
         }),
         ("quote 1 names neither", |finding| {
-            finding.quotes[0].at = "turn 9".to_owned()
+            finding.quotes[0].at = "turn 9".to_owned();
         }),
         ("quote 2 is not in the input", |finding| {
-            finding.quotes[1].text = "slot free".to_owned()
+            finding.quotes[1].text = "slot free".to_owned();
         }),
         ("quote 1 is not", |finding| finding.quotes[0].text = " \n".to_owned()),
         ("snake_case", |finding| finding.failure = "Tool error!".to_owned()),

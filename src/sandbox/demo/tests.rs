@@ -201,7 +201,7 @@ fn a_session_is_known_to_the_model_by_words_of_its_own() {
             })
             .map(|other| other.id.clone())
             .collect();
-        assert_eq!(spoken, [session.id.clone()]);
+        assert_eq!(spoken, std::slice::from_ref(&session.id));
     }
 }
 
