@@ -69,10 +69,8 @@ impl Job for VerifySession {
         let entry = env.source(&self.source)?;
         let system = env.system(&self.system)?;
         let session = sessions::load(&env.db, &key).await.or_retry()?;
-        let Some(session) =
-            session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
-        else {
-            return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
+        let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
+            return ctx.finish(ctx.begin().await?).await; // superseded, handed on, or done before a crash
         };
         let case = self.load_case(env, entry, &session).await?;
         let facts = evidence::load_facts(&env.db, &key, self.generation).await.or_retry()?;
@@ -109,6 +107,12 @@ struct Look {
 impl VerifySession {
     fn key(&self) -> SessionKey {
         SessionKey::new(&self.source, &self.session_id)
+    }
+
+    fn is_called_for_by(&self, session: &StoredSession) -> bool {
+        session.state == SessionState::Verifying
+            && session.generation == self.generation
+            && session.system.as_deref() == Some(self.system.as_str())
     }
 
     async fn load_case(&self, env: &Env, entry: &SourceEntry, session: &StoredSession) -> Result<Case, JobError> {
