@@ -10,3 +10,4 @@ mod demo;
 mod hostile;
 mod limits;
 mod verdicts;
+mod waiting;
