@@ -24,6 +24,9 @@ use crate::{
 /// Sessions settled in one transaction: short enough that claims do not wait for it.
 const BATCH: u32 = 200;
 
+/// Places of one slice that cannot be read, named in the log at most.
+const FAULTS_LOGGED: usize = 10;
+
 /// Scan this source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiscoverSessions {
@@ -120,14 +123,24 @@ impl DiscoverSessions {
             counts.seen += 1;
             counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
         }
-        for fault in &slice.faults {
+        for (index, fault) in slice.faults.iter().enumerate() {
+            // A file that is something else altogether must not flood the log: all of them are stored and counted.
+            if index < FAULTS_LOGGED {
+                tracing::warn!(
+                    source = self.source,
+                    position = fault.position,
+                    reason = fault.reason,
+                    "cannot be read: left out"
+                );
+            }
+            sources::save_fault(tx, &self.source, fault).await?;
+        }
+        if slice.faults.len() > FAULTS_LOGGED {
             tracing::warn!(
                 source = self.source,
-                position = fault.position,
-                reason = fault.reason,
-                "cannot be read: left out"
+                more = slice.faults.len() - FAULTS_LOGGED,
+                "more cannot be read: is it a file of observations, one JSON object per line?"
             );
-            sources::save_fault(tx, &self.source, fault).await?;
         }
         counts.faults += slice.faults.len() as u64;
         counts.slices += 1;

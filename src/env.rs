@@ -19,6 +19,7 @@ use crate::{
         http_records::{HttpRecords, HttpRecordsConfig},
         openai::{OpenAi, OpenAiConfig},
         secret::Secret,
+        watched::Watched,
     },
     config::{Config, LlmConfig, PlaybookName, RecordsKind, Settle, SourceConfig, SourceKind},
     db::Db,
@@ -168,7 +169,7 @@ impl Env {
             for system in entry.playbook.systems() {
                 if config.system(&system).is_none() {
                     bail!(
-                        "playbook {} of source {} keeps records in `{system}`, but there is no [[records]] of that name: add one with its base_url",
+                        "playbook {} of source {} keeps records in `{system}`, but there is no [[records]] of that name: add one with its base_url (with --bundle: --records URL)",
                         entry.playbook.reference().name,
                         entry.name()
                     );
@@ -192,7 +193,8 @@ impl Env {
                 lookups.remove(&records.name).unwrap_or_default(),
             )
             .with_context(|| format!("[[records]] {}", records.name))?;
-            let system: Arc<dyn SystemOfRecord> = Arc::new(adapter);
+            let adapter: Arc<dyn SystemOfRecord> = Arc::new(adapter);
+            let system = Arc::new(Watched::new(adapter));
             systems.insert(
                 records.name.clone(),
                 RecordsEntry {
@@ -325,8 +327,9 @@ pub fn load_playbook(name: &PlaybookName) -> anyhow::Result<Playbook> {
 fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
     let playbook = load_playbook(&source.playbook).with_context(|| format!("[[source]] {}", source.name))?;
     let SourceKind::Bundle { path, settle } = &source.kind;
+    let adapter: Arc<dyn TraceSource> = Arc::new(build_bundle(&source.name, path, *settle));
     Ok(SourceEntry {
-        source: Arc::new(build_bundle(&source.name, path, *settle)),
+        source: Arc::new(Watched::new(adapter)),
         kind: "bundle",
         enabled: source.enabled,
         playbook: Arc::new(playbook),
@@ -365,14 +368,15 @@ fn merge_lookups(into: &mut BTreeMap<String, HttpLookup>, entry: &SourceEntry, s
 }
 
 fn build_model(llm: &LlmConfig) -> anyhow::Result<ModelEntry> {
-    let model = OpenAi::new(OpenAiConfig {
+    let adapter = OpenAi::new(OpenAiConfig {
         api_key: llm.api_key.as_ref().map(|key| Secret::new(key.expose())),
         timeout: llm.timeout,
         ..OpenAiConfig::new("default", &llm.base_url, &llm.model)
     })
     .context("[llm]")?;
+    let adapter: Arc<dyn LanguageModel> = Arc::new(adapter);
     Ok(ModelEntry {
-        model: Arc::new(model),
+        model: Arc::new(Watched::new(adapter)),
         max_tokens: llm.max_tokens,
         mask: llm.mask,
         prices: (llm.price_prompt, llm.price_completion),

@@ -3,11 +3,13 @@
 //! The ledger's row is committed before the call, the answer is stored under the hash of its question before it is used,
 //! and a stored answer is never bought again. A crash repeats at most the calls in flight.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    db::Db,
+    db::{Db, DbError},
     domain::session::{Generation, SessionKey},
     env::ModelEntry,
     fault::{self, FaultPoint},
@@ -62,23 +64,38 @@ pub async fn ask(
 
     let called = outside::call(ctx, model.complete(request)).await;
 
-    // Not under the job's lease: what was paid for is kept whoever the job belongs to by now.
-    let mut tx = db.begin().await.or_retry()?;
-    match &called {
-        Ok(Called::Answer(answer)) => {
-            let cost = cost_micros(entry.prices, answer.usage);
-            llm::save_answer(&mut tx, id, &input_hash, answer, cost)
-                .await
-                .or_retry()?;
+    // A full disk or a lock held for too long must not make it bought again: it is kept as soon as that is over.
+    let mut wait = Duration::from_millis(50);
+    while let Err(error) = keep(db, entry, id, &input_hash, &called).await {
+        if !error.is_passing() || ctx.certain_for().is_zero() || ctx.cancelled().is_cancelled() {
+            return Err(JobError::retry(error));
         }
-        Ok(Called::Outage(outage)) => llm::fail(&mut tx, id, &outage.to_string()).await.or_retry()?,
-        Err(stopped) => llm::fail(&mut tx, id, &format!("the call was dropped: {stopped}"))
-            .await
-            .or_retry()?,
+        tracing::warn!(%error, "what an LLM answered cannot be stored yet: it is tried again");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(1));
     }
-    tx.commit().await.or_retry()?;
     fault::hit(FaultPoint::AfterLlmAnswer);
     called
+}
+
+/// Stores what came of a call. Not under the job's lease: what was paid for is kept whoever the job belongs to by now.
+async fn keep(
+    db: &Db,
+    entry: &ModelEntry,
+    id: Uuid,
+    input_hash: &str,
+    called: &Result<Called<ChatAnswer>, JobError>,
+) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    match called {
+        Ok(Called::Answer(answer)) => {
+            let cost = cost_micros(entry.prices, answer.usage);
+            llm::save_answer(&mut tx, id, input_hash, answer, cost).await?;
+        }
+        Ok(Called::Outage(outage)) => llm::fail(&mut tx, id, &outage.to_string()).await?,
+        Err(stopped) => llm::fail(&mut tx, id, &format!("the call was dropped: {stopped}")).await?,
+    }
+    tx.commit().await
 }
 
 /// Everything that the answer depends on.

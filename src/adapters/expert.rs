@@ -144,7 +144,13 @@ impl<'a> ExpertDialog<'a> {
     /// Begins, and gives the first question.
     pub fn start(brief: ExpertBrief<'a>, settings: DialogSettings) -> (Self, ChatRequest) {
         let mask = if settings.mask {
-            Mask::over(brief.transcript.turns.iter().map(|turn| turn.text.as_str()))
+            let mut mask = Mask::over(brief.transcript.turns.iter().map(|turn| turn.text.as_str()));
+            for call in &brief.transcript.calls {
+                mask.learn(&call.input);
+                mask.learn(&call.output);
+            }
+            mask.learn(&serde_json::to_value(brief.verdict).unwrap_or_default());
+            mask
         } else {
             Mask::off()
         };

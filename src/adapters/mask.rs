@@ -59,15 +59,49 @@ impl Mask {
             joined.push_str(text);
             joined.push('\n');
         }
-        for found in BIRTH.captures_iter(&joined) {
-            if let Some(date) = found.get(1)
-                && mask.dates.len() < KNOWN_DATES
-                && !mask.dates.iter().any(|known| known == date.as_str())
-            {
-                mask.dates.push(date.as_str().to_owned());
+        mask.know_births_in(&joined);
+        mask
+    }
+
+    /// Gets to know the dates of birth in a value that will be shown, whole or in parts: a part no longer says what its date
+    /// is. A field's name tells, also where it stands beside the value (`{"name": "dob", "expected": …}`).
+    pub(super) fn learn(&mut self, value: &Value) {
+        if self.on {
+            self.learn_births(value, false);
+        }
+    }
+
+    fn learn_births(&mut self, value: &Value, birth: bool) {
+        match value {
+            Value::String(text) if birth => {
+                for date in ANY_DATE.find_iter(text) {
+                    self.know(date.as_str());
+                }
+            }
+            Value::String(text) => self.know_births_in(text),
+            Value::Array(items) => items.iter().for_each(|item| self.learn_births(item, birth)),
+            Value::Object(fields) => {
+                let birth = birth || fields.get("name").and_then(Value::as_str).is_some_and(is_birth);
+                for (name, field) in fields {
+                    self.learn_births(field, birth || is_birth(name));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn know_births_in(&mut self, text: &str) {
+        for found in BIRTH.captures_iter(text) {
+            if let Some(date) = found.get(1) {
+                self.know(date.as_str());
             }
         }
-        mask
+    }
+
+    fn know(&mut self, date: &str) {
+        if self.dates.len() < KNOWN_DATES && !self.dates.iter().any(|known| known == date) {
+            self.dates.push(date.to_owned());
+        }
     }
 
     /// The text with tokens in place of personal data.
@@ -306,6 +340,24 @@ mod tests {
         let mut mask = Mask::over(texts.into_iter());
         assert_eq!(mask.hide(texts[1]), "It's [DATE_OF_BIRTH_1].");
         assert_eq!(mask.hide(texts[2]), "Ada, [DATE_OF_BIRTH_1], on 09/14/2026: right?");
+    }
+
+    #[test]
+    fn a_date_that_a_value_calls_one_of_birth_is_hidden_where_nothing_says_so() {
+        let mut mask = Mask::over(std::iter::empty());
+        mask.learn(
+            &json!({"passengers": [{"dob": "1960-12-01", "flight": "2024-05-25"}], "text": "{\"dob\":\"1970-01-02\"}"}),
+        );
+        mask.learn(
+            &json!([{"name": "date_of_birth", "expected": "04/05/1990"}, {"name": "date", "expected": "04/06/2024"}]),
+        );
+        assert_eq!(
+            mask.hide("1960-12-01 2024-05-25 1970-01-02 04/05/1990 04/06/2024"),
+            "[DATE_OF_BIRTH_1] 2024-05-25 [DATE_OF_BIRTH_2] [DATE_OF_BIRTH_3] 04/06/2024"
+        );
+        let mut off = Mask::off();
+        off.learn(&json!({"dob": "1960-12-01"}));
+        assert_eq!(off.hide("1960-12-01"), "1960-12-01");
     }
 
     #[test]

@@ -16,3 +16,4 @@ mod percent;
 pub(crate) use percent::decode as percent_decode;
 pub mod plain_text;
 pub mod secret;
+pub mod watched;

@@ -245,12 +245,9 @@ impl OpenAi {
         }
     }
 
-    /// The error behind an answer that is none. What a server says about credentials may repeat them: left out.
+    /// The error behind an answer that is none, with the server's codes and without its words.
     fn refusal(&self, reply: &Reply, said: &Said) -> UpstreamError {
-        let message = match reply.status {
-            401 | 403 => None,
-            _ => Some(self.without_key(&said.message)).filter(|message| !message.is_empty()),
-        };
+        let codes = said.shown();
         if reply.status == 404 {
             return self.error(
                 UpstreamReason::ModelUnavailable,
@@ -260,25 +257,21 @@ impl OpenAi {
                 ),
             );
         }
-        if let Some(mut error) = client::refusal(&self.upstream, reply, message.as_deref()) {
+        if let Some(mut error) = client::refusal(&self.upstream, reply, codes.as_deref()) {
             // A spent budget comes as "too many requests": waiting a minute will not help, a person must.
             if reply.status == 429 && said.is("insufficient_quota") {
                 error.reason = UpstreamReason::BillingExhausted;
             }
             return error;
         }
-        let message = message.map_or_else(|| "without saying why".to_owned(), |message| one_line(&message, 200));
+        let codes = codes.map_or_else(String::new, |codes| format!(": {codes}"));
         self.error(
             UpstreamReason::BadAnswer,
-            format!("the server refused the request (status {}): {message}", reply.status),
+            format!(
+                "the server refused the request (status {}){codes}; its own log says why",
+                reply.status
+            ),
         )
-    }
-
-    fn without_key(&self, text: &str) -> String {
-        match &self.api_key {
-            Some(key) if !key.expose().is_empty() => text.replace(key.expose(), "«secret»"),
-            _ => text.to_owned(),
-        }
     }
 
     fn read(&self, reply: &Reply) -> Result<ChatAnswer, UpstreamError> {

@@ -37,6 +37,9 @@ impl Init {
             }
             _ => Failure::Storage(format!("cannot write {}: {error}", path.display())),
         };
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -1,7 +1,10 @@
 //! `aftercall queues`: depth, age, limits and pauses of every queue.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use clap::Args;
+use serde::Serialize;
 
 use super::{
     context::Context,
@@ -9,7 +12,7 @@ use super::{
     output::{Cell, Grid, Output, Tone},
     when,
 };
-use crate::queue::inspect::{self, LimitUse, QueueDepth};
+use crate::queue::inspect::{self, Later, LimitUse, QueueDepth};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -24,14 +27,33 @@ pub(super) struct Queues {}
 impl Queues {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
-        let depths = inspect::queue_depths(&db).await?;
+        let mut later: BTreeMap<String, Vec<Later>> = BTreeMap::new();
+        for group in inspect::pending_work(&db).await?.later {
+            later.entry(group.queue.clone()).or_default().push(group);
+        }
+        let shown: Vec<Shown> = inspect::queue_depths(&db)
+            .await?
+            .into_iter()
+            .map(|depth| Shown {
+                later: later.remove(&depth.queue).unwrap_or_default(),
+                depth,
+            })
+            .collect();
         let now = db.now().await?;
-        context.out.print(&depths, |out| table(out, &depths, now))
+        context.out.print(&shown, |out| table(out, &shown, now))
     }
 }
 
-fn table(out: &Output, depths: &[QueueDepth], now: DateTime<Utc>) -> String {
-    if depths.is_empty() {
+/// A queue, and why those of its jobs that wait for a time do so: the first question when it does not move.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    depth: QueueDepth,
+    later: Vec<Later>,
+}
+
+fn table(out: &Output, queues: &[Shown], now: DateTime<Utc>) -> String {
+    if queues.is_empty() {
         return "no queue has any job yet".to_owned();
     }
     let mut grid = Grid::new([
@@ -47,7 +69,7 @@ fn table(out: &Output, depths: &[QueueDepth], now: DateTime<Utc>) -> String {
         "limit",
         "",
     ]);
-    for depth in depths {
+    for Shown { depth, .. } in queues {
         let count = |state: &str| Cell::count(depth.by_state.get(state).copied().unwrap_or_default());
         let note = match &depth.paused {
             Some(pause) => format!(
@@ -79,7 +101,7 @@ fn table(out: &Output, depths: &[QueueDepth], now: DateTime<Utc>) -> String {
     }
     let mut text = out.table(&grid);
     let mut running = Grid::new(["running", "partition", "attempt", "for", "on"]);
-    for job in depths.iter().flat_map(|depth| &depth.running) {
+    for job in queues.iter().flat_map(|queue| &queue.depth.running) {
         running.row([
             Cell::from(job.id.to_string()),
             Cell::from(&job.partition),
@@ -91,6 +113,19 @@ fn table(out: &Output, depths: &[QueueDepth], now: DateTime<Utc>) -> String {
     if !running.is_empty() {
         text.push_str("\n\n");
         text.push_str(&out.table(&running));
+    }
+    let mut waiting = Grid::new(["later", "queue", "next", "why"]);
+    for group in queues.iter().flat_map(|queue| &queue.later) {
+        waiting.row([
+            Cell::count(group.count),
+            Cell::from(&group.queue),
+            Cell::from(when::until(now, group.earliest)),
+            Cell::toned(group.reason.clone().unwrap_or_default(), Tone::Warn),
+        ]);
+    }
+    if !waiting.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&out.table(&waiting));
     }
     text
 }
@@ -123,8 +158,6 @@ fn limits(queue: &str, limits: &[LimitUse]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::queue::inspect::{Pause, RunningJob};
 
@@ -157,7 +190,13 @@ mod tests {
                 reason: "incident 7".to_owned(),
             }),
         };
-        let text = table(&Output::plain(), &[depth], at(120));
+        let later = vec![Later {
+            queue: "diagnose_session".to_owned(),
+            count: 26,
+            earliest: at(180),
+            reason: Some("llm:default is not available".to_owned()),
+        }];
+        let text = table(&Output::plain(), &[Shown { depth, later }], at(120));
         for shown in [
             "diagnose_session",
             "2m",
@@ -165,6 +204,9 @@ mod tests {
             "paused 1m30s ago by ops: incident 7",
             "host-1",
             "p\\x1b[2J",
+            "26",
+            "in 1m",
+            "llm:default is not available",
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }

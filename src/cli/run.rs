@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{context::Context, failure::Failure, progress::Progress, summary::Summary, wiring};
-use crate::config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration};
+use crate::config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration, url};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -51,7 +51,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME|FILE", default_value = "orthodontics", requires = "bundle")]
     playbook: String,
     /// With --bundle: address of the system of record, in place of the configured one
-    #[arg(long, value_name = "URL", requires = "bundle")]
+    #[arg(long, value_name = "URL", value_parser = url::check, requires = "bundle")]
     records: Option<String>,
 }
 
@@ -96,6 +96,9 @@ impl Run {
         context.out.print(&summary, |out| summary.text(out))?;
         db.close().await;
         match ended {
+            Ended::Idle if summary.is_all_unreadable() => Err(Failure::Fault(
+                "nothing could be read: a source is a file of observations, one JSON object per line".to_owned(),
+            )),
             Ended::Idle => Ok(()),
             Ended::MaxWait => Err(Failure::Fault(
                 "work is left after --max-wait: run it again to go on".to_owned(),

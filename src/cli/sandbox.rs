@@ -46,9 +46,12 @@ impl Sandbox {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let What::Records(serve) = self.what;
         let records = Records::load(&serve.dir).map_err(|error| Failure::Fault(error.to_string()))?;
-        let listener = TcpListener::bind(serve.listen)
-            .await
-            .map_err(|error| Failure::Storage(format!("cannot listen on {}: {error}", serve.listen)))?;
+        let listener = TcpListener::bind(serve.listen).await.map_err(|error| {
+            Failure::Storage(format!(
+                "cannot listen on {}: {error}; choose another with --listen ADDRESS:PORT",
+                serve.listen
+            ))
+        })?;
         let url = format!("http://{}", listener.local_addr()?);
         context.out.print(&json!({ "url": url }), |_| {
             format!("serving the records of {} on {url}; Ctrl-C stops", serve.dir.display())

@@ -52,6 +52,11 @@ impl Summary {
         })
     }
 
+    /// Places that cannot be read, and no session beside them: it was the wrong file.
+    pub(super) fn is_all_unreadable(&self) -> bool {
+        self.coverage.iter().all(|source| source.seen == 0) && !self.unreadable.is_empty()
+    }
+
     /// For people.
     pub(super) fn text(&self, out: &Output) -> String {
         let mut parts = Vec::new();
@@ -59,6 +64,9 @@ impl Summary {
             parts.push(sessions::rows(out, &self.failures, self.now));
         }
         parts.push(table(out, &self.coverage));
+        if self.idle && self.coverage.iter().all(|source| source.seen == 0) {
+            parts.push("no session was found in what was scanned".to_owned());
+        }
         if !self.unreadable.is_empty() {
             let mut grid = Grid::new(["could not be read", "source", "reason"]);
             for place in &self.unreadable {
@@ -126,7 +134,7 @@ pub(super) fn left(out: &Output, pending: &Pending, now: DateTime<Utc>) -> Strin
             Cell::count(pending.running + pending.due_now),
             Cell::from(""),
             Cell::from("now"),
-            Cell::from("running, or ready as soon as a limit allows"),
+            Cell::from("running, or ready as soon as a limit or a pause allows"),
         ]);
     }
     for later in &pending.later {

@@ -20,7 +20,7 @@ mod secret;
 mod section;
 pub mod source;
 mod template;
-mod url;
+pub(crate) mod url;
 pub mod verification;
 
 #[cfg(test)]

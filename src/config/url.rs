@@ -15,7 +15,7 @@ pub(super) fn read(section: &mut Section<'_>, key: &'static str) -> Option<Strin
 }
 
 /// Checks an address; answers it without a slash at its end.
-pub(super) fn check(text: &str) -> Result<String, String> {
+pub(crate) fn check(text: &str) -> Result<String, String> {
     const SHAPE: &str = "should be an address such as https://host/path";
     let rest = text
         .strip_prefix("https://")

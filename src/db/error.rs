@@ -77,6 +77,11 @@ impl DbError {
             DbErrorKind::Unavailable => "the database cannot be reached: it is tried again",
             DbErrorKind::Newer | DbErrorKind::Constraint | DbErrorKind::Column | DbErrorKind::Other => "",
         };
+        let advice = if kind == DbErrorKind::Unavailable && name == "open" {
+            "is it a file that this user can open?"
+        } else {
+            advice
+        };
         let separator = if advice.is_empty() { "" } else { "; " };
         Self::new(kind, format!("statement `{name}`: {error}{separator}{advice}"))
     }
@@ -96,6 +101,9 @@ fn statement_name(statement: &str) -> &str {
     first.strip_prefix("--").map_or(first, str::trim)
 }
 
+/// `SQLITE_IOERR_SHMSIZE`.
+const SHARED_MEMORY_CANNOT_GROW: u32 = 4874;
+
 fn kind_of(error: &sqlx::Error) -> DbErrorKind {
     match error {
         sqlx::Error::Database(error) => {
@@ -105,6 +113,8 @@ fn kind_of(error: &sqlx::Error) -> DbErrorKind {
                 .and_then(|code| code.parse::<u32>().ok())
                 .unwrap_or_default();
             match code & 0xff {
+                // No room for the file that all connections share: the disk is full before anything is written.
+                _ if code == SHARED_MEMORY_CANNOT_GROW => DbErrorKind::DiskFull,
                 5 | 6 => DbErrorKind::Busy,
                 8 => DbErrorKind::ReadOnly,
                 10 | 14 => DbErrorKind::Unavailable,

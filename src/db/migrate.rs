@@ -35,7 +35,29 @@ pub async fn applied_version(db: &Db) -> Result<i64, DbError> {
 }
 
 pub(super) async fn run_sqlite(connection: &mut SqliteConnection, path: &Path) -> Result<(), DbError> {
-    SQLITE.run(connection).await.map_err(|error| match error {
+    loop {
+        let before = version(connection).await;
+        let Err(error) = SQLITE.run(&mut *connection).await else {
+            return Ok(());
+        };
+        // Another process did the same at the same time, and what it finished is not to be done again: SQLite has no lock
+        // that spans all migrations.
+        if version(connection).await <= before {
+            return Err(describe(error, path));
+        }
+    }
+}
+
+/// The version applied so far; 0 before the first.
+async fn version(connection: &mut SqliteConnection) -> i64 {
+    let version = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await;
+    version.ok().flatten().unwrap_or_default()
+}
+
+fn describe(error: MigrateError, path: &Path) -> DbError {
+    match error {
         MigrateError::VersionMissing(version) => DbError::new(
             DbErrorKind::Newer,
             format!(
@@ -48,8 +70,14 @@ pub(super) async fn run_sqlite(connection: &mut SqliteConnection, path: &Path) -
         MigrateError::Execute(error) => DbError::from_sqlx("-- migrate", &error),
         MigrateError::ExecuteMigration(error, version) => {
             let error = DbError::from_sqlx("-- migrate", &error);
-            DbError::new(error.kind, format!("migration {version} on {}: {error}", path.display()))
+            DbError::new(
+                error.kind,
+                format!("migration {version} on {}: {error}", path.display()),
+            )
         }
-        other => DbError::other(format!("cannot bring the schema of {} up to date: {other}", path.display())),
-    })
+        other => DbError::other(format!(
+            "cannot bring the schema of {} up to date: {other}",
+            path.display()
+        )),
+    }
 }

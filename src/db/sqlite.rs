@@ -1,6 +1,7 @@
 //! The embedded engine.
 
 use std::{
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -66,6 +67,16 @@ impl Writer {
         }
         self.dirty = false;
     }
+}
+
+/// A new database is its owner's alone: it will hold what callers said. `SQLite` gives `-wal` and `-shm` the same mode. What
+/// is there keeps the mode that somebody gave it, and what goes wrong is reported by the opening that follows.
+fn make_private(path: &Path) {
+    let _ = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
 }
 
 /// An open transaction on the writing connection. Dropped without a commit, it rolls back.
@@ -135,6 +146,7 @@ impl SqliteDb {
                 )
             })?;
         }
+        make_private(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

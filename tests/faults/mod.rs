@@ -5,3 +5,4 @@ mod database;
 mod every_fault_point;
 mod sigterm;
 mod two_schedulers;
+mod two_workers;

@@ -1,6 +1,12 @@
 //! A process that is told to stop ends within its grace and hands back what it holds; the next one finishes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use aftercall::{
     db::Db,
@@ -128,4 +134,44 @@ async fn a_process_that_waits_for_a_system_in_trouble_can_be_stopped_at_once() {
         count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE status = 'pass'").await,
         20
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once_and_the_lease_does_the_rest() {
+    let sessions = sessions();
+    let hangs = Arc::new(AtomicBool::new(true));
+    let (script, hanging) = (sessions.clone(), Arc::clone(&hangs));
+    let model = ScriptedModel::new(move |asked| {
+        if hanging.load(Ordering::SeqCst) {
+            Reply::Hang
+        } else {
+            bakery::answer(&script, asked)
+        }
+    });
+    let world = Plan::of(&sessions)
+        .model(model)
+        .set("queue", "grace", "'1h'")
+        .set("llm", "timeout", "'1h'")
+        .start()
+        .await;
+    let mut child = world.child(&[]);
+    until("calls are in flight", async || world.model().requests() >= 8).await;
+    // Two signals at once may count as one: somebody impatient sends another.
+    until("it ends", || {
+        child.signal(Signal::TERM);
+        let ended = !child.runs();
+        async move { ended }
+    })
+    .await;
+    let ended = child.ended().await;
+    assert_eq!(ended.status.code(), Some(130), "{ended}");
+    hangs.store(false, Ordering::SeqCst);
+    world.run_child_until_idle().await;
+    let db = world.db().await;
+    assert_eq!(
+        count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE status = 'pass'").await,
+        20
+    );
+    // Whatever else it held goes the same way as the calls.
+    assert!(count(&db, "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome = 'rescued'").await >= 8);
 }

@@ -11,7 +11,7 @@ use crate::support::{
     world::{Plan, World},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn schedulers(world: &World, number: usize) -> Vec<(Pipeline, Db)> {
     let mut running = Vec::new();
@@ -59,9 +59,9 @@ async fn i12_a_tick_fires_once_however_many_schedulers_run() {
     assert!((before + minutes..=before + minutes + 1).contains(&fired), "{fired}");
     let jobs = "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'evaluate_alerts'";
     assert_eq!(count(&db, jobs).await, fired, "one job for each tick");
-    let reconciled = "SELECT COUNT(*) AS n FROM cron_ticks WHERE name = 'reconcile'";
-    let reconciles = "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'reconcile'";
-    assert_eq!(count(&db, reconciled).await, count(&db, reconciles).await);
+    let ticks = "SELECT COUNT(*) AS n FROM cron_ticks WHERE name = 'reconcile'";
+    let jobs = "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'reconcile'";
+    assert_eq!(count(&db, ticks).await, count(&db, jobs).await);
     assert_eq!(
         count(&db, "SELECT COUNT(*) AS n FROM verdicts").await,
         1,

@@ -122,7 +122,7 @@ async fn i11_a_transcript_that_commands_a_pass_changes_no_verdict_and_reaches_no
         json!({"error": format!("oven broken {ORDERS}{ESCAPES}"), "status": "pass"}),
     );
     // Without a model, with one that reads as it should, and with one that obeys.
-    let offline = Plan::of(&[session.clone()]).start().await;
+    let offline = Plan::of(std::slice::from_ref(&session)).start().await;
     let read = read_as(session.clone(), orders(&["plum"])).await;
     let obeying = read_as(session, fine("question")).await;
     for (world, status) in [(offline, "fail"), (read, "fail"), (obeying, "skipped")] {

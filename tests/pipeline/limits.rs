@@ -11,6 +11,9 @@ use crate::support::{
     world::Plan,
 };
 
+/// From when to when an attempt ran.
+type Span = (DateTime<Utc>, DateTime<Utc>);
+
 /// Most attempts at once, by limit key.
 async fn most_at_once(db: &Db) -> BTreeMap<String, usize> {
     let rows = db
@@ -20,12 +23,12 @@ async fn most_at_once(db: &Db) -> BTreeMap<String, usize> {
         )
         .await
         .unwrap();
-    let mut spans: BTreeMap<String, Vec<(DateTime<Utc>, DateTime<Utc>)>> = BTreeMap::new();
+    let mut spans: BTreeMap<String, Vec<Span>> = BTreeMap::new();
     for row in rows {
         let span = (row.get("started_at").unwrap(), row.get("finished_at").unwrap());
         spans.entry(row.get("limit_key").unwrap()).or_default().push(span);
     }
-    let most = |spans: &[(DateTime<Utc>, DateTime<Utc>)]| {
+    let most = |spans: &[Span]| {
         // The clock counts milliseconds: one that ends in the millisecond in which another starts was before it.
         let at = |moment: DateTime<Utc>| {
             spans
@@ -58,11 +61,9 @@ async fn i5_each_system_is_asked_by_one_job_at_a_time_and_keeps_its_pace() {
         let asked: Vec<DateTime<Utc>> = rows.iter().map(|row| row.get("asked_at").unwrap()).collect();
         assert_eq!(asked.len(), sessions.len());
         // A call may start late, never early: over the whole run the pace holds to the millisecond that the clock counts.
+        let (pace, calls) = (TimeDelta::milliseconds(40), i32::try_from(asked.len()).unwrap());
         let whole = asked[asked.len() - 1] - asked[0];
-        assert!(
-            whole >= TimeDelta::milliseconds(40 * (asked.len() as i64 - 1) - 40),
-            "{system}: {whole}"
-        );
+        assert!(whole >= pace * (calls - 1) - pace, "{system}: {whole}");
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod airline;
 mod airline_judge;
+mod alerts;
 mod bad_bundles;
 mod bad_readers;
 mod bad_records;
 mod coverage;
 mod demo;
+mod endings;
 mod hostile;
 mod limits;
 mod verdicts;

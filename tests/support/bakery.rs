@@ -1,6 +1,8 @@
 //! Sessions of a made-up bakery (`bakery.toml`): one builder for each way a call can go, with what the kitchen holds
 //! afterwards and what a language model would read in it.
 
+use std::fmt::Write as _;
+
 use aftercall::sandbox::{
     language_model::{Asked, Reply, ScriptedModel},
     records::Records,
@@ -113,10 +115,11 @@ impl Session {
 
     /// Its lines of a bundle.
     pub(crate) fn lines(&self) -> String {
-        self.observations
-            .iter()
-            .map(|observation| format!("{observation}\n"))
-            .collect()
+        let mut lines = String::new();
+        for observation in &self.observations {
+            writeln!(lines, "{observation}").unwrap();
+        }
+        lines
     }
 }
 
@@ -295,9 +298,4 @@ pub(crate) fn answer(sessions: &[Session], asked: &Asked) -> Reply {
         }));
     }
     Reply::json(session.reading.clone())
-}
-
-/// Whether a request is about this session.
-pub(crate) fn is_about(asked: &Asked, id: &str) -> bool {
-    asked.text.contains(&marker(id))
 }

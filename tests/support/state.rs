@@ -1,6 +1,8 @@
 //! The whole state that a user can see, as a text without times and ids of its own: two runs that should end alike are
 //! compared by it. And what must hold of the tables at every moment.
 
+use std::fmt::Write as _;
+
 use aftercall::db::{Db, Row};
 use serde_json::Value;
 
@@ -21,7 +23,7 @@ pub(crate) async fn final_state(db: &Db) -> String {
     let mut text = String::new();
     for (name, rows) in parts {
         for row in rows {
-            text.push_str(&format!("{name}: {row}\n"));
+            writeln!(text, "{name}: {row}").unwrap();
         }
     }
     text

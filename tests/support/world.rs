@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     settings: Vec<(String, String, String)>,
     /// Name and content.
     files: Vec<(String, String)>,
+    /// The end of the configuration.
+    more: String,
 }
 
 impl Plan {
@@ -60,7 +62,14 @@ impl Plan {
             model: None,
             settings: Vec::new(),
             files: Vec::new(),
+            more: String::new(),
         }
+    }
+
+    /// More sections at the end of the configuration.
+    pub(crate) fn append(mut self, toml: &str) -> Self {
+        self.more.push_str(toml);
+        self
     }
 
     /// More files beside the configuration.
@@ -151,7 +160,7 @@ impl Plan {
             toml.set_all(section, key, value);
         }
         let file = path.join("aftercall.toml");
-        std::fs::write(&file, toml.text()).unwrap();
+        std::fs::write(&file, toml.text() + &self.more).unwrap();
         let config =
             config::load(Some(&file), &|_| None, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
         World {

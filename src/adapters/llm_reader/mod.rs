@@ -98,7 +98,12 @@ impl<'a> ReadingDialog<'a> {
     /// Begins, and gives the first question.
     pub fn start(brief: &'a ReaderBrief, transcript: &'a Transcript, settings: DialogSettings) -> (Self, ChatRequest) {
         let mask = if settings.mask {
-            Mask::over(transcript.turns.iter().map(|turn| turn.text.as_str()))
+            let mut mask = Mask::over(transcript.turns.iter().map(|turn| turn.text.as_str()));
+            for call in &transcript.calls {
+                mask.learn(&call.input);
+                mask.learn(&call.output);
+            }
+            mask
         } else {
             Mask::off()
         };

@@ -44,6 +44,17 @@ impl Said {
         self.codes.iter().any(|own| own == code)
     }
 
+    /// Its codes, as far as they are identifiers: what may be shown. The message may repeat the key or words of the
+    /// transcript, as servers that check their input do.
+    pub(super) fn shown(&self) -> Option<String> {
+        let is_identifier = |code: &&String| {
+            let plain = |letter: char| letter.is_ascii_lowercase() || matches!(letter, '_' | '-' | '.');
+            !code.is_empty() && code.len() <= 64 && code.chars().all(plain)
+        };
+        let codes: Vec<&str> = self.codes.iter().filter(is_identifier).map(String::as_str).collect();
+        (!codes.is_empty()).then(|| codes.join(", "))
+    }
+
     pub(super) fn mentions(&self, words: &[&str]) -> bool {
         let message = self.message.to_ascii_lowercase();
         words.iter().any(|word| message.contains(word))

@@ -180,6 +180,15 @@ async fn a_key_is_not_repeated_in_errors_nor_printed() {
             .unwrap_err();
         assert!(!error.to_string().contains("sk-peer"), "{error}");
     }
+    // Servers that check their input repeat it: words of a transcript.
+    for status in [400, 429, 500] {
+        let said = "validation error: input was 'Ada Sorel, +1 555 0100'".to_owned();
+        let error = answered(Scripted::Error(status, "bad_input".to_owned(), said))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("bad_input"), "{error}");
+        assert!(!error.to_string().contains("Ada"), "{error}");
+    }
     let (_, _server, client) = serving(ScriptedModel::new(|_| Scripted::Filtered)).await;
     assert!(!format!("{client:?}").contains("sk-peer"));
 }

@@ -77,6 +77,9 @@ impl Playbook {
             let at = error.span().unwrap_or(0..0);
             faults.add(&at, "TOML", error.message().trim().replace('\n', " "));
         }
+        if document.get_ref().is_empty() && !syntax.is_empty() {
+            return Err(faults.into_sorted()); // nothing in it is TOML: that a section is missing as well says nothing
+        }
         let playbook = read(&document, text, &faults);
         if syntax.is_empty() {
             references::check(&playbook, &document, &faults);

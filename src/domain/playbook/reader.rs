@@ -90,6 +90,8 @@ impl<'a, 'i> Table<'a, 'i> {
         let title = self.title.borrow();
         let what = if key.is_empty() {
             title.clone()
+        } else if title.is_empty() {
+            key.to_owned() // the root has no title
         } else {
             format!("{title}: {key}")
         };

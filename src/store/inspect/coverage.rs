@@ -96,7 +96,7 @@ pub async fn unreadable(db: &Db, limit: u32) -> Result<Vec<Unreadable>, DbError>
         .fetch_all(
             "-- unreadable_places
              SELECT source, position, reason, seen_at FROM source_faults
-             ORDER BY seen_at DESC, source, position LIMIT $1",
+             ORDER BY seen_at DESC, source, length(position), position LIMIT $1",
             &crate::params![limit],
         )
         .await?;
