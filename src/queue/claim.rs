@@ -402,3 +402,55 @@ fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>
     }
     Ok((keys, opens))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Location;
+
+    #[tokio::test]
+    async fn a_claim_reads_only_what_it_may_take_however_many_jobs_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::sqlite(folder.path().join("test.db")))
+            .await
+            .unwrap();
+        let now = db.now().await.unwrap();
+        for (plan, index) in [
+            (db.plan_of(DUE, &[]).await, "INDEX jobs_due"),
+            (
+                db.plan_of(PROMOTE, &params![now, PROMOTED]).await,
+                "INDEX jobs_due (run_at<?)",
+            ),
+            (
+                db.plan_of(PLAN, &params![json!(["plain"]), now]).await,
+                "INDEX jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT, &params!["plain", 8_u32]).await,
+                "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT_CHARGED, &params!["plain", 8_u32]).await,
+                "jobs_claim_charged (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT_UNCHARGED, &params!["plain", 8_u32]).await,
+                "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(CLAIM, &params![json!([]), now, "w", now]).await,
+                "sqlite_autoindex_jobs_1 (id=?)",
+            ),
+        ] {
+            assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
+            assert!(
+                !plan.iter().any(|step| step.starts_with("SCAN jobs")),
+                "{index}: {plan:#?}"
+            );
+            // Only keys are sorted, never jobs.
+            let sorts = plan.iter().any(|step| step.contains("FOR ORDER BY"));
+            let of_keys = plan.iter().any(|step| step.contains("limits_queue"));
+            assert!(!sorts || of_keys, "{index}: {plan:#?}");
+        }
+    }
+}
