@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{diagnoses, retention, sessions};
+use super::{alerts, diagnoses, retention, sessions};
 use crate::{
     db::{Db, Location, Value},
     domain::session::SessionKey,
@@ -71,6 +71,10 @@ async fn what_walks_over_sessions_reads_only_those_it_is_about() {
         (
             db.plan_of(diagnoses::PENDING, &params!["calls", "", 500_u32]).await,
             "monitoring_results_pending (",
+        ),
+        (
+            db.plan_of(alerts::COUNT_VERDICTS, &params![1_i64]).await,
+            "monitoring_results_status (verification_status=? AND analyzed_at>?)",
         ),
         (
             db.plan_of(retention::SNAPSHOTS[0], &params![1_i64, 500_u32]).await,
