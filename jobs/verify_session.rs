@@ -32,6 +32,9 @@ use crate::{
     verdict_writer,
 };
 
+/// Answers kept in one transaction.
+const KEPT: usize = 50;
+
 /// Look up this system's part of this generation of this session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifySession {
@@ -161,8 +164,26 @@ impl VerifySession {
                     round: look.round,
                 });
                 look.facts.insert(lookup, answer.fact);
+                if look.evidence.len() >= KEPT {
+                    self.keep(ctx, &case.session, look).await?;
+                }
             }
         }
+    }
+
+    /// A session with a thousand records takes its time: what was answered is kept on the way, so that a time-out or a crash
+    /// does not ask the system for all of it again.
+    async fn keep(&self, ctx: &JobContext, key: &SessionKey, look: &mut Look) -> Result<(), JobError> {
+        let mut tx = ctx.begin().await?;
+        evidence::append(&mut tx, key, self.generation, &look.evidence)
+            .await
+            .or_retry()?;
+        evidence::save_facts(&mut tx, key, self.generation, &look.facts)
+            .await
+            .or_retry()?;
+        ctx.progress(tx).await?;
+        look.evidence.clear();
+        Ok(())
     }
 
     fn part_of(&self, plan: Vec<Lookup>) -> Vec<Lookup> {

@@ -143,3 +143,28 @@ async fn an_expert_whose_question_the_server_refuses_every_time_is_not_asked_for
     let report: Value = row.get("diagnostic_report_json").unwrap();
     assert!(report.to_string().contains("no usable answer"), "{report}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_with_many_records_keeps_its_answers_on_the_way() {
+    let mut session = bakery::one_order("s-1");
+    for number in 0..59 {
+        let input = json!({"action": "place", "cake": "plum"});
+        session = session.call("order_cake", input, json!({"orderId": format!("o-{number}")}));
+    }
+    let world = Plan::of(&[session]).set("records", "pace", "'30ms'").start().await;
+    let db = world.db().await;
+    let pipeline = world.pipeline(&db).await;
+    let kept =
+        "SELECT (SELECT COUNT(*) FROM lookups) AS n FROM jobs WHERE queue = 'verify_session' AND state = 'running'
+        UNION ALL SELECT 0 ORDER BY n DESC LIMIT 1";
+    until("answers are kept while the job still runs", async || {
+        count(&db, kept).await > 0
+    })
+    .await;
+    idle(&pipeline).await;
+    pipeline.shutdown().await;
+    let asked_twice =
+        "SELECT COUNT(*) AS n FROM (SELECT lookup FROM lookups WHERE round = 0 GROUP BY lookup HAVING COUNT(*) > 1)";
+    assert_eq!(count(&db, asked_twice).await, 0);
+    assert!(count(&db, "SELECT COUNT(*) AS n FROM lookups WHERE round = 0").await >= 60);
+}
