@@ -56,9 +56,7 @@ impl Job for AnalyzeSession {
         let key = self.key();
         let entry = env.source(&self.source)?;
         let session = sessions::load(&env.db, &key).await.or_retry()?;
-        let Some(session) =
-            session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
-        else {
+        let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
         };
 
@@ -75,9 +73,11 @@ impl Job for AnalyzeSession {
                 Called::Outage(outage) => return env.wait_out(ctx, &key, &outage).await,
             },
         };
-        if !stored && digest != session.digest {
+        if !stored && goes_on(&session, &digest) {
             let mut tx = ctx.begin().await?;
-            sessions::unsettle(&mut tx, &key, &digest).await.or_retry()?;
+            sessions::unsettle(&mut tx, &key, self.generation, &digest)
+                .await
+                .or_retry()?;
             return ctx.finish(tx).await;
         }
 
@@ -104,7 +104,9 @@ impl Job for AnalyzeSession {
         snapshots::save(&mut tx, &key, self.generation, &snapshot, &digest)
             .await
             .or_retry()?;
-        sessions::set_analyzed_digest(&mut tx, &key, &digest).await.or_retry()?;
+        sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest)
+            .await
+            .or_retry()?;
         readings::save(&mut tx, &key, self.generation, &stored_reading)
             .await
             .or_retry()?;
@@ -121,6 +123,17 @@ impl Job for AnalyzeSession {
 impl AnalyzeSession {
     fn key(&self) -> SessionKey {
         SessionKey::new(&self.source, &self.session_id)
+    }
+
+    /// Whether the session still waits for just this analysis. Reconcile enqueues by what it read a moment ago: by now the
+    /// session may have moved on to its systems of record, and to begin again would ask them a second time.
+    fn is_called_for_by(&self, session: &StoredSession) -> bool {
+        let waits = match session.state {
+            SessionState::Settled | SessionState::Analyzing => true,
+            SessionState::Verifying => session.system.is_none(),
+            SessionState::Open | SessionState::Done | SessionState::Reopened => false,
+        };
+        waits && session.generation == self.generation
     }
 
     /// Before money is spent on it: what the verdict saw must survive a crash.
@@ -171,6 +184,16 @@ impl AnalyzeSession {
     }
 }
 
+/// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,
+/// since it would never come to rest.
+fn goes_on(session: &StoredSession, digest: &str) -> bool {
+    if session.incomplete {
+        return false;
+    }
+    let scanned_anew = !session.ended && session.settled_at.is_some_and(|settled| session.digest_since > settled);
+    scanned_anew || digest != session.digest
+}
+
 /// Everything that the judge needs of a session, from what is stored of it.
 pub(super) fn case_of(
     session: &StoredSession,
@@ -187,5 +210,88 @@ pub(super) fn case_of(
         reader: stored.reader,
         claims,
         incomplete: session.incomplete || snapshot.cut.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    /// Settled at second 100, its content last scanned as new at second 50.
+    fn session() -> StoredSession {
+        StoredSession {
+            key: SessionKey::new("calls", "s-1"),
+            state: SessionState::Settled,
+            generation: 1,
+            environment: None,
+            last_activity_at: at(40),
+            digest: "scanned".to_owned(),
+            digest_since: at(50),
+            open_since: at(50),
+            ended: false,
+            incomplete: false,
+            analyzed_digest: None,
+            system: None,
+            look_round: 0,
+            settled_at: Some(at(100)),
+        }
+    }
+
+    #[test]
+    fn a_session_that_changed_after_it_was_settled_was_not_over() {
+        assert!(!goes_on(&session(), "scanned"));
+        assert!(goes_on(&session(), "newer than the scan"));
+        let scanned_anew = StoredSession {
+            digest_since: at(101),
+            ..session()
+        };
+        assert!(goes_on(&scanned_anew, "scanned"));
+        let ended = StoredSession {
+            ended: true,
+            ..scanned_anew
+        };
+        assert!(!goes_on(&ended, "scanned"));
+    }
+
+    #[test]
+    fn a_session_that_the_deadline_settled_is_read_as_it_is_and_does_not_wait_for_ever() {
+        let restless = StoredSession {
+            incomplete: true,
+            ..session()
+        };
+        assert!(!goes_on(&restless, "changed once more"));
+    }
+
+    #[test]
+    fn an_analysis_is_called_for_until_the_session_waits_for_a_system_of_record() {
+        let job = AnalyzeSession {
+            source: "calls".to_owned(),
+            session_id: "s-1".to_owned(),
+            generation: 1,
+        };
+        let in_state = |state, system: Option<&str>, generation| StoredSession {
+            state,
+            system: system.map(str::to_owned),
+            generation,
+            ..session()
+        };
+        for (state, system, generation, called_for) in [
+            (SessionState::Settled, None, 1, true),
+            (SessionState::Analyzing, None, 1, true),
+            (SessionState::Verifying, None, 1, true), // nothing else would ever take it up
+            (SessionState::Verifying, Some("kitchen"), 1, false),
+            (SessionState::Open, None, 1, false),
+            (SessionState::Done, None, 1, false),
+            (SessionState::Settled, None, 2, false),
+        ] {
+            let session = in_state(state, system, generation);
+            assert_eq!(job.is_called_for_by(&session), called_for, "{session:?}");
+        }
     }
 }

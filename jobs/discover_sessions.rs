@@ -5,6 +5,7 @@
 //! generation. No transaction is open while the source is asked.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::AnalyzeSession;
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Sessions settled in one transaction: short enough that claims do not wait for it.
-const BATCH: usize = 200;
+const BATCH: u32 = 200;
 
 /// Places of one slice that cannot be read, named in the log at most.
 const FAULTS_LOGGED: usize = 10;
@@ -56,7 +57,11 @@ impl Job for DiscoverSessions {
 
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let entry = env.source(&self.source)?;
-        let mut counts = CycleCounts::default();
+        // Also what was counted before a crash or an outage: its sessions are stored, and not seen as new again.
+        let mut counts = ctx
+            .last_progress()
+            .and_then(|counts| CycleCounts::deserialize(counts).ok())
+            .unwrap_or_default();
         loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
             let slice = match entry.source.scan(watermark.as_ref()).await {
@@ -67,6 +72,7 @@ impl Job for DiscoverSessions {
                     sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref())
                         .await
                         .or_retry()?;
+                    tx.set_progress(json!(counts));
                     return ctx
                         .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
                         .await;
@@ -77,14 +83,15 @@ impl Job for DiscoverSessions {
             sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, None)
                 .await
                 .or_retry()?;
+            tx.set_progress(json!(counts));
             ctx.progress(tx).await?;
             fault::hit(FaultPoint::AfterSlice);
             if !slice.more {
                 break;
             }
         }
-        self.reopen_changed(ctx, env, entry, &mut counts).await?;
-        self.settle_all(ctx, env, entry, &mut counts).await?;
+        self.reopen_changed(ctx, entry, &mut counts).await?;
+        self.settle_all(ctx, entry, &mut counts).await?;
 
         let mut tx = ctx.begin().await?;
         sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None)
@@ -144,43 +151,52 @@ impl DiscoverSessions {
     async fn reopen_changed(
         &self,
         ctx: &JobContext,
-        env: &Env,
         entry: &SourceEntry,
         counts: &mut CycleCounts,
     ) -> Result<(), JobError> {
         if entry.reanalyze == Reanalyze::Never {
             return Ok(());
         }
-        let changed = sessions::changed_since_verdict(&env.db, &self.source)
-            .await
-            .or_retry()?;
-        for batch in changed.chunks(BATCH) {
+        loop {
             let mut tx = ctx.begin().await?;
-            for session in batch {
+            let changed = sessions::changed_since_verdict(&mut tx, &self.source, BATCH)
+                .await
+                .or_retry()?;
+            if changed.is_empty() {
+                return Ok(());
+            }
+            for session in &changed {
                 sessions::reopen(&mut tx, &session.key).await.or_retry()?;
                 counts.reopened += 1;
             }
+            tx.set_progress(json!(counts));
             ctx.progress(tx).await?;
         }
-        Ok(())
     }
 
     async fn settle_all(
         &self,
         ctx: &JobContext,
-        env: &Env,
         entry: &SourceEntry,
         counts: &mut CycleCounts,
     ) -> Result<(), JobError> {
-        let waiting = sessions::unsettled(&env.db, &self.source).await.or_retry()?;
-        for batch in waiting.chunks(BATCH) {
+        counts.waiting = 0;
+        let mut after = None;
+        loop {
             let mut tx = ctx.begin().await?;
-            for session in batch {
+            let waiting = sessions::unsettled_after(&mut tx, &self.source, after.as_deref(), BATCH)
+                .await
+                .or_retry()?;
+            let Some(last) = waiting.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.session_id.clone());
+            for session in &waiting {
                 settle(&mut tx, entry, session, counts).await.or_retry()?;
             }
+            tx.set_progress(json!(counts));
             ctx.progress(tx).await?;
         }
-        Ok(())
     }
 }
 

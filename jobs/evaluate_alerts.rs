@@ -5,12 +5,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     config::{AlertMetric, AlertRule},
     db::{DbError, Tx},
     env::Env,
-    queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, seconds},
+    queue::{Job, JobContext, JobError, Limit, Outcome, Policy, seconds},
     store::alerts::{self, Firing, VerdictCounts},
 };
 
@@ -40,10 +41,21 @@ impl Job for EvaluateAlerts {
     }
 
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
-        let mut tx = ctx.begin().await?;
+        let mut unevaluated = Vec::new();
         for rule in &env.settings.alerts {
-            evaluate(&mut tx, rule).await.or_retry()?;
+            // Each in a transaction of its own: what one cannot write or read does not undo the others.
+            let mut tx = ctx.begin().await?;
+            match evaluate(&mut tx, rule).await {
+                Ok(()) => ctx.progress(tx).await?,
+                Err(error) if error.is_passing() => return Err(JobError::retry(error)),
+                Err(error) => {
+                    tracing::error!(rule = rule.name, %error, "an alert rule cannot be evaluated");
+                    unevaluated.push(&rule.name);
+                }
+            }
         }
+        let mut tx = ctx.begin().await?;
+        tx.set_progress(json!({ "rules": env.settings.alerts.len(), "unevaluated": unevaluated }));
         ctx.finish(tx).await
     }
 }

@@ -3,7 +3,7 @@
 //! Takes no input and scans: loads sessions between settling and verdict, and verdicts that wait for a diagnosis, compares
 //! them with the live jobs, and enqueues what is missing. Also marks paid calls whose process died as `lost`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -49,24 +49,20 @@ impl Job for Reconcile {
     }
 
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
-        let mut live = BTreeMap::new();
-        for queue in [AnalyzeSession::NAME, VerifySession::NAME, DiagnoseSession::NAME] {
-            live.insert(queue, queue::live_keys(&env.db, queue).await.or_retry()?);
-        }
         let mut rebuilt = 0_u64;
         let mut after = SessionKey::new("", "");
         loop {
             let page = sessions::in_progress_after(&env.db, &after, PAGE).await.or_retry()?;
             let Some(last) = page.last() else { break };
             after = last.key.clone();
-            rebuilt += enqueue_missing(ctx, &live, page.iter().filter_map(job_called_for)).await?;
+            rebuilt += enqueue_missing(ctx, env, page.iter().filter_map(job_called_for).collect()).await?;
         }
         let mut after = SessionKey::new("", "");
         loop {
             let page = diagnoses::pending_after(&env.db, &after, PAGE).await.or_retry()?;
             let Some((last, _)) = page.last() else { break };
             after = last.clone();
-            rebuilt += enqueue_missing(ctx, &live, page.into_iter().map(diagnosis_called_for)).await?;
+            rebuilt += enqueue_missing(ctx, env, page.into_iter().map(diagnosis_called_for).collect()).await?;
         }
         let mut tx = ctx.begin().await?;
         let lost = llm::mark_lost(&mut tx).await.or_retry()?;
@@ -82,13 +78,20 @@ impl Job for Reconcile {
     }
 }
 
-/// Enqueues what is called for and not live. What became live meanwhile is caught by the unique key: a twin is no harm.
-async fn enqueue_missing(
-    ctx: &JobContext,
-    live: &BTreeMap<&'static str, BTreeSet<String>>,
-    wanted: impl Iterator<Item = Wanted>,
-) -> Result<u64, JobError> {
+/// Enqueues what is called for and not live. What became live meanwhile is caught by the unique key: a twin is no harm. And
+/// a job that is no longer called for when it starts finds that out by itself.
+async fn enqueue_missing(ctx: &JobContext, env: &Env, wanted: Vec<Wanted>) -> Result<u64, JobError> {
+    let mut live = BTreeMap::new();
+    for queue in [AnalyzeSession::NAME, VerifySession::NAME, DiagnoseSession::NAME] {
+        let keys: Vec<String> = wanted
+            .iter()
+            .filter(|job| job.queue() == queue)
+            .map(Wanted::key)
+            .collect();
+        live.insert(queue, queue::live_among(&env.db, queue, &keys).await.or_retry()?);
+    }
     let missing: Vec<Wanted> = wanted
+        .into_iter()
         .filter(|job| !live.get(job.queue()).is_some_and(|live| live.contains(&job.key())))
         .collect();
     if missing.is_empty() {
@@ -145,18 +148,21 @@ fn job_called_for(session: &StoredSession) -> Option<Wanted> {
     let SessionKey { source, session_id } = session.key.clone();
     let generation = session.generation;
     match (session.state, &session.system) {
-        (SessionState::Settled | SessionState::Analyzing, _) => Some(Wanted::Analyze(AnalyzeSession {
-            source,
-            session_id,
-            generation,
-        })),
+        // Analysis says which system's turn it is.
+        (SessionState::Settled | SessionState::Analyzing, _) | (SessionState::Verifying, None) => {
+            Some(Wanted::Analyze(AnalyzeSession {
+                source,
+                session_id,
+                generation,
+            }))
+        }
         (SessionState::Verifying, Some(system)) => Some(Wanted::Verify(VerifySession {
             source,
             session_id,
             generation,
             system: system.clone(),
         })),
-        (SessionState::Verifying, None) | (SessionState::Open | SessionState::Done | SessionState::Reopened, _) => None,
+        (SessionState::Open | SessionState::Done | SessionState::Reopened, _) => None,
     }
 }
 

@@ -32,6 +32,9 @@ use crate::{
     verdict_writer,
 };
 
+/// Answers kept in one transaction.
+const KEPT: usize = 50;
+
 /// Look up this system's part of this generation of this session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifySession {
@@ -69,10 +72,8 @@ impl Job for VerifySession {
         let entry = env.source(&self.source)?;
         let system = env.system(&self.system)?;
         let session = sessions::load(&env.db, &key).await.or_retry()?;
-        let Some(session) =
-            session.filter(|session| session.generation == self.generation && session.state != SessionState::Done)
-        else {
-            return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
+        let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
+            return ctx.finish(ctx.begin().await?).await; // superseded, handed on, or done before a crash
         };
         let case = self.load_case(env, entry, &session).await?;
         let facts = evidence::load_facts(&env.db, &key, self.generation).await.or_retry()?;
@@ -109,6 +110,12 @@ struct Look {
 impl VerifySession {
     fn key(&self) -> SessionKey {
         SessionKey::new(&self.source, &self.session_id)
+    }
+
+    fn is_called_for_by(&self, session: &StoredSession) -> bool {
+        session.state == SessionState::Verifying
+            && session.generation == self.generation
+            && session.system.as_deref() == Some(self.system.as_str())
     }
 
     async fn load_case(&self, env: &Env, entry: &SourceEntry, session: &StoredSession) -> Result<Case, JobError> {
@@ -157,8 +164,26 @@ impl VerifySession {
                     round: look.round,
                 });
                 look.facts.insert(lookup, answer.fact);
+                if look.evidence.len() >= KEPT {
+                    self.keep(ctx, &case.session, look).await?;
+                }
             }
         }
+    }
+
+    /// A session with a thousand records takes its time: what was answered is kept on the way, so that a time-out or a crash
+    /// does not ask the system for all of it again.
+    async fn keep(&self, ctx: &JobContext, key: &SessionKey, look: &mut Look) -> Result<(), JobError> {
+        let mut tx = ctx.begin().await?;
+        evidence::append(&mut tx, key, self.generation, &look.evidence)
+            .await
+            .or_retry()?;
+        evidence::save_facts(&mut tx, key, self.generation, &look.facts)
+            .await
+            .or_retry()?;
+        ctx.progress(tx).await?;
+        look.evidence.clear();
+        Ok(())
     }
 
     fn part_of(&self, plan: Vec<Lookup>) -> Vec<Lookup> {

@@ -15,7 +15,7 @@ use crate::{
     env::{Env, SourceEntry},
     outside::Called,
     paid::{self, Purpose},
-    ports::UpstreamError,
+    ports::{UpstreamError, UpstreamReason},
     queue::{JobContext, JobError},
     reader,
 };
@@ -83,6 +83,13 @@ pub async fn consult(
         };
         let answer = match paid::ask(ctx, &env.db, model, purpose, &request).await? {
             Called::Answer(answer) => answer,
+            // As for a reading: a server that refuses just this question would be asked for ever.
+            Called::Outage(outage)
+                if outage.reason == UpstreamReason::BadAnswer && ctx.snoozes() >= reader::BAD_ANSWERS =>
+            {
+                let reason = format!("the LLM gave no usable answer: {outage}");
+                return Ok(Consulted::Result(ExpertResult::Rejected { reason }));
+            }
             Called::Outage(outage) => return Ok(Consulted::Outage(outage)),
         };
         let check =

@@ -60,7 +60,7 @@ impl Pipeline {
     }
 
     /// Waits until every session has its verdict and no job is left, for at most `max_wait`. Work that is due later counts
-    /// as pending.
+    /// as pending; sessions that wait to settle in a source that is switched off or gone do not: nobody would settle them.
     ///
     /// # Errors
     /// When the database cannot be read for good.
@@ -71,7 +71,8 @@ impl Pipeline {
     ) -> Result<State, DbError> {
         let started = tokio::time::Instant::now();
         loop {
-            let state = State::read(&self.env.db).await?;
+            let scanned = |source: &str| self.env.sources.get(source).is_some_and(|source| source.enabled);
+            let state = State::read_of(&self.env.db, scanned).await?;
             on_look(&state);
             if state.is_idle() || max_wait.is_some_and(|most| started.elapsed() >= most) {
                 return Ok(state);
@@ -97,35 +98,44 @@ pub struct State {
     pub settling: u64,
     /// When the first of those can settle.
     settling_until: Option<DateTime<Utc>>,
+    /// Sessions that wait to settle although nobody scans their source.
+    pub unscanned: u64,
     /// By the database's clock.
     pub at: DateTime<Utc>,
 }
 
 impl State {
-    /// Reads it.
+    /// Reads it, all sources included.
     ///
     /// # Errors
     /// When the database cannot answer.
     pub async fn read(db: &Db) -> Result<Self, DbError> {
+        Self::read_of(db, |_| true).await
+    }
+
+    /// Reads it; `scanned` says whether a source is looked at.
+    async fn read_of(db: &Db, scanned: impl Fn(&str) -> bool) -> Result<Self, DbError> {
         let pending = inspect::pending_work(db).await?;
-        let counts = sessions::progress(db).await?;
+        let counts = sessions::progress(db, scanned).await?;
         Ok(Self {
             pending,
             sessions: counts.seen,
             done: counts.done,
             settling: counts.settling,
             settling_until: counts.settling_until,
+            unscanned: counts.unscanned,
             at: db.now().await?,
         })
     }
 
     /// Nothing is left to do.
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.settling == 0 && self.done == self.sessions
+        self.pending.is_empty() && self.settling == 0 && self.done + self.unscanned == self.sessions
     }
 
     fn is_settling_due(&self) -> bool {
         self.pending.is_empty()
-            && (self.done + self.settling < self.sessions || self.settling_until.is_some_and(|until| until <= self.at))
+            && (self.done + self.settling + self.unscanned < self.sessions
+                || self.settling_until.is_some_and(|until| until <= self.at))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Unreadable answers in a row, each after a longer wait, before the offline classifier reads instead.
-const BAD_ANSWERS: u32 = 5;
+pub(crate) const BAD_ANSWERS: u32 = 5;
 
 /// What came of reading.
 #[derive(Debug)]

@@ -36,5 +36,15 @@ pub fn start(telemetry: &Telemetry) -> Result<(), String> {
     } else {
         lines.compact().try_init()
     };
+    std::panic::set_hook(Box::new(|panic| {
+        // What a panic formats may hold parts of a transcript: only words that stand in the program are repeated.
+        let words = panic
+            .payload()
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or("(words left out)");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(words, place, "a bug: the program panicked");
+    }));
     Ok(())
 }

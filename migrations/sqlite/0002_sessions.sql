@@ -65,9 +65,14 @@ CREATE TABLE sessions (
     updated_at        INTEGER NOT NULL,
     PRIMARY KEY (source, session_id)
 ) STRICT;
-CREATE INDEX sessions_unfinished ON sessions (state, updated_at) WHERE state <> 'done';
+-- What discovery and reconcile walk, a page at a time, however many sessions are done. A query is served by one of these only
+-- when it repeats the condition word by word.
+CREATE INDEX sessions_unsettled ON sessions (source, session_id) WHERE state IN ('open', 'reopened');
+CREATE INDEX sessions_in_progress ON sessions (source, session_id) WHERE state IN ('settled', 'analyzing', 'verifying');
+-- How far the sessions are, without reading them.
+CREATE INDEX sessions_states ON sessions (source, state, waiting_until);
 -- New activity after the verdict.
-CREATE INDEX sessions_changed ON sessions (source) WHERE state = 'done' AND digest <> analyzed_digest;
+CREATE INDEX sessions_changed ON sessions (source, session_id) WHERE state = 'done' AND digest <> analyzed_digest;
 CREATE INDEX sessions_recent ON sessions (last_activity_at);
 
 -- The content that a generation was judged by.
@@ -81,6 +86,7 @@ CREATE TABLE snapshots (
     created_at   INTEGER NOT NULL,
     PRIMARY KEY (source, session_id, generation)
 ) STRICT;
+CREATE INDEX snapshots_created ON snapshots (created_at);
 
 CREATE TABLE readings (
     source       TEXT NOT NULL,
@@ -189,7 +195,7 @@ CREATE TABLE monitoring_results (
 ) STRICT;
 CREATE INDEX monitoring_results_analyzed ON monitoring_results (analyzed_at);
 CREATE INDEX monitoring_results_status ON monitoring_results (verification_status, analyzed_at);
-CREATE INDEX monitoring_results_pending ON monitoring_results (analyzed_at) WHERE diagnostic_status = 'pending';
+CREATE INDEX monitoring_results_pending ON monitoring_results (source, session_id) WHERE diagnostic_status = 'pending';
 
 -- Alert rules that fired. At most one open alert per rule.
 CREATE TABLE alerts (

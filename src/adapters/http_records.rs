@@ -22,7 +22,10 @@ use super::{
     secret::Secret,
 };
 use crate::{
-    domain::lookup::{Fact, HttpLookup, HttpMethod, Lookup},
+    domain::{
+        lookup::{Fact, HttpLookup, HttpMethod, Lookup},
+        nesting::{MOST_LEVELS, is_too_deep},
+    },
     ports::{Answer, SystemOfRecord, UpstreamError, UpstreamReason},
 };
 
@@ -309,6 +312,9 @@ impl HttpRecords {
         Ok(match record {
             Value::Null => Fact::Absent,
             Value::Array(records) if records.is_empty() => Fact::Absent,
+            record if is_too_deep(&record) => Fact::Unknown {
+                reason: format!("the record is nested deeper than {MOST_LEVELS} levels"),
+            },
             record => Fact::Found { record },
         })
     }

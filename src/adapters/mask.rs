@@ -190,15 +190,31 @@ impl Mask {
     /// [`Mask::hide`] for every text in a value; `birth` says that the dates in it are of birth.
     fn hide_all(&mut self, value: &mut Value, birth: bool) {
         match value {
-            Value::String(text) if birth && ANY_DATE.is_match(text) => *text = self.token("DATE_OF_BIRTH", text),
+            // However it is written: `19900405`, `5 April '90`.
+            Value::String(text) if birth && text.contains(|letter: char| letter.is_ascii_digit()) => {
+                *text = self.token("DATE_OF_BIRTH", text);
+            }
             Value::String(text) => *text = self.hide(text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_all(item, birth)),
-            Value::Object(fields) => {
-                for (name, field) in fields {
-                    self.hide_all(field, is_birth(name));
+            // A phone or card number may come without quotes, a date of birth as a count or in parts.
+            Value::Number(number) => {
+                let text = number.to_string();
+                let hidden = if birth {
+                    self.token("DATE_OF_BIRTH", &text)
+                } else {
+                    self.hide(&text)
+                };
+                if hidden != text {
+                    *value = Value::String(hidden);
                 }
             }
-            _ => {}
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_all(item, birth)),
+            Value::Object(fields) => {
+                for (name, mut field) in std::mem::take(fields) {
+                    self.hide_all(&mut field, birth || is_birth(&name));
+                    fields.insert(self.hide(&name), field);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
         }
     }
 
@@ -367,6 +383,23 @@ mod tests {
         });
         assert_eq!(fact(&Fact::Found { record }), Fact::Found { record: stored });
         assert_eq!(fact(&Fact::Absent), Fact::Absent);
+    }
+
+    #[test]
+    fn a_stored_answer_holds_no_personal_data_however_it_is_written() {
+        let record = json!({
+            "phone": 5_550_100_199_u64, "card": 4_111_111_111_111_111_u64, "amount": 1_520, "ok": true,
+            "birth": {"year": 1990, "month": 4}, "dob": "19900405", "by": {"mia@example.com": {"seats": 2}},
+        });
+        let Fact::Found { record: stored } = fact(&Fact::Found { record }) else {
+            panic!("it was found");
+        };
+        let text = stored.to_string();
+        for secret in ["5550100199", "4111", "1990", "mia@"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        assert_eq!(stored["amount"], 1_520);
+        assert_eq!(stored["by"]["[EMAIL_1]"]["seats"], 2);
     }
 
     #[test]

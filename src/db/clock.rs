@@ -1,6 +1,6 @@
 //! The one clock that all processes share: the database's.
 //!
-//! Every statement that compares with "now" takes it as a parameter read by [`NOW`] in its own transaction. Test builds
+//! Every statement that compares with "now" takes it as a parameter read by `NOW` in its own transaction. Test builds
 //! (feature `fault-points`) can move it for every process on the database at once.
 
 use chrono::{DateTime, Utc};

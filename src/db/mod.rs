@@ -171,6 +171,15 @@ impl Db {
         clock::read(row)
     }
 
+    /// How the embedded engine would run a statement.
+    #[cfg(test)]
+    pub(crate) async fn plan_of(&self, sql: impl Into<Sql>, params: &[Value]) -> Vec<String> {
+        // Statements live as long as the program; a test's program is short.
+        let text: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {}", sql.into().sqlite).into_boxed_str());
+        let rows = self.fetch_all(text, params).await.unwrap();
+        rows.iter().map(|row| row.get("detail").unwrap()).collect()
+    }
+
     /// Resolves when a job may have become runnable in this process since the last call.
     pub async fn jobs_changed(&self) {
         self.jobs_changed.notified().await;

@@ -36,6 +36,17 @@ impl Row {
     pub fn bad(&self, column: &'static str, reason: &str) -> DbError {
         DbError::column(self.statement, column, reason)
     }
+
+    /// The named error for JSON that is not what we wrote: where, and never what stands there, since it may be private.
+    pub fn bad_json(&self, column: &'static str, error: &serde_json::Error) -> DbError {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "not the JSON expected",
+            serde_json::error::Category::Eof => "the JSON breaks off",
+            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "not JSON, or nested too deep",
+        };
+        let place = format!("{what} (line {}, column {})", error.line(), error.column());
+        self.bad(column, &place)
+    }
 }
 
 /// A type that a column can be read as.
@@ -79,5 +90,5 @@ column! {
     bool: i64 => |row, column, value| Ok(value != 0);
     DateTime<Utc>: i64 => |row, column, value| DateTime::from_timestamp_micros(value).ok_or_else(|| row.bad(column, "not an instant"));
     Uuid: String => |row, column, value| Uuid::parse_str(&value).map_err(|_| row.bad(column, "not a UUID"));
-    Json: String => |row, column, value| serde_json::from_str(&value).map_err(|error| row.bad(column, &format!("not JSON: {error}")));
+    Json: String => |row, column, value| serde_json::from_str(&value).map_err(|error| row.bad_json(column, &error));
 }

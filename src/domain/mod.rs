@@ -10,6 +10,7 @@ pub mod compare;
 pub mod diagnosis;
 pub mod judge;
 pub mod lookup;
+pub mod nesting;
 pub mod observation;
 #[cfg(test)]
 pub(crate) mod observation_fixture;

@@ -125,10 +125,11 @@ impl Cron {
         if last.is_some_and(|last| last >= tick) {
             return Ok(false);
         }
+        // Before the transaction: after a long pause there are many to count.
+        let missed = last.map_or(0, |last| self.missed_between(last, tick));
         let mut tx = db.begin().await?;
         let now = tx.now().await?;
         let late = (now - tick).num_microseconds().unwrap_or(i64::MAX);
-        let missed = last.map_or(0, |last| self.missed_between(last, tick));
         let fired = tx
             .execute(
                 "-- fire_tick

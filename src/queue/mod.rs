@@ -38,9 +38,7 @@ mod runtime;
 pub use self::{
     context::{Fenced, JobContext},
     cron::{Cron, CronFn, parse_schedule},
-    enqueue::{
-        EnqueueOptions, Enqueued, cancel_live, cancel_live_except, enqueue, enqueue_with, live_keys, live_keys_in,
-    },
+    enqueue::{EnqueueOptions, Enqueued, cancel_live, enqueue, enqueue_with, live_among},
     job::{Committed, Job, JobError, OrRetry, Outcome, Registry},
     limits::LimitSetting,
     policy::{Limit, Policy, days, hours, minutes, seconds},

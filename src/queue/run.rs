@@ -189,13 +189,12 @@ async fn told_to_stop(lease: &Lease) -> Stop {
     lease.stopped().unwrap_or(Stop::Lost)
 }
 
+/// Only words that stand in the program: what a panic formats may hold parts of a transcript.
 fn panic_words(panic: &(dyn Any + Send)) -> String {
-    let words = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without words");
-    format!("panicked: {words}")
+    match panic.downcast_ref::<&str>() {
+        Some(words) => format!("panicked: {words}"),
+        None => "panicked: the log says where".to_owned(),
+    }
 }
 
 /// A number from 0 to 1.

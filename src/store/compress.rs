@@ -7,6 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::db::{DbError, Row};
 
+/// What is stored is bounded where it is read; a few deflated bytes of a damaged row must not take all memory.
+const LARGEST: u64 = 1 << 30;
+
 /// Serialises straight into the compressor: the uncompressed text never exists as a whole.
 pub(super) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, DbError> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
@@ -23,7 +26,11 @@ pub(super) fn unpack<T: DeserializeOwned>(row: &Row, column: &'static str) -> Re
     let bytes: Vec<u8> = row.get(column)?;
     let mut text = Vec::new();
     DeflateDecoder::new(bytes.as_slice())
+        .take(LARGEST + 1)
         .read_to_end(&mut text)
         .map_err(|error| row.bad(column, &format!("not deflated data: {error}")))?;
-    serde_json::from_slice(&text).map_err(|error| row.bad(column, &format!("not the JSON expected: {error}")))
+    if text.len() as u64 > LARGEST {
+        return Err(row.bad(column, &format!("more than {LARGEST} bytes when inflated")));
+    }
+    serde_json::from_slice(&text).map_err(|error| row.bad_json(column, &error))
 }

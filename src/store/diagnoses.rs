@@ -81,19 +81,20 @@ pub async fn ask_again(tx: &mut Tx, key: &SessionKey) -> Result<Option<Generatio
     row.map(|row| row.get("generation")).transpose()
 }
 
-/// Verdicts that wait for a diagnosis, a page at a time by key: what reconcile walks.
+pub(super) const PENDING: &str = "-- pending_diagnoses
+             SELECT m.source, m.session_id, m.generation FROM monitoring_results m
+             JOIN sessions s ON s.source = m.source AND s.session_id = m.session_id AND s.generation = m.generation
+             WHERE m.diagnostic_status = 'pending' AND (m.source, m.session_id) > ($1, $2)
+             ORDER BY m.source, m.session_id LIMIT $3";
+
+/// Verdicts that wait for a diagnosis, a page at a time by key: what reconcile walks. Once the next generation is open the
+/// old verdict is explained no more: a job for it would find that out only after it has used up a start.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn pending_after(db: &Db, after: &SessionKey, page: u32) -> Result<Vec<(SessionKey, Generation)>, DbError> {
     let rows = db
-        .fetch_all(
-            "-- pending_diagnoses
-             SELECT source, session_id, generation FROM monitoring_results
-             WHERE diagnostic_status = 'pending' AND (source, session_id) > ($1, $2)
-             ORDER BY source, session_id LIMIT $3",
-            &params![&after.source, &after.session_id, page],
-        )
+        .fetch_all(PENDING, &params![&after.source, &after.session_id, page])
         .await?;
     rows.iter()
         .map(|row| {

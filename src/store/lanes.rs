@@ -21,9 +21,9 @@ pub async fn reserve(db: &Db, system: &str, pace: Duration) -> Result<(DateTime<
          ON CONFLICT (system) DO UPDATE SET next_call_at = MAX(lanes.next_call_at, $2) + $3
          RETURNING next_call_at - $3 AS call_at",
         "-- reserve_lane
-         INSERT INTO lanes (system, next_call_at) VALUES ($1, $2 + make_interval(secs => $3 / 1e6))
-         ON CONFLICT (system) DO UPDATE SET next_call_at = GREATEST(lanes.next_call_at, $2) + make_interval(secs => $3 / 1e6)
-         RETURNING next_call_at - make_interval(secs => $3 / 1e6) AS call_at",
+         INSERT INTO lanes (system, next_call_at) VALUES ($1, $2::timestamptz + make_interval(secs => $3::bigint / 1e6))
+         ON CONFLICT (system) DO UPDATE SET next_call_at = GREATEST(lanes.next_call_at, $2::timestamptz) + make_interval(secs => $3::bigint / 1e6)
+         RETURNING next_call_at - make_interval(secs => $3::bigint / 1e6) AS call_at",
     );
     let mut tx = db.begin().await?;
     let now = tx.now().await?;

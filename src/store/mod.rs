@@ -17,3 +17,6 @@ pub mod sessions;
 pub mod snapshots;
 pub mod sources;
 pub mod verdicts;
+
+#[cfg(test)]
+mod tests;

@@ -81,5 +81,5 @@ pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<Value, DbError> {
 
 pub(super) fn parse<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, DbError> {
     let value: Value = row.get(column)?;
-    serde_json::from_value(value).map_err(|error| row.bad(column, &format!("not the JSON expected: {error}")))
+    serde_json::from_value(value).map_err(|error| row.bad_json(column, &error))
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     db::{Db, DbError},
     params,
@@ -33,11 +31,15 @@ const FINISHED_JOBS: &[&str] = &[
      DELETE FROM discovery_cycles WHERE id IN (SELECT id FROM discovery_cycles WHERE started_at < $1 LIMIT $2)",
 ];
 
-const SNAPSHOTS: &[&str] = &["-- prune_snapshots
+pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots
      DELETE FROM snapshots WHERE (source, session_id, generation) IN (
          SELECT s.source, s.session_id, s.generation FROM snapshots s
          JOIN sessions ON sessions.source = s.source AND sessions.session_id = s.session_id
-         WHERE s.created_at < $1 AND sessions.state = 'done' LIMIT $2)"];
+         WHERE s.created_at < $1 AND sessions.state = 'done'
+            -- A diagnosis that still waits needs it.
+            AND NOT EXISTS (SELECT 1 FROM monitoring_results m WHERE m.source = s.source AND m.session_id = s.session_id
+                AND m.generation = s.generation AND m.diagnostic_status = 'pending')
+         LIMIT $2)"];
 
 /// How long each kind is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +59,12 @@ pub async fn prune_batch(db: &Db, ages: &Ages) -> Result<u64, DbError> {
     for (statements, age) in [(FINISHED_JOBS, ages.finished_jobs), (SNAPSHOTS, ages.snapshots)] {
         for &statement in statements {
             let mut tx = db.begin().await?;
-            let before: DateTime<Utc> =
-                tx.now().await? - chrono::Duration::from_std(age).unwrap_or(chrono::Duration::MAX);
+            let now = tx.now().await?;
+            let age = chrono::Duration::from_std(age).ok();
+            // Longer than time itself: nothing is that old.
+            let Some(before) = age.and_then(|age| now.checked_sub_signed(age)) else {
+                continue;
+            };
             deleted += tx.execute(statement, &params![before, BATCH]).await?;
             tx.commit().await?;
         }

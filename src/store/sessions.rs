@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    db::{Db, DbError, Row, Tx},
+    db::{Db, DbError, Row, Sql, Tx},
     domain::session::{Generation, SessionKey, SessionState},
     params,
     ports::SeenSession,
@@ -120,9 +120,9 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
     let row = tx.fetch_optional(
         "-- save_seen_session
          INSERT INTO sessions (source, session_id, environment, first_activity_at, last_activity_at, observation_count,
-                               trace_count, digest, digest_since, open_since, ended, state, waiting_reason, discovered_at,
-                               updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, 'open', 'just seen: waiting to settle', $9, $9)
+                               trace_count, digest, digest_since, open_since, ended, state, waiting_reason, waiting_until,
+                               discovered_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, 'open', 'just seen: waiting to settle', $9, $9, $9)
          ON CONFLICT (source, session_id) DO UPDATE SET
              environment = COALESCE(excluded.environment, sessions.environment),
              first_activity_at = excluded.first_activity_at,
@@ -207,18 +207,23 @@ pub async fn reopen(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Its content changed between discovery and analysis: not settled yet.
+/// Its content changed between settling and analysis: not settled yet. Nothing happens when this generation no longer waits
+/// for its analysis.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn unsettle(tx: &mut Tx, key: &SessionKey, digest: &str) -> Result<(), DbError> {
+pub async fn unsettle(tx: &mut Tx, key: &SessionKey, generation: Generation, digest: &str) -> Result<(), DbError> {
     let now = tx.now().await?;
     tx.execute(
+        // What a scan says of just this content stays: its end signal, and since when it is the same.
         "-- unsettle_session
-         UPDATE sessions SET state = 'open', ended = 0, digest = $3, digest_since = $4, open_since = $4, updated_at = $4,
+         UPDATE sessions SET state = 'open',
+                ended = CASE WHEN digest = $3 THEN ended ELSE $5 END,
+                digest_since = CASE WHEN digest = $3 THEN digest_since ELSE $4 END,
+                digest = $3, open_since = $4, updated_at = $4,
                 waiting_reason = 'still changing when it was read: waiting to settle', waiting_until = $4
-         WHERE source = $1 AND session_id = $2",
-        &params![&key.source, &key.session_id, digest, now],
+         WHERE source = $1 AND session_id = $2 AND generation = $6 AND state IN ('settled', 'analyzing')",
+        &params![&key.source, &key.session_id, digest, now, false, generation],
     )
     .await?;
     Ok(())
@@ -246,15 +251,17 @@ pub async fn set_state(
     Ok(())
 }
 
-/// The session was read, in this content.
+/// The session was read, in this content. `scanned` is the content that the last scan before it saw: what was read is newer,
+/// unless there was another scan meanwhile.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn set_analyzed_digest(tx: &mut Tx, key: &SessionKey, digest: &str) -> Result<(), DbError> {
+pub async fn set_analyzed_digest(tx: &mut Tx, key: &SessionKey, digest: &str, scanned: &str) -> Result<(), DbError> {
     tx.execute(
         "-- set_analyzed_digest
-         UPDATE sessions SET analyzed_digest = $3 WHERE source = $1 AND session_id = $2",
-        &params![&key.source, &key.session_id, digest],
+         UPDATE sessions SET analyzed_digest = $3, digest = CASE WHEN digest = $4 THEN $3 ELSE digest END
+         WHERE source = $1 AND session_id = $2",
+        &params![&key.source, &key.session_id, digest, scanned],
     )
     .await?;
     Ok(())
@@ -314,45 +321,75 @@ pub async fn look_again_in(
     Ok(())
 }
 
-/// Sessions of a source that wait to settle, oldest activity first.
+pub(super) const UNSETTLED: Sql = Sql::each(
+    concat!(
+        "-- unsettled_sessions\nSELECT ",
+        columns!(),
+        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2
+          ORDER BY session_id LIMIT $3"
+    ),
+    concat!(
+        "-- unsettled_sessions\nSELECT ",
+        columns!(),
+        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2
+          ORDER BY session_id LIMIT $3 FOR UPDATE"
+    ),
+);
+
+/// Sessions of a source that wait to settle, a page at a time by id. In the transaction that settles them, so that nobody
+/// else moves them on in between.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn unsettled(db: &Db, source: &str) -> Result<Vec<StoredSession>, DbError> {
-    const UNSETTLED: &str = concat!(
-        "-- unsettled_sessions\nSELECT ",
-        columns!(),
-        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 ORDER BY last_activity_at, session_id"
-    );
-    let rows = db.fetch_all(UNSETTLED, &params![source]).await?;
+pub async fn unsettled_after(
+    tx: &mut Tx,
+    source: &str,
+    after: Option<&str>,
+    page: u32,
+) -> Result<Vec<StoredSession>, DbError> {
+    // No session has an empty id.
+    let rows = tx
+        .fetch_all(UNSETTLED, &params![source, after.unwrap_or_default(), page])
+        .await?;
     rows.iter().map(read).collect()
 }
 
-/// Sessions of a source with activity after the content that their verdict judged.
+pub(super) const CHANGED: Sql = Sql::each(
+    concat!(
+        "-- sessions_changed_since_verdict\nSELECT ",
+        columns!(),
+        " FROM sessions WHERE state = 'done' AND digest <> analyzed_digest AND source = $1 ORDER BY session_id LIMIT $2"
+    ),
+    concat!(
+        "-- sessions_changed_since_verdict\nSELECT ",
+        columns!(),
+        " FROM sessions WHERE state = 'done' AND digest <> analyzed_digest AND source = $1 ORDER BY session_id LIMIT $2
+          FOR UPDATE"
+    ),
+);
+
+/// Some sessions of a source with activity after the content that their verdict judged, in the transaction that reopens
+/// them: they are no longer among the next.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn changed_since_verdict(db: &Db, source: &str) -> Result<Vec<StoredSession>, DbError> {
-    const CHANGED: &str = concat!(
-        "-- sessions_changed_since_verdict\nSELECT ",
-        columns!(),
-        " FROM sessions WHERE state = 'done' AND digest <> analyzed_digest AND source = $1 ORDER BY session_id"
-    );
-    let rows = db.fetch_all(CHANGED, &params![source]).await?;
+pub async fn changed_since_verdict(tx: &mut Tx, source: &str, page: u32) -> Result<Vec<StoredSession>, DbError> {
+    let rows = tx.fetch_all(CHANGED, &params![source, page]).await?;
     rows.iter().map(read).collect()
 }
+
+pub(super) const IN_PROGRESS: &str = concat!(
+    "-- sessions_in_progress\nSELECT ",
+    columns!(),
+    " FROM sessions WHERE state IN ('settled', 'analyzing', 'verifying') AND (source, session_id) > ($1, $2)
+      ORDER BY source, session_id LIMIT $3"
+);
 
 /// Sessions between settling and their verdict, a page at a time by key: what reconcile walks.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn in_progress_after(db: &Db, after: &SessionKey, page: u32) -> Result<Vec<StoredSession>, DbError> {
-    const IN_PROGRESS: &str = concat!(
-        "-- sessions_in_progress\nSELECT ",
-        columns!(),
-        " FROM sessions WHERE state IN ('settled', 'analyzing', 'verifying') AND (source, session_id) > ($1, $2)
-          ORDER BY source, session_id LIMIT $3"
-    );
     let rows = db
         .fetch_all(IN_PROGRESS, &params![&after.source, &after.session_id, page])
         .await?;
@@ -370,33 +407,30 @@ pub struct Progress {
     pub settling: u64,
     /// When the first of those can settle.
     pub settling_until: Option<DateTime<Utc>>,
+    /// Waiting to settle although nobody scans their source.
+    pub unscanned: u64,
 }
 
-/// Counts the sessions of all sources.
+pub(super) const PROGRESS: &str = "-- session_progress
+    SELECT source, state, COUNT(*) AS sessions, MIN(waiting_until) AS until FROM sessions GROUP BY source, state";
+
+/// Counts the sessions of all sources. `scanned` says whether a source is looked at.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn progress(db: &Db) -> Result<Progress, DbError> {
-    let rows = db
-        .fetch_all(
-            "-- session_progress
-             SELECT state, COUNT(*) AS sessions, MIN(waiting_until) AS until FROM sessions GROUP BY state",
-            &[],
-        )
-        .await?;
+pub async fn progress(db: &Db, scanned: impl Fn(&str) -> bool) -> Result<Progress, DbError> {
+    let rows = db.fetch_all(PROGRESS, &[]).await?;
     let mut progress = Progress::default();
     for row in rows {
         let sessions: u64 = row.get("sessions")?;
         progress.seen += sessions;
         match row.get::<String>("state")?.as_str() {
             "done" => progress.done += sessions,
+            "open" | "reopened" if !scanned(&row.get::<String>("source")?) => progress.unscanned += sessions,
             "open" | "reopened" => {
                 progress.settling += sessions;
                 let until: Option<DateTime<Utc>> = row.get("until")?;
-                progress.settling_until = match (progress.settling_until, until) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
+                progress.settling_until = progress.settling_until.into_iter().chain(until).min();
             }
             _ => {}
         }

@@ -12,3 +12,4 @@ mod endings;
 mod hostile;
 mod limits;
 mod verdicts;
+mod waiting;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use aftercall::queue::{self, EnqueueOptions, Enqueued, inspect};
 
 use super::world::{
-    Plain, Probe as _, Serial, What, World, ends_as, enqueue, enqueue_all, one_worker, prepare, row, settings,
-    start_with,
+    Plain, Probe as _, Serial, What, World, ends_as, enqueue, one_worker, prepare, row, settings, start_with,
 };
 use crate::{on_each_database, support::TestDb};
 
@@ -19,7 +18,6 @@ on_each_database! {
     a_unique_key_is_free_again_once_its_job_ended,
     higher_priority_runs_first_then_the_older,
     a_job_for_later_waits_for_its_time,
-    cancelling_by_key_prefix_spares_the_new_generation,
 }
 
 async fn i3_a_rolled_back_transaction_leaves_no_job(database: TestDb) {
@@ -92,7 +90,7 @@ async fn a_live_twin_is_found_and_does_not_spoil_the_transaction(database: TestD
     tx.commit().await.unwrap();
     assert!(other.is_new() && same_key_elsewhere.is_new());
     assert_eq!(
-        queue::live_keys(db, "plain")
+        queue::live_among(db, "plain", &["k", "other", "free"].map(str::to_owned))
             .await
             .unwrap()
             .into_iter()
@@ -162,28 +160,4 @@ async fn a_job_for_later_waits_for_its_time(database: TestDb) {
     assert_eq!(world.starts_of("a"), 1);
     assert!(inspect::pending_work(db).await.unwrap().is_empty());
     running.shutdown().await;
-}
-
-async fn cancelling_by_key_prefix_spares_the_new_generation(database: TestDb) {
-    let db = &database.db;
-    let ids = enqueue_all(
-        db,
-        &[
-            Plain::of("a", What::Done).unique("s/%_1/g1"),
-            Plain::of("b", What::Done).unique("s/%_1/g2"),
-            Plain::of("c", What::Done).unique("s/%_12/g1"),
-            Plain::of("d", What::Done).unique("s/xx1/g1"),
-        ],
-    )
-    .await;
-    let mut tx = db.begin().await.unwrap();
-    let cancelled = queue::cancel_live_except(&mut tx, "plain", "s/%_1/", Some("s/%_1/g2"), "superseded")
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(cancelled, 1);
-    assert_eq!(row(db, ids[0]).await.last_error.as_deref(), Some("superseded"));
-    for (id, state) in ids.iter().zip(["cancelled", "available", "available", "available"]) {
-        assert_eq!(row(db, *id).await.state, state);
-    }
 }

@@ -13,7 +13,10 @@ use super::{
     index::{LineRef, short_hash},
     line::instant,
 };
-use crate::domain::observation::{Cut, Observation, Snapshot};
+use crate::domain::{
+    nesting::is_too_deep,
+    observation::{Cut, Observation, Snapshot},
+};
 
 /// Observations kept of one session; of more, the first and the last are.
 const OBSERVATIONS: usize = 20_000;
@@ -177,7 +180,7 @@ fn read(bytes: &[u8], cut: &mut Cut) -> Option<Gathered> {
         Value::Null => Value::Null,
         other => {
             let text = other.to_string();
-            if text.len() <= SMALL {
+            if text.len() <= SMALL && !is_too_deep(&other) {
                 other
             } else {
                 Value::String(small(Some(text))?)
@@ -257,5 +260,8 @@ fn decoded(text: String) -> Value {
     if !text.trim_start().starts_with(['{', '[', '"']) {
         return Value::String(text);
     }
-    serde_json::from_str(&text).unwrap_or(Value::String(text))
+    match serde_json::from_str(&text) {
+        Ok(value) if !is_too_deep(&value) => value,
+        _ => Value::String(text),
+    }
 }

@@ -281,7 +281,13 @@ impl Shared {
     }
 
     fn read(&self, session_id: &str) -> Result<Option<(Snapshot, String)>, UpstreamError> {
-        self.read_file(session_id).map_err(|error| self.broken(&error))
+        self.read_file(session_id).map_err(|error| {
+            if error.kind() == io::ErrorKind::InvalidData {
+                // Changed in its middle, which the two ends do not show: the next read must not go by this index.
+                *self.index.lock().unwrap_or_else(PoisonError::into_inner) = Index::default();
+            }
+            self.broken(&error)
+        })
     }
 
     fn read_file(&self, session_id: &str) -> io::Result<Option<(Snapshot, String)>> {

@@ -416,3 +416,38 @@ async fn every_recorded_session_is_seen_once_and_read_whole() {
     }
     assert_eq!(observations, lines);
 }
+
+#[tokio::test]
+async fn a_file_that_was_changed_in_its_middle_is_read_anew_the_next_time() {
+    let lines: Vec<Value> = (0..60)
+        .map(|n| {
+            let mut line = line(Some("s"), "t", &format!("o{n}"), n);
+            line["output"] = json!("x".repeat(500));
+            line
+        })
+        .collect();
+    let written = Written::new(&lines);
+    let bundle = Bundle::new(written.config());
+    let (_, before) = bundle.read("s").await.unwrap().unwrap();
+    let text = std::fs::read_to_string(written.path()).unwrap();
+    let middle = text.len() / 2 + text[text.len() / 2..].find("xxx").unwrap();
+    let mut bytes = text.into_bytes();
+    bytes[middle] = b'y';
+    std::fs::write(written.path(), bytes).unwrap();
+
+    assert!(bundle.read("s").await.is_err());
+    let (_, after) = bundle.read("s").await.unwrap().unwrap();
+    assert_ne!(before, after);
+}
+
+#[tokio::test]
+async fn what_is_nested_too_deep_to_be_stored_stays_a_text() {
+    let deep = format!("{}1{}", "[".repeat(120), "]".repeat(120));
+    let mut line = line(Some("s"), "t", "o", 1);
+    line["output"] = serde_json::from_str(&deep).unwrap();
+    let written = Written::new(&[line]);
+    let (snapshot, _) = Bundle::new(written.config()).read("s").await.unwrap().unwrap();
+    assert_eq!(snapshot.observations[0].output, Value::String(deep));
+    let stored = serde_json::to_vec(&snapshot).unwrap();
+    assert!(serde_json::from_slice::<Snapshot>(&stored).is_ok());
+}

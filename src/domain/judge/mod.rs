@@ -3,8 +3,8 @@
 //! Pure, total and deterministic: the same case and facts give the same verdict, whatever stands in them. No LLM decides
 //! here, and nothing in a transcript can: words only say what to look for.
 //!
-//! [`requests`] says what was asked for, [`carried`] which calls carry it out, [`checks`] what to look for therefore, [`locate`] finds each in the facts or says what to ask next,
-//! [`outcome`] compares, [`roll_up`] sums up.
+//! `requests` says what was asked for, `carried` which calls carry it out, `checks` what to look for therefore, `locate` finds each in the facts or says what to ask next,
+//! `outcome` compares, `roll_up` sums up.
 
 mod carried;
 mod checks;
