@@ -78,8 +78,8 @@ async fn enqueue_analysis(tx: &mut Tx, key: &SessionKey, generation: Generation)
     queue::enqueue(tx, &job).await
 }
 
-/// Calls for a new analysis of a session, whatever its state; one that was never analysed keeps its generation. Answers
-/// the generation, or `None` for an unknown session.
+/// Calls for a new analysis of a session, whatever its state: opens its next generation. Answers that, or `None` for an
+/// unknown session.
 ///
 /// # Errors
 /// When the database refuses it.

@@ -102,19 +102,17 @@ impl Model {
             job.starts += 1;
             job.attempt += 1;
             job.state = match *kind {
-                Kind::Done => "completed",
-                Kind::Fail => "discarded",
                 Kind::Retry if job.attempt < 3 => {
                     job.snoozes = 0;
                     "retryable"
                 }
-                Kind::Retry => "discarded",
+                Kind::Fail | Kind::Retry => "discarded",
                 Kind::Snooze(times) if job.snoozes < times => {
                     job.snoozes += 1;
                     job.attempt -= 1;
                     "scheduled"
                 }
-                Kind::Snooze(_) => "completed",
+                Kind::Done | Kind::Snooze(_) => "completed",
             };
         }
     }
@@ -205,17 +203,16 @@ async fn follow(database: &TestDb, history: &[Op]) {
                 let id = *which.get(&model.order);
                 let retried = control::retry(&mut tx, id, "test").await.unwrap();
                 let key = model.jobs[&id].1;
-                match model.live_twin(key, Some(id)) {
-                    Some(twin) => assert_eq!(retried, control::Retried::Twin(twin), "{history:?} step {step}"),
-                    None => {
-                        let (_, _, job) = model.jobs.get_mut(&id).unwrap();
-                        *job = Job {
-                            state: "available",
-                            starts: job.starts,
-                            attempt: 0,
-                            snoozes: 0,
-                        };
-                    }
+                if let Some(twin) = model.live_twin(key, Some(id)) {
+                    assert_eq!(retried, control::Retried::Twin(twin), "{history:?} step {step}");
+                } else {
+                    let (_, _, job) = model.jobs.get_mut(&id).unwrap();
+                    *job = Job {
+                        state: "available",
+                        starts: job.starts,
+                        attempt: 0,
+                        snoozes: 0,
+                    };
                 }
             }
             Op::Advance | Op::RestartWorker | Op::Cancel(_) | Op::Retry(_) => {}
