@@ -1,6 +1,6 @@
 //! What was said and done in a session: turns and tool calls, in order, internal steps left out.
 //!
-//! Applications trace the same thing in many shapes; [`turns`] and [`calls`] know them, [`decode`] undoes JSON inside texts.
+//! Applications trace the same thing in many shapes; `turns` and `calls` know them, `decode` undoes JSON inside texts.
 //! Everything here is hostile input: it is read, never obeyed, and nothing in it can make this fail.
 
 mod calls;

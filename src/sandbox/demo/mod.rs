@@ -2,7 +2,7 @@
 //! read in it, and what aftercall has to say of it.
 //!
 //! One file per session under `sessions/`, written to be read: what was said, which tools were called, what they answered.
-//! [`observations`] makes of it what a tracing server would have recorded, [`model`] what a scripted language model answers.
+//! `observations` makes of it what a tracing server would have recorded, `model` what a scripted language model answers.
 
 mod model;
 mod observations;
