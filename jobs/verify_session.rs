@@ -299,7 +299,8 @@ impl VerifySession {
             .or_retry()?;
             return ctx.finish(tx).await;
         }
-        let verdict = judge::judge(&entry.playbook, case, &look.facts, look.round + 1);
+        let looks = evidence::looks(&mut tx, key, self.generation).await.or_retry()?;
+        let verdict = judge::judge(&entry.playbook, case, &look.facts, looks);
         fault::hit(FaultPoint::BeforeVerdict);
         verdict_writer::save(&mut tx, key, self.generation, &verdict)
             .await

@@ -92,6 +92,22 @@ pub async fn load(db: &Db, key: &SessionKey, generation: Generation) -> Result<V
         .collect()
 }
 
+/// How often the systems of record were looked at: 1 more than the last round of any of them, 0 when nothing was asked.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn looks(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<u32, DbError> {
+    let row = tx
+        .fetch_optional(
+            "-- count_looks
+             SELECT COALESCE(MAX(round) + 1, 0) AS looks FROM lookups
+             WHERE source = $1 AND session_id = $2 AND generation = $3",
+            &params![&key.source, &key.session_id, generation],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("looks"))
+}
+
 /// Stores the answers so far: the next system's job, or the next look, goes on from them.
 ///
 /// # Errors

@@ -281,7 +281,7 @@ pub async fn mark_current_content_judged(tx: &mut Tx, key: &SessionKey) -> Resul
     Ok(())
 }
 
-/// Verification goes on at this system.
+/// Verification goes on at this system, which has its looks still before it.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -289,7 +289,7 @@ pub async fn verify_at(tx: &mut Tx, key: &SessionKey, system: &str) -> Result<()
     let now = tx.now().await?;
     tx.execute(
         "-- verify_session_at
-         UPDATE sessions SET state = 'verifying', system = $3, updated_at = $4,
+         UPDATE sessions SET state = 'verifying', system = $3, look_round = 0, updated_at = $4,
                 waiting_reason = 'waiting for its turn at the system of record', waiting_until = NULL
          WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, system, now],

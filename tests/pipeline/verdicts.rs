@@ -299,6 +299,19 @@ async fn a_record_that_appears_only_later_is_looked_for_again_and_passes() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_system_has_its_own_looks() {
+    let world = Plan::of(&[bakery::late_at_both("s-1", 2)]).start().await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    let verdict = document(&db, "s-1").await;
+    assert_eq!(
+        (&verdict["status"], &verdict["looks"]),
+        (&"pass".into(), &3.into()),
+        "{verdict:#}"
+    );
+}
+
 async fn reprocess(db: &Db, session: &str) {
     let mut tx = db.begin().await.unwrap();
     let generation = reprocess::reprocess(&mut tx, &SessionKey::new(SOURCE, session))

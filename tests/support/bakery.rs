@@ -235,6 +235,18 @@ pub(crate) fn ordered_and_paid(id: &str) -> Session {
         )
 }
 
+/// Ordered and paid, and both the kitchen and the till show it only after some looks: `pass`.
+pub(crate) fn late_at_both(id: &str, looks: u64) -> Session {
+    late(id, looks)
+        .call("pay", json!({"amount": 20}), json!({"invoiceId": format!("i-{id}")}))
+        .holds(
+            "invoices",
+            &format!("i-{id}"),
+            json!({"id": format!("i-{id}"), "amount": 20}),
+            looks,
+        )
+}
+
 /// A question: `skipped`, nothing to verify.
 pub(crate) fn question(id: &str) -> Session {
     Session::new(id).turn("When do you close today?", "At six.").reads(json!({
