@@ -306,13 +306,18 @@ impl Target {
         let actor = context::actor();
         let mut done = Vec::new();
         for id in ids {
+            let before = inspect::job(db, id).await?;
             // One transaction each: a worker must never wait for a long list.
             let mut tx = db.begin().await?;
-            let (result, detail) = match action {
+            let (result, mut detail) = match action {
                 Action::Retry => retried(control::retry(&mut tx, id, &actor).await?),
                 Action::Cancel => cancelled(control::cancel(&mut tx, id, &actor).await?),
             };
             tx.commit().await?;
+            let meaning = before.map(|job| what_it_means(action, &job)).unwrap_or_default();
+            if matches!(result, "retried" | "cancelled") && !meaning.is_empty() {
+                meaning.clone_into(&mut detail);
+            }
             done.push(Acted {
                 job: id,
                 result,
@@ -371,6 +376,20 @@ fn retried(retried: Retried) -> (&'static str, String) {
     }
 }
 
+/// A session's job is called for by its session's state: what is done to the job alone does not last.
+fn what_it_means(action: Action, job: &JobRow) -> &'static str {
+    let of_session = ["analyze_session", "verify_session", "diagnose_session"].contains(&job.queue.as_str());
+    match action {
+        Action::Cancel if of_session => {
+            "its session still calls for it: reconcile enqueues it again; to hold it, pause its queue"
+        }
+        Action::Retry if of_session && job.state == "discarded" => {
+            "its session has ended with an error: to judge it again, use `aftercall reprocess`"
+        }
+        Action::Cancel | Action::Retry => "",
+    }
+}
+
 fn cancelled(cancelled: Cancelled) -> (&'static str, String) {
     match cancelled {
         Cancelled::AtOnce => ("cancelled", String::new()),
@@ -411,6 +430,18 @@ mod tests {
             started_at: None,
             finished_at: None,
         }
+    }
+
+    #[test]
+    fn what_is_done_to_a_sessions_job_alone_says_that_it_does_not_last() {
+        assert!(what_it_means(Action::Cancel, &job("available")).contains("reconcile enqueues it again"));
+        assert!(what_it_means(Action::Retry, &job("discarded")).contains("aftercall reprocess"));
+        assert_eq!(what_it_means(Action::Retry, &job("retryable")), "");
+        let alerts = JobRow {
+            queue: "evaluate_alerts".to_owned(),
+            ..job("available")
+        };
+        assert_eq!(what_it_means(Action::Cancel, &alerts), "");
     }
 
     #[test]
