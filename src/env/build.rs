@@ -1,0 +1,216 @@
+//! Builds [`Env`] from the configuration: adapters, playbooks, schedules. Calls none of them.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    adapters::{
+        bundle::{Bundle, BundleConfig, BundleSettle},
+        http_records::{HttpRecords, HttpRecordsConfig},
+        openai::{OpenAi, OpenAiConfig},
+        secret::Secret,
+        watched::Watched,
+    },
+    config::{Config, LlmConfig, PlaybookName, RecordsKind, Settle, SourceConfig, SourceKind},
+    db::Db,
+    domain::{lookup::HttpLookup, playbook::Playbook, session::SettleRules},
+    ports::{LanguageModel, SystemOfRecord, TraceSource},
+    queue::{self, LimitSetting, WorkerSettings},
+    readings_file::ReadingsFile,
+    store::retention::Ages,
+};
+
+use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
+
+impl Env {
+    /// Builds the adapters that the configuration names. Does not call any of them.
+    ///
+    /// # Errors
+    /// When a playbook does not hold, a schedule is none, or a playbook speaks of a system that is not configured.
+    pub fn build(config: &Config, db: &Db) -> anyhow::Result<Self> {
+        let mut sources = BTreeMap::new();
+        for source in &config.sources {
+            sources.insert(source.name.clone(), build_source(source)?);
+        }
+        let mut lookups: BTreeMap<String, BTreeMap<String, HttpLookup>> = BTreeMap::new();
+        for entry in sources.values().filter(|entry| entry.enabled) {
+            for system in entry.playbook.systems() {
+                if config.system(&system).is_none() {
+                    bail!(
+                        "playbook {} of source {} keeps records in `{system}`, but there is no [[records]] of that name: add one with its base_url (with --bundle: --records URL)",
+                        entry.playbook.reference().name,
+                        entry.name()
+                    );
+                }
+                merge_lookups(lookups.entry(system.clone()).or_default(), entry, &system)?;
+            }
+        }
+        let mut systems = BTreeMap::new();
+        for records in &config.records {
+            let RecordsKind::Http { base_url, headers } = &records.kind;
+            let adapter = HttpRecords::new(
+                &records.name,
+                HttpRecordsConfig {
+                    headers: headers
+                        .iter()
+                        .map(|(name, secret)| (name.clone(), Secret::new(secret.expose())))
+                        .collect(),
+                    timeout: records.timeout,
+                    ..HttpRecordsConfig::new(base_url)
+                },
+                lookups.remove(&records.name).unwrap_or_default(),
+            )
+            .with_context(|| format!("[[records]] {}", records.name))?;
+            let adapter: Arc<dyn SystemOfRecord> = Arc::new(adapter);
+            let system = Arc::new(Watched::new(adapter));
+            systems.insert(
+                records.name.clone(),
+                RecordsEntry {
+                    system,
+                    pace: records.pace,
+                },
+            );
+        }
+        Ok(Self {
+            db: db.clone(),
+            settings: settings(config)?,
+            sources,
+            systems,
+            model: config.llm.as_ref().map(build_model).transpose()?,
+            readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
+        })
+    }
+}
+
+/// How the workers of a process are set up.
+pub fn worker_settings(config: &Config) -> WorkerSettings {
+    let limits = &config.limits;
+    let max = |max_running: u32| LimitSetting {
+        max_running: Some(max_running),
+        rate: None,
+    };
+    WorkerSettings {
+        lease: config.queue.lease,
+        heartbeat: config.queue.heartbeat,
+        poll: config.queue.poll,
+        grace: config.queue.grace,
+        limits: BTreeMap::from([
+            ("analyze_session".to_owned(), max(limits.analyze_session)),
+            (
+                "diagnose_session".to_owned(),
+                LimitSetting {
+                    max_running: Some(limits.diagnose_session),
+                    rate: Some(Some((limits.diagnose_starts, limits.diagnose_window))),
+                },
+            ),
+        ]),
+        ..WorkerSettings::default()
+    }
+}
+
+/// Reads a playbook by its name: one that ships with aftercall, or a file.
+///
+/// # Errors
+/// With every fault of the playbook.
+pub fn load_playbook(name: &PlaybookName) -> anyhow::Result<Playbook> {
+    match name {
+        PlaybookName::BuiltIn(name) => Playbook::built_in(name).with_context(|| {
+            let known: Vec<&str> = Playbook::BUILT_IN.iter().map(|(name, _)| *name).collect();
+            format!(
+                "there is no built-in playbook `{name}` (there are: {}); a file is named by its path",
+                known.join(", ")
+            )
+        }),
+        PlaybookName::File(path) => {
+            let text =
+                fs::read_to_string(path).with_context(|| format!("cannot read the playbook {}", path.display()))?;
+            Playbook::parse(&path.display().to_string(), &text).map_err(|faults| {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                anyhow::anyhow!("{}", faults.join("\n"))
+            })
+        }
+    }
+}
+
+fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
+    let playbook = load_playbook(&source.playbook).with_context(|| format!("[[source]] {}", source.name))?;
+    let SourceKind::Bundle { path, settle } = &source.kind;
+    let adapter: Arc<dyn TraceSource> = Arc::new(build_bundle(&source.name, path, *settle));
+    Ok(SourceEntry {
+        source: Arc::new(Watched::new(adapter)),
+        kind: "bundle",
+        enabled: source.enabled,
+        playbook: Arc::new(playbook),
+        reanalyze: source.reanalyze,
+        settle: SettleRules {
+            settle_after: source.settle_after,
+            settle_deadline: source.settle_deadline,
+        },
+        artifacts: source.artifacts.clone(),
+    })
+}
+
+fn build_bundle(name: &str, path: &Path, settle: Settle) -> Bundle {
+    Bundle::new(BundleConfig {
+        settle: match settle {
+            Settle::EndOfFile => BundleSettle::EndOfFile,
+            Settle::Idle => BundleSettle::Idle,
+        },
+        ..BundleConfig::new(name, path)
+    })
+}
+
+/// Two playbooks may keep records in one system, but a kind of record is asked for in one way.
+fn merge_lookups(into: &mut BTreeMap<String, HttpLookup>, entry: &SourceEntry, system: &str) -> anyhow::Result<()> {
+    for (kind, lookup) in entry.playbook.http_lookups(system) {
+        if let Some(other) = into.insert(kind.clone(), lookup.clone())
+            && other != lookup
+        {
+            bail!(
+                "two playbooks ask `{system}` for `{kind}` in different ways (the second is {}): name the systems apart",
+                entry.playbook.reference().name
+            );
+        }
+    }
+    Ok(())
+}
+
+fn build_model(llm: &LlmConfig) -> anyhow::Result<ModelEntry> {
+    let adapter = OpenAi::new(OpenAiConfig {
+        api_key: llm.api_key.as_ref().map(|key| Secret::new(key.expose())),
+        timeout: llm.timeout,
+        ..OpenAiConfig::new("default", &llm.base_url, &llm.model)
+    })
+    .context("[llm]")?;
+    let adapter: Arc<dyn LanguageModel> = Arc::new(adapter);
+    Ok(ModelEntry {
+        model: Arc::new(Watched::new(adapter)),
+        max_tokens: llm.max_tokens,
+        mask: llm.mask,
+        prices: (llm.price_prompt, llm.price_completion),
+    })
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    let schedule = |name: &str, expression: &str| {
+        queue::parse_schedule(expression).map_err(|error| anyhow::anyhow!("[schedule] {name}: {error}"))
+    };
+    Ok(Settings {
+        schedule: Schedules {
+            discover_sessions: schedule("discover_sessions", &config.schedule.discover_sessions)?,
+            evaluate_alerts: schedule("evaluate_alerts", &config.schedule.evaluate_alerts)?,
+            reconcile: schedule("reconcile", &config.schedule.reconcile)?,
+            prune_history: schedule("prune_history", &config.schedule.prune_history)?,
+        },
+        look_again: config.verification.look_again.clone(),
+        give_up_after: config.verification.give_up_after,
+        alerts: config.alerts.clone(),
+        retention: Ages {
+            finished_jobs: config.retention.finished_jobs,
+            snapshots: config.retention.snapshots,
+        },
+        outage_wait: config.verification.outage_wait,
+        outage_wait_most: config.verification.outage_wait_most,
+    })
+}
