@@ -67,7 +67,7 @@ impl DbError {
         let kind = kind_of(error);
         let advice = match kind {
             DbErrorKind::Busy => "another process holds the write lock: it is tried again",
-            DbErrorKind::DiskFull => "the disk is full: make room, then it goes on by itself",
+            DbErrorKind::DiskFull => "the disk is full: make room; the work goes on from where it was",
             DbErrorKind::ReadOnly => {
                 "the database file or its directory is read-only: give this user the right to write there"
             }
