@@ -147,7 +147,7 @@ async fn a_full_disk_is_named_and_the_process_goes_on_by_itself_once_there_is_ro
     world.db().await.close().await;
     let ballast = disk.0.join("ballast");
     let _ = std::fs::write(&ballast, vec![0; 24 << 20]);
-    let mut child = world.child(&[("AFTERCALL_LOG", "warn")]);
+    let child = world.child(&[("AFTERCALL_LOG", "warn")]);
     until("the process says that the disk is full", || {
         let said = child.err().contains("the disk is full");
         async move { said }
