@@ -1,72 +1,64 @@
-//! The limit: the statements that a job cannot do without, by hand, one commit per job. No runtime, no leases kept alive,
-//! no limits checked.
+//! The limit: the statements that a job cannot do without, by hand, one commit per job. No runtime, no lease kept alive, no
+//! limit checked, no seam between: one script per job on one connection, so that not even a thread is changed in between.
 
-use std::time::{Duration, Instant};
-
-use uuid::Uuid;
-
-use crate::{
-    db::{Db, DbError},
-    params,
+use std::{
+    path::Path,
+    time::{Duration, Instant},
 };
 
-/// Inserts, claims and finishes `jobs` jobs one after the other; answers how long claiming and finishing took.
-pub(super) async fn run(db: &Db, jobs: u64) -> Result<Duration, DbError> {
-    let mut tx = db.begin().await?;
-    let now = tx.now().await?;
-    for _ in 0..jobs {
-        tx.execute(
-            "-- by_hand_insert
-             INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
-             VALUES ($1, 'by_hand', 'by_hand', '{}', 'available', $2, 1, $2)",
-            &params![Uuid::now_v7(), now],
-        )
+use sqlx::{
+    Connection as _, Executor as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use crate::db::{Db, Location};
+
+/// Claims the next job, begins its attempt, completes both.
+const ONE_JOB: &str = "
+    BEGIN IMMEDIATE;
+    UPDATE jobs SET state = 'running', lease = 'lease of ' || id, slot = 0, attempt = attempt + 1, worker = 'by hand',
+           started_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+    WHERE id = (SELECT id FROM jobs WHERE limit_key = 'by_hand' AND state = 'available'
+                ORDER BY priority DESC, run_at, id LIMIT 1);
+    INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
+    SELECT lease, id, queue, limit_key, slot, attempt, worker, started_at FROM jobs
+    WHERE limit_key = 'by_hand' AND slot = 0 AND state = 'running';
+    UPDATE job_attempts SET finished_at = started_at, outcome = 'completed', duration_us = 0
+    WHERE lease = (SELECT lease FROM jobs WHERE limit_key = 'by_hand' AND slot = 0 AND state = 'running');
+    UPDATE jobs SET state = 'completed', lease = NULL, slot = NULL, finished_at = started_at
+    WHERE limit_key = 'by_hand' AND slot = 0 AND state = 'running';
+    COMMIT;";
+
+/// The same jobs as the queue's, in one statement.
+const ENQUEUE: &str = "
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1)
+    INSERT INTO jobs (id, queue, limit_key, unique_key, args, state, run_at, max_attempts, created_at)
+    SELECT format('00000000-0000-7000-8000-%012d', n), 'by_hand', 'by_hand', n, json_object('number', n), 'available', 0, 1, 0
+    FROM numbers";
+
+/// Runs `jobs` jobs one after the other; answers how long claiming and completing took.
+pub(super) async fn run(directory: &Path, jobs: u64) -> anyhow::Result<Duration> {
+    let file = directory.join("by_hand.db");
+    Db::open(&Location::sqlite(&file)).await?.close().await; // the schema, with all its indexes
+    let options = SqliteConnectOptions::new()
+        .filename(&file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    sqlx::query(ENQUEUE)
+        .bind(i64::try_from(jobs)?)
+        .execute(&mut connection)
         .await?;
-    }
-    tx.commit().await?;
 
     let started = Instant::now();
     for _ in 0..jobs {
-        one(db).await?;
+        connection.execute(sqlx::raw_sql(ONE_JOB)).await?;
     }
-    Ok(started.elapsed())
-}
-
-async fn one(db: &Db) -> Result<(), DbError> {
-    let mut tx = db.begin().await?;
-    let now = tx.now().await?;
-    let lease = Uuid::now_v7();
-    let row = tx
-        .fetch_optional(
-            "-- by_hand_claim
-             UPDATE jobs SET state = 'running', lease = $1, slot = 0, attempt = attempt + 1, worker = 'by hand', started_at = $2
-             WHERE id = (SELECT id FROM jobs WHERE limit_key = 'by_hand' AND state = 'available'
-                         ORDER BY priority DESC, run_at, id LIMIT 1)
-             RETURNING id",
-            &params![lease, now],
-        )
+    let elapsed = started.elapsed();
+    let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM jobs WHERE state <> 'completed'")
+        .fetch_one(&mut connection)
         .await?;
-    let id: Uuid = row
-        .ok_or_else(|| DbError::other("the bench ran out of jobs"))?
-        .get("id")?;
-    tx.execute(
-        "-- by_hand_attempt
-         INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
-         VALUES ($1, $2, 'by_hand', 'by_hand', 0, 1, 'by hand', $3)",
-        &params![lease, id, now],
-    )
-    .await?;
-    tx.execute(
-        "-- by_hand_finish
-         UPDATE jobs SET state = 'completed', lease = NULL, slot = NULL, finished_at = $2 WHERE id = $1 AND lease = $3",
-        &params![id, now, lease],
-    )
-    .await?;
-    tx.execute(
-        "-- by_hand_close_attempt
-         UPDATE job_attempts SET finished_at = $2, outcome = 'completed', duration_us = 0 WHERE lease = $1",
-        &params![lease, now],
-    )
-    .await?;
-    tx.commit().await
+    anyhow::ensure!(left == 0, "{left} of {jobs} jobs were not done by hand");
+    connection.close().await?;
+    Ok(elapsed)
 }

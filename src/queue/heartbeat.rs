@@ -3,7 +3,13 @@
 //! The thread has its own runtime and its own connections: jobs that block every thread of the main runtime, or hold all
 //! its connections, do not cost the process its leases. Renewal is one statement for all of them.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use futures::FutureExt;
 use serde_json::Value as Json;
@@ -45,6 +51,16 @@ const RENEW: Sql = Sql::each(
      UPDATE jobs SET lease_expires_at = $1
      WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($2))
      RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled",
+);
+
+/// Leases that this process ended by itself a moment ago, while their runs are still on the list.
+const ENDED: Sql = Sql::each(
+    "-- leases_just_ended
+     SELECT lease FROM job_attempts
+     WHERE lease IN (SELECT value FROM json_each($1)) AND finished_at IS NOT NULL AND outcome <> 'rescued'",
+    "-- leases_just_ended
+     SELECT lease FROM job_attempts
+     WHERE lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1)) AND finished_at IS NOT NULL AND outcome <> 'rescued'",
 );
 
 impl<E: Send + Sync + 'static> Heart<E> {
@@ -155,6 +171,17 @@ impl<E: Send + Sync + 'static> Heart<E> {
                 held.insert(row.get("lease")?, row.get("cancelled")?);
             }
         }
+        let missing: Json = leases
+            .iter()
+            .filter(|lease| !held.contains_key(&lease.id))
+            .map(|lease| lease.id.to_string())
+            .collect();
+        let mut ended: HashSet<Uuid> = HashSet::new();
+        if missing != Json::Array(Vec::new()) {
+            for row in tx.fetch_all(ENDED, &params![missing]).await? {
+                ended.insert(row.get("lease")?);
+            }
+        }
         tx.execute(
             "-- worker_seen\nUPDATE workers SET last_seen_at = $2 WHERE id = $1",
             &params![&*self.worker, now],
@@ -169,7 +196,9 @@ impl<E: Send + Sync + 'static> Heart<E> {
                         lease.stop(Stop::Cancelled);
                     }
                 }
-                // Finished in the meantime, or given to somebody else.
+                // Its end is committed, and its run about to say so.
+                None if ended.contains(&lease.id) => {}
+                // Off the list in the meantime, or given to somebody else.
                 None if self.leases.get(lease.id).is_some() => lease.stop(Stop::Lost),
                 None => {}
             }

@@ -24,6 +24,25 @@ on_each_database! {
     a_cancelled_job_of_a_dead_worker_ends_cancelled,
     a_clock_set_forward_does_not_rescue_what_runs_here,
     a_rescue_that_is_refused_does_not_hold_up_the_others,
+    i4_a_heartbeat_does_not_take_a_run_that_has_just_finished_for_lost,
+}
+
+async fn i4_a_heartbeat_does_not_take_a_run_that_has_just_finished_for_lost(database: TestDb) {
+    let db = &database.db;
+    let (world, running) = one_worker(db).await;
+    let id = enqueue(db, &Plain::of("a", What::Linger)).await.id();
+    world.is_ready("a").await;
+    let seen = async || inspect::workers(db).await.unwrap()[0].last_seen_at;
+    let first = seen().await;
+    until("two heartbeats have passed", async || {
+        seen().await > first + settings().heartbeat + settings().heartbeat / 2
+    })
+    .await;
+    world.let_go("a");
+    until("the run says how it ended", async || world.result_of("a").is_some()).await;
+    assert_eq!(world.result_of("a"), Some(Ok(())));
+    assert_eq!(outcomes(db, id).await, ["completed"]);
+    running.shutdown().await;
 }
 
 async fn i7_a_dead_workers_job_runs_elsewhere(database: TestDb) {

@@ -40,6 +40,8 @@ pub(crate) enum What {
         seconds: u64,
         times: u32,
     },
+    /// Finishes, then waits for the test before it says so, unless it is stopped.
+    Linger,
     /// Marks, enqueues a follow-up, finishes.
     FollowUp,
     /// Marks, and fails before it finishes.
@@ -195,6 +197,17 @@ impl World {
                     self.seen.lock().unwrap().ready.insert(key.to_owned());
                     self.held(key).await;
                 }
+            }
+            What::Linger => {
+                let tx = ctx.begin().await?;
+                drop(inside);
+                let outcome = ctx.finish(tx).await?;
+                self.seen.lock().unwrap().ready.insert(key.to_owned());
+                tokio::select! {
+                    () = self.held(key) => {}
+                    () = ctx.cancelled().cancelled() => return Err(JobError::Cancelled),
+                }
+                return Ok(outcome);
             }
             What::Stuck => std::future::pending::<()>().await,
             What::Block => {
