@@ -97,7 +97,7 @@ pub struct State {
     /// Sessions that wait to settle.
     pub settling: u64,
     /// When the first of those can settle.
-    settling_until: Option<DateTime<Utc>>,
+    pub settling_until: Option<DateTime<Utc>>,
     /// Sessions that wait to settle although nobody scans their source.
     pub unscanned: u64,
     /// By the database's clock.

@@ -143,7 +143,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// The same run as `aftercall run --until-idle`. True when nothing was left to do.
 async fn run(out: &Output, config: &Config, db: &Db) -> Result<bool, Failure> {
     let pipeline = wiring::start(config, db).await?;
-    let progress = Progress::start(out.is_json());
+    let mut progress = Progress::start(out.is_json());
     let ended = match pipeline.look_now().await {
         Ok(()) => {
             pipeline

@@ -1,6 +1,10 @@
-//! The one moving line of `run --until-idle`: on stderr, and only on a terminal.
+//! The one moving line of `run --until-idle`: on stderr, on a terminal. Elsewhere a line a minute, so that a log shows that
+//! it waits and for what.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -8,13 +12,20 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{escape, when};
 use crate::{pipeline::State, queue::inspect::Pending};
 
+/// Without a terminal, the first line comes after this: short runs say nothing.
+const FIRST_LINE: Duration = Duration::from_secs(15);
+/// … and the next ones this far apart.
+const LINES_APART: Duration = Duration::from_mins(1);
+
 /// The line.
 pub(super) struct Progress {
     bar: ProgressBar,
+    /// Without a terminal: when the next line is due.
+    next_line: Option<Instant>,
 }
 
 impl Progress {
-    /// Nothing is drawn into a pipe, or when programs listen.
+    /// Nothing moves in a pipe, or when programs listen.
     pub(super) fn start(json: bool) -> Self {
         let shown = std::io::stderr().is_terminal() && !json;
         let target = if shown {
@@ -27,14 +38,30 @@ impl Progress {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar }
+        Self {
+            bar,
+            next_line: (!shown).then(|| Instant::now() + FIRST_LINE),
+        }
     }
 
     /// Shows where the work stands.
-    pub(super) fn update(&self, state: &State) {
+    pub(super) fn update(&mut self, state: &State) {
         self.bar.set_length(state.sessions);
         self.bar.set_position(state.done);
         self.bar.set_message(message(&state.pending, state.at));
+        if let Some(line) = self.line(state, Instant::now()) {
+            eprintln!("{line}");
+        }
+    }
+
+    /// The line that is due where nothing moves.
+    fn line(&mut self, state: &State, now: Instant) -> Option<String> {
+        if self.next_line.is_none_or(|due| now < due) || state.is_idle() {
+            return None;
+        }
+        self.next_line = Some(now + LINES_APART);
+        let message = message(&state.pending, state.at);
+        Some(format!("{} of {} sessions; {message}", state.done, state.sessions))
     }
 
     /// Takes the line away.
@@ -62,6 +89,35 @@ fn message(pending: &Pending, now: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::queue::inspect::Later;
+
+    #[test]
+    fn without_a_terminal_a_line_a_minute_says_what_is_waited_for() {
+        let state = State {
+            pending: Pending {
+                running: 1,
+                ..Pending::default()
+            },
+            sessions: 3,
+            done: 2,
+            settling: 0,
+            settling_until: None,
+            unscanned: 0,
+            at: DateTime::from_timestamp(100, 0).unwrap(),
+        };
+        let mut progress = Progress::start(true);
+        let start = Instant::now();
+        let mut lines = Vec::new();
+        for second in 0..200 {
+            lines.extend(
+                progress
+                    .line(&state, start + Duration::from_secs(second))
+                    .map(|line| (second, line)),
+            );
+        }
+        let seconds: Vec<u64> = lines.iter().map(|(second, _)| *second).collect();
+        assert_eq!(seconds, [15, 75, 135, 195]);
+        assert_eq!(lines[0].1, "2 of 3 sessions; 1 running, 0 ready");
+    }
 
     #[test]
     fn the_line_says_what_is_waited_for() {

@@ -69,7 +69,7 @@ impl Run {
         say_what_runs(&config);
         pipeline.look_now().await?;
         let ended = if self.until_idle {
-            let progress = Progress::start(context.out.is_json());
+            let mut progress = Progress::start(context.out.is_json());
             let ended = tokio::select! {
                 state = pipeline.until_idle(self.max_wait, |state| progress.update(state)) => {
                     state.map(|state| if state.is_idle() { Ended::Idle } else { Ended::MaxWait })
