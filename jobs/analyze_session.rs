@@ -70,7 +70,7 @@ impl Job for AnalyzeSession {
                         "{error}: restore it there, then `aftercall reprocess`"
                     )));
                 }
-                Called::Outage(outage) => return env.wait_out(ctx, &key, &outage).await,
+                Called::Outage(outage) => return env.wait_out(ctx, ctx.begin().await?, &key, &outage).await,
             },
         };
         if !stored && goes_on(&session, &digest) {
@@ -94,7 +94,7 @@ impl Job for AnalyzeSession {
         };
         let stored_reading = match read {
             Read::Reading(reading) => reading,
-            Read::Outage(outage) => return env.wait_out(ctx, &key, &outage).await,
+            Read::Outage(outage) => return env.wait_out(ctx, ctx.begin().await?, &key, &outage).await,
         };
 
         let mut tx = ctx.begin().await?;
@@ -194,8 +194,22 @@ fn goes_on(session: &StoredSession, digest: &str) -> bool {
     scanned_anew || digest != session.digest
 }
 
+/// Everything that the judge needs of a session that was analysed.
+pub(super) async fn load_case(env: &Env, entry: &SourceEntry, session: &StoredSession) -> Result<Case, JobError> {
+    let (key, generation) = (&session.key, session.generation);
+    let snapshot = snapshots::load(&env.db, key, generation).await.or_retry()?;
+    let reading = readings::load(&env.db, key, generation).await.or_retry()?;
+    let (Some((snapshot, _)), Some(reading)) = (snapshot, reading) else {
+        return Err(JobError::fail(format!(
+            "the snapshot or the reading of session {key} is gone: `aftercall reprocess` reads it again"
+        )));
+    };
+    let transcript = Transcript::of(&snapshot, &entry.playbook);
+    Ok(case_of(session, entry, &snapshot, transcript, reading))
+}
+
 /// Everything that the judge needs of a session, from what is stored of it.
-pub(super) fn case_of(
+fn case_of(
     session: &StoredSession,
     entry: &SourceEntry,
     snapshot: &Snapshot,

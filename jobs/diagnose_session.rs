@@ -6,20 +6,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::analyze_session::case_of;
+use super::analyze_session::load_case;
 use crate::{
     db::{DbError, Tx},
     domain::{
-        diagnosis::{self, ExpertReport, ExpertResult},
+        diagnosis::{self, ExpertReport},
         judge::Case,
         session::{Generation, SessionKey},
-        transcript::Transcript,
         verdict::Verdict,
     },
     env::{Env, SourceEntry},
     expert::{self, Consulted, Question},
     queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
-    store::{diagnoses, readings, sessions, snapshots, verdicts},
+    store::{diagnoses, sessions, verdicts},
 };
 
 /// Explain this generation of this session.
@@ -60,23 +59,19 @@ impl Job for DiagnoseSession {
         let explanation = diagnosis::explain(&entry.playbook, &case, &verdict);
         let mut reports = Vec::new();
         for route in &explanation.experts {
-            let result = if env.model.is_none() {
-                ExpertResult::NotAsked
-            } else {
-                let question = Question {
-                    generation: self.generation,
-                    case: &case,
-                    verdict: &verdict,
-                    explanation: &explanation,
-                };
-                match expert::consult(ctx, env, entry, question, route).await? {
-                    Consulted::Result(result) => result,
-                    Consulted::Outage(outage) => {
-                        let tx = ctx.begin().await?;
-                        return ctx
-                            .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
-                            .await;
-                    }
+            let question = Question {
+                generation: self.generation,
+                case: &case,
+                verdict: &verdict,
+                explanation: &explanation,
+            };
+            let result = match expert::consult(ctx, env, entry, question, route).await? {
+                Consulted::Result(result) => result,
+                Consulted::Outage(outage) => {
+                    let tx = ctx.begin().await?;
+                    return ctx
+                        .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
+                        .await;
                 }
             };
             reports.push(ExpertReport {
@@ -116,17 +111,6 @@ impl DiagnoseSession {
         let Some(verdict) = verdicts::load(&env.db, &key, self.generation).await.or_retry()? else {
             return Ok(None);
         };
-        let snapshot = snapshots::load(&env.db, &key, self.generation).await.or_retry()?;
-        let reading = readings::load(&env.db, &key, self.generation).await.or_retry()?;
-        let (Some((snapshot, _)), Some(reading)) = (snapshot, reading) else {
-            return Err(JobError::fail(format!(
-                "the snapshot of session {key} is gone: `aftercall reprocess` reads it again"
-            )));
-        };
-        let transcript = Transcript::of(&snapshot, &entry.playbook);
-        Ok(Some((
-            case_of(&session, entry, &snapshot, transcript, reading),
-            verdict,
-        )))
+        Ok(Some((load_case(env, entry, &session).await?, verdict)))
     }
 }

@@ -7,14 +7,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::AnalyzeSession;
 use crate::{
     db::{DbError, Tx},
-    domain::session::{SessionKey, Settled, settled},
+    domain::session::{Settled, settled},
     env::{Env, Reanalyze, SourceEntry},
     fault::{self, FaultPoint},
     ports::Slice,
-    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    reprocess,
     store::{
         sessions::{self, StoredSession},
         sources::{self, CycleCounts},
@@ -226,22 +226,13 @@ async fn settle(
     }
 }
 
-/// Settles a session and enqueues its analysis: in its first generation, or in the next when the one before was read.
+/// Calls for its analysis: in its first generation, or in the next when the one before was read.
 async fn call_for_analysis(tx: &mut Tx, session: &StoredSession, incomplete: bool) -> Result<(), DbError> {
     let generation = match session.analyzed_digest {
-        Some(_) => crate::reprocess::open_next_generation(tx, session).await?,
+        Some(_) => reprocess::open_next_generation(tx, session).await?,
         None => session.generation,
     };
-    sessions::settle(tx, &session.key, generation, incomplete).await?;
-    let SessionKey { source, session_id } = session.key.clone();
-    queue::enqueue(
-        tx,
-        &AnalyzeSession {
-            source,
-            session_id,
-            generation,
-        },
-    )
-    .await
-    .map(drop)
+    reprocess::call_for_analysis(tx, &session.key, generation, incomplete)
+        .await
+        .map(drop)
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::analyze_session::case_of;
+use super::analyze_session::load_case;
 use crate::{
     adapters::mask,
     db::{DbError, Tx},
@@ -17,7 +17,6 @@ use crate::{
         judge::{self, Case},
         lookup::{Evidence, Fact, Facts, Lookup},
         session::{Generation, SessionKey, SessionState},
-        transcript::Transcript,
     },
     env::{Env, RecordsEntry, SourceEntry},
     fault::{self, FaultPoint},
@@ -25,9 +24,8 @@ use crate::{
     ports::{UpstreamError, UpstreamReason},
     queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     store::{
-        evidence, lanes, readings,
+        evidence, lanes,
         sessions::{self, StoredSession},
-        snapshots,
     },
     verdict_writer,
 };
@@ -75,7 +73,7 @@ impl Job for VerifySession {
         let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, handed on, or done before a crash
         };
-        let case = self.load_case(env, entry, &session).await?;
+        let case = load_case(env, entry, &session).await?;
         let facts = evidence::load_facts(&env.db, &key, self.generation).await.or_retry()?;
 
         let mut look = Look {
@@ -116,19 +114,6 @@ impl VerifySession {
         session.state == SessionState::Verifying
             && session.generation == self.generation
             && session.system.as_deref() == Some(self.system.as_str())
-    }
-
-    async fn load_case(&self, env: &Env, entry: &SourceEntry, session: &StoredSession) -> Result<Case, JobError> {
-        let key = &session.key;
-        let snapshot = snapshots::load(&env.db, key, self.generation).await.or_retry()?;
-        let reading = readings::load(&env.db, key, self.generation).await.or_retry()?;
-        let (Some((snapshot, _)), Some(reading)) = (snapshot, reading) else {
-            return Err(JobError::fail(format!(
-                "the snapshot or the reading of session {key} is gone: `aftercall reprocess` reads it again"
-            )));
-        };
-        let transcript = Transcript::of(&snapshot, &entry.playbook);
-        Ok(case_of(session, entry, &snapshot, transcript, reading))
     }
 
     /// Asks this system everything that the judge wants to know, also what only an answer makes it want to know.
@@ -175,15 +160,20 @@ impl VerifySession {
     /// does not ask the system for all of it again.
     async fn keep(&self, ctx: &JobContext, key: &SessionKey, look: &mut Look) -> Result<(), JobError> {
         let mut tx = ctx.begin().await?;
-        evidence::append(&mut tx, key, self.generation, &look.evidence)
-            .await
-            .or_retry()?;
-        evidence::save_facts(&mut tx, key, self.generation, &look.facts)
-            .await
-            .or_retry()?;
+        self.save(&mut tx, key, look).await?;
         ctx.progress(tx).await?;
         look.evidence.clear();
         Ok(())
+    }
+
+    /// Stores what was learnt so far.
+    async fn save(&self, tx: &mut Tx, key: &SessionKey, look: &Look) -> Result<(), JobError> {
+        evidence::append(tx, key, self.generation, &look.evidence)
+            .await
+            .or_retry()?;
+        evidence::save_facts(tx, key, self.generation, &look.facts)
+            .await
+            .or_retry()
     }
 
     fn part_of(&self, plan: Vec<Lookup>) -> Vec<Lookup> {
@@ -213,12 +203,7 @@ impl VerifySession {
             look.round + 1
         );
         let mut tx = ctx.begin().await?;
-        evidence::append(&mut tx, &session.key, self.generation, &look.evidence)
-            .await
-            .or_retry()?;
-        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts)
-            .await
-            .or_retry()?;
+        self.save(&mut tx, &session.key, &look).await?;
         sessions::look_again_in(&mut tx, &session.key, look.round + 1, wait, &reason)
             .await
             .or_retry()?;
@@ -243,24 +228,15 @@ impl VerifySession {
         if outage.reason == UpstreamReason::BadAnswer && now > since + env.settings.give_up_after {
             drop(tx);
             let entry = env.source(&self.source)?;
-            let case = self.load_case(env, entry, session).await?;
+            let case = load_case(env, entry, session).await?;
             for lookup in self.part_of(judge::plan(&entry.playbook, &case, &look.facts)) {
                 let reason = outage.to_string();
                 look.facts.insert(lookup, Fact::Unknown { reason });
             }
             return self.hand_on(ctx, entry, &case, look).await;
         }
-        evidence::append(&mut tx, &session.key, self.generation, &look.evidence)
-            .await
-            .or_retry()?;
-        evidence::save_facts(&mut tx, &session.key, self.generation, &look.facts)
-            .await
-            .or_retry()?;
-        let wait = env.outage_wait(outage, ctx.snoozes());
-        sessions::set_waiting(&mut tx, &session.key, &outage.to_string(), Some(now + wait))
-            .await
-            .or_retry()?;
-        ctx.snooze(tx, wait, &outage.to_string()).await
+        self.save(&mut tx, &session.key, &look).await?;
+        env.wait_out(ctx, tx, &session.key, outage).await
     }
 
     /// Goes on at the next system, or computes the verdict when every question has its answer.

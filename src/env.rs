@@ -16,7 +16,7 @@ use crate::{
         session::{SessionKey, SettleRules},
     },
     ports::{LanguageModel, SystemOfRecord, TraceSource, UpstreamError},
-    queue::{JobContext, JobError, OrRetry, Outcome},
+    queue::{Fenced, JobContext, JobError, OrRetry, Outcome},
     readings_file::ReadingsFile,
     store::{retention::Ages, sessions},
 };
@@ -182,19 +182,19 @@ impl Env {
         self.settings.look_again.get(round as usize).copied()
     }
 
-    /// Snoozes a job behind an upstream that is down, and says so on its session.
+    /// Snoozes a job behind an upstream that is down, with what its transaction holds, and says so on its session.
     ///
     /// # Errors
     /// As [`JobContext::snooze`].
     pub async fn wait_out(
         &self,
         ctx: &JobContext,
+        mut tx: Fenced,
         key: &SessionKey,
         outage: &UpstreamError,
     ) -> Result<Outcome, JobError> {
         let wait = self.outage_wait(outage, ctx.snoozes());
         let reason = outage.to_string();
-        let mut tx = ctx.begin().await?;
         let until = tx.now().await.or_retry()? + wait;
         sessions::set_waiting(&mut tx, key, &reason, Some(until))
             .await

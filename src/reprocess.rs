@@ -62,10 +62,26 @@ pub async fn analyze(tx: &mut Tx, key: &SessionKey) -> Result<Option<Enqueued>, 
     } else {
         open_next_generation(tx, &session).await?
     };
-    if !under_way {
-        sessions::settle(tx, key, generation, session.incomplete).await?;
+    if under_way {
+        return enqueue_analysis(tx, key, generation).await.map(Some);
     }
-    enqueue_analysis(tx, key, generation).await.map(Some)
+    call_for_analysis(tx, key, generation, session.incomplete)
+        .await
+        .map(Some)
+}
+
+/// Settles a session and enqueues its analysis, in this generation.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn call_for_analysis(
+    tx: &mut Tx,
+    key: &SessionKey,
+    generation: Generation,
+    incomplete: bool,
+) -> Result<Enqueued, DbError> {
+    sessions::settle(tx, key, generation, incomplete).await?;
+    enqueue_analysis(tx, key, generation).await
 }
 
 async fn enqueue_analysis(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<Enqueued, DbError> {
@@ -88,7 +104,6 @@ pub async fn reprocess(tx: &mut Tx, key: &SessionKey) -> Result<Option<Generatio
         return Ok(None);
     };
     let generation = open_next_generation(tx, &session).await?;
-    sessions::settle(tx, key, generation, session.incomplete).await?;
-    enqueue_analysis(tx, key, generation).await?;
+    call_for_analysis(tx, key, generation, session.incomplete).await?;
     Ok(Some(generation))
 }
