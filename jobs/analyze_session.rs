@@ -19,6 +19,7 @@ use crate::{
     env::{Env, SourceEntry},
     fault::{self, FaultPoint},
     outside::{self, Called},
+    ports::SessionRef,
     queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     reader::{self, Read},
     store::{
@@ -62,7 +63,7 @@ impl Job for AnalyzeSession {
 
         let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
             Some((snapshot, digest)) => (snapshot, digest, true),
-            None => match outside::call(ctx, entry.source.read(&self.session_id)).await? {
+            None => match outside::call(ctx, entry.source.read(&session_ref(&session))).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
@@ -184,6 +185,15 @@ impl AnalyzeSession {
     }
 }
 
+fn session_ref(session: &StoredSession) -> SessionRef {
+    SessionRef {
+        session_id: session.key.session_id.clone(),
+        trace_ids: Vec::new(),
+        first_activity: session.first_activity_at,
+        last_activity: session.last_activity_at,
+    }
+}
+
 /// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,
 /// since it would never come to rest.
 fn goes_on(session: &StoredSession, digest: &str) -> bool {
@@ -244,6 +254,7 @@ mod tests {
             state: SessionState::Settled,
             generation: 1,
             environment: None,
+            first_activity_at: at(30),
             last_activity_at: at(40),
             digest: "scanned".to_owned(),
             digest_since: at(50),

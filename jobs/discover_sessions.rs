@@ -64,7 +64,8 @@ impl Job for DiscoverSessions {
             .unwrap_or_default();
         loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
-            let slice = match entry.source.scan(watermark.as_ref()).await {
+            let now = env.db.now().await.or_retry()?;
+            let slice = match entry.source.scan(watermark.as_ref(), now).await {
                 Ok(slice) => slice,
                 Err(outage) => {
                     let mut tx = ctx.begin().await?;

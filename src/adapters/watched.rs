@@ -11,13 +11,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
     domain::{lookup::Lookup, observation::Snapshot},
     ports::{
-        Answer, ChatAnswer, ChatRequest, LanguageModel, Slice, SystemOfRecord, TraceSource, UpstreamError,
-        UpstreamReason,
+        Answer, ChatAnswer, ChatRequest, LanguageModel, Probe, SessionRef, Slice, SystemOfRecord, TraceSource,
+        UpstreamError, UpstreamReason,
     },
 };
 
@@ -83,6 +84,10 @@ fn next_step(reason: UpstreamReason) -> &'static str {
         UpstreamReason::ModelUnavailable => "name a model that it serves and restart this process",
         UpstreamReason::BadAnswer => "look at what its address answers; they try again by themselves",
         UpstreamReason::RateLimited | UpstreamReason::Unreachable => "they go on by themselves when it is back",
+        UpstreamReason::ClosedHours => "they go on by themselves when it opens",
+        UpstreamReason::Budget => {
+            "they go on by themselves when the budget's day is over; a higher one needs a restart"
+        }
     }
 }
 
@@ -149,6 +154,10 @@ impl SystemOfRecord for Watched<dyn SystemOfRecord> {
         let answer = self.adapter.look_up(lookup).await;
         self.note(&format!("records:{}", self.name()), answer)
     }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        self.adapter.probe().await
+    }
 }
 
 #[async_trait]
@@ -165,6 +174,10 @@ impl LanguageModel for Watched<dyn LanguageModel> {
         let answer = self.adapter.complete(request).await;
         self.note(self.upstream(), answer)
     }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        self.adapter.probe().await
+    }
 }
 
 #[async_trait]
@@ -173,14 +186,18 @@ impl TraceSource for Watched<dyn TraceSource> {
         self.adapter.name()
     }
 
-    async fn scan(&self, watermark: Option<&Value>) -> Result<Slice, UpstreamError> {
-        let slice = self.adapter.scan(watermark).await;
+    async fn scan(&self, watermark: Option<&Value>, now: DateTime<Utc>) -> Result<Slice, UpstreamError> {
+        let slice = self.adapter.scan(watermark, now).await;
         self.note(&format!("source:{}", self.name()), slice)
     }
 
-    async fn read(&self, session_id: &str) -> Result<Option<(Snapshot, String)>, UpstreamError> {
-        let content = self.adapter.read(session_id).await;
+    async fn read(&self, session: &SessionRef) -> Result<Option<(Snapshot, String)>, UpstreamError> {
+        let content = self.adapter.read(session).await;
         self.note(&format!("source:{}", self.name()), content)
+    }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        self.adapter.probe().await
     }
 }
 

@@ -1,9 +1,13 @@
 //! A session: one finished conversation between a caller and an agent, as its source names it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Counts the analyses of one session: reprocessing and reopening open the next. Starts at 1.
 pub type Generation = u32;
@@ -85,6 +89,26 @@ impl SessionState {
     }
 }
 
+/// The digest of a session's content: of how much there is, which, and when each was last changed. The order does not matter.
+pub fn digest_of<'a>(observations: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut marks: Vec<(&str, &str)> = observations.into_iter().collect();
+    marks.sort_unstable();
+    marks.dedup();
+    let mut hash = Sha256::new();
+    hash.update(marks.len().to_le_bytes());
+    for (id, mark) in marks {
+        for part in [id, mark] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+    }
+    let hash = hash.finalize();
+    hash[..16].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// When a session without an end signal counts as over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettleRules {
@@ -156,6 +180,15 @@ pub fn settled(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_is_of_what_there_is_and_not_of_its_order() {
+        let one = digest_of([("a", "1"), ("b", "2")]);
+        assert_eq!(one, digest_of([("b", "2"), ("a", "1"), ("a", "1")]));
+        assert_ne!(one, digest_of([("a", "1")]));
+        assert_ne!(one, digest_of([("a", "1"), ("b", "3")]));
+        assert_ne!(digest_of([("ab", "1")]), digest_of([("a", "b1")]));
+    }
 
     const RULES: SettleRules = SettleRules {
         settle_after: Duration::from_mins(5),

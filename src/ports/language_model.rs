@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::upstream::UpstreamError;
+use super::{probe::Probe, upstream::UpstreamError};
 
 /// Who speaks in a chat with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,4 +110,12 @@ pub trait LanguageModel: Send + Sync {
     /// # Errors
     /// When the server cannot answer now; a poor answer is an answer.
     async fn complete(&self, request: &ChatRequest) -> Result<ChatAnswer, UpstreamError>;
+
+    /// Tries it with a question of one token: reachable, let in, which answer formats it knows.
+    ///
+    /// # Errors
+    /// When it cannot answer now.
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        Ok(Probe::default())
+    }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::upstream::UpstreamError;
+use super::{probe::Probe, upstream::UpstreamError};
 use crate::domain::lookup::{Fact, Lookup};
 
 /// The answer to one lookup.
@@ -27,4 +27,12 @@ pub trait SystemOfRecord: Send + Sync {
     /// # Errors
     /// When the system cannot answer now: never a verdict.
     async fn look_up(&self, lookup: &Lookup) -> Result<Answer, UpstreamError>;
+
+    /// Tries it with a question that only reads.
+    ///
+    /// # Errors
+    /// When it cannot answer now.
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        Ok(Probe::default())
+    }
 }

@@ -18,6 +18,10 @@ pub enum UpstreamReason {
     RateLimited,
     /// No connection, a time-out, or a 5xx.
     Unreachable,
+    /// It answers at certain hours only, and these are others.
+    ClosedHours,
+    /// The configured budget is spent.
+    Budget,
     /// An answer that cannot be read (HTML from a proxy, cut JSON).
     BadAnswer,
 }
@@ -31,8 +35,25 @@ impl UpstreamReason {
             Self::ModelUnavailable => "model_unavailable",
             Self::RateLimited => "rate_limited",
             Self::Unreachable => "unreachable",
+            Self::ClosedHours => "closed_hours",
+            Self::Budget => "budget",
             Self::BadAnswer => "bad_answer",
         }
+    }
+
+    /// Reads the stored spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "auth_invalid" => Self::AuthInvalid,
+            "billing_exhausted" => Self::BillingExhausted,
+            "model_unavailable" => Self::ModelUnavailable,
+            "rate_limited" => Self::RateLimited,
+            "unreachable" => Self::Unreachable,
+            "closed_hours" => Self::ClosedHours,
+            "budget" => Self::Budget,
+            "bad_answer" => Self::BadAnswer,
+            _ => return None,
+        })
     }
 }
 

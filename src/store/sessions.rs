@@ -22,6 +22,8 @@ pub struct StoredSession {
     pub generation: Generation,
     /// `production`, …
     pub environment: Option<String>,
+    /// Earliest start seen.
+    pub first_activity_at: DateTime<Utc>,
     /// Latest activity seen.
     pub last_activity_at: DateTime<Utc>,
     /// Of the content as last scanned.
@@ -46,7 +48,7 @@ pub struct StoredSession {
 
 macro_rules! columns {
     () => {
-        "source, session_id, state, generation, environment, last_activity_at, digest, digest_since, open_since, ended, incomplete,
+        "source, session_id, state, generation, environment, first_activity_at, last_activity_at, digest, digest_since, open_since, ended, incomplete,
          analyzed_digest, system, look_round, settled_at"
     };
 }
@@ -58,6 +60,7 @@ fn read(row: &Row) -> Result<StoredSession, DbError> {
         state: SessionState::parse(&state).ok_or_else(|| row.bad("state", "not a known state"))?,
         generation: row.get("generation")?,
         environment: row.get("environment")?,
+        first_activity_at: row.get("first_activity_at")?,
         last_activity_at: row.get("last_activity_at")?,
         digest: row.get("digest")?,
         digest_since: row.get("digest_since")?,

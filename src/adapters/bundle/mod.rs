@@ -17,6 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -24,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use self::index::{Index, LineRef, Taken};
 use crate::{
     domain::observation::Snapshot,
-    ports::{Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
+    ports::{SessionRef, Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
 };
 
 /// Faults reported by one slice.
@@ -134,7 +135,7 @@ impl TraceSource for Bundle {
         &self.name
     }
 
-    async fn scan(&self, watermark: Option<&Value>) -> Result<Slice, UpstreamError> {
+    async fn scan(&self, watermark: Option<&Value>, _now: DateTime<Utc>) -> Result<Slice, UpstreamError> {
         // A watermark that does not parse is another source's: begin again.
         let watermark = watermark
             .and_then(|stored| Watermark::deserialize(stored).ok())
@@ -142,8 +143,8 @@ impl TraceSource for Bundle {
         self.off_the_runtime(move |shared| shared.scan(watermark)).await
     }
 
-    async fn read(&self, session_id: &str) -> Result<Option<(Snapshot, String)>, UpstreamError> {
-        let session_id = session_id.to_owned();
+    async fn read(&self, session: &SessionRef) -> Result<Option<(Snapshot, String)>, UpstreamError> {
+        let session_id = session.session_id.clone();
         self.off_the_runtime(move |shared| shared.read(&session_id)).await
     }
 }

@@ -18,6 +18,20 @@ fn line(session: Option<&str>, trace: &str, id: &str, second: u32) -> Value {
     line
 }
 
+fn session(id: &str) -> SessionRef {
+    SessionRef {
+        session_id: id.to_owned(),
+        trace_ids: Vec::new(),
+        first_activity: at_any_time(),
+        last_activity: at_any_time(),
+    }
+}
+
+/// A file has no use for the clock.
+fn at_any_time() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH
+}
+
 struct Written {
     folder: tempfile::TempDir,
 }
@@ -63,7 +77,7 @@ async fn scan_all(
     let mut bundle = Bundle::new(config.clone());
     let (mut sessions, mut faults, mut watermark) = (Vec::new(), Vec::new(), from);
     for _ in 0..1_000 {
-        let slice = bundle.scan(watermark.as_ref()).await.unwrap();
+        let slice = bundle.scan(watermark.as_ref(), at_any_time()).await.unwrap();
         sessions.extend(slice.sessions);
         faults.extend(slice.faults);
         watermark = Some(slice.watermark.clone());
@@ -99,12 +113,12 @@ async fn a_whole_file_gives_each_session_once_ended_and_with_the_digest_that_rea
     assert_eq!(seen.last_activity.to_rfc3339(), "2026-08-20T10:00:09+00:00");
 
     let bundle = Bundle::new(written.config());
-    let (snapshot, digest) = bundle.read("a/ü").await.unwrap().unwrap();
+    let (snapshot, digest) = bundle.read(&session("a/ü")).await.unwrap().unwrap();
     assert_eq!(digest, seen.digest);
     let order: Vec<&str> = snapshot.observations.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(order, ["1", "2", "4"]);
     assert_eq!(snapshot.cut, None);
-    assert!(bundle.read("nobody").await.unwrap().is_none());
+    assert!(bundle.read(&session("nobody")).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -195,7 +209,7 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_the_others_go_on()
         assert!(told.starts_with(expected), "{told}");
         assert!(!told.contains("secret"), "{told}");
     }
-    let (snapshot, _) = Bundle::new(config).read("a").await.unwrap().unwrap();
+    let (snapshot, _) = Bundle::new(config).read(&session("a")).await.unwrap().unwrap();
     assert_eq!(snapshot.observations[1].kind, "TELEPATHY");
     assert_eq!(snapshot.observations[1].level, "PANIC");
 }
@@ -211,7 +225,11 @@ async fn input_and_output_are_json_where_they_parse_and_an_empty_text_is_none() 
     two["input"] = json!({"n": [2]});
     two["output"] = json!("42");
     let written = Written::new(&[one, two]);
-    let (snapshot, _) = Bundle::new(written.config()).read("a").await.unwrap().unwrap();
+    let (snapshot, _) = Bundle::new(written.config())
+        .read(&session("a"))
+        .await
+        .unwrap()
+        .unwrap();
     let [one, two] = &snapshot.observations[..] else {
         panic!()
     };
@@ -234,7 +252,7 @@ async fn a_huge_native_json_field_is_cut_without_being_decoded_and_a_deep_one_st
         session_bytes: 10_000,
         ..written.config()
     };
-    let (snapshot, _) = Bundle::new(config).read("a").await.unwrap().unwrap();
+    let (snapshot, _) = Bundle::new(config).read(&session("a")).await.unwrap().unwrap();
     let [one, two] = &snapshot.observations[..] else {
         panic!()
     };
@@ -258,7 +276,11 @@ async fn a_repeated_id_counts_once_and_its_last_line_wins() {
     let (changed, _, _) = scan_all(&written.config(), None, false).await;
     assert_eq!(changed[0].observations, 1);
     assert_ne!(changed[0].digest, before[0].digest);
-    let (snapshot, _) = Bundle::new(written.config()).read("a").await.unwrap().unwrap();
+    let (snapshot, _) = Bundle::new(written.config())
+        .read(&session("a"))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(snapshot.observations[0].output, json!("done"));
 }
 
@@ -272,7 +294,11 @@ async fn lines_of_a_sessions_trace_without_the_session_id_belong_to_it() {
     let (sessions, faults, _) = scan_all(&written.config(), None, false).await;
     assert_eq!(sessions[0].observations, 3);
     assert!(faults.is_empty());
-    let (snapshot, digest) = Bundle::new(written.config()).read("a").await.unwrap().unwrap();
+    let (snapshot, digest) = Bundle::new(written.config())
+        .read(&session("a"))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(snapshot.observations.len(), 3);
     assert_eq!(digest, sessions[0].digest);
 }
@@ -295,16 +321,16 @@ async fn a_grown_file_is_read_on_and_only_changed_sessions_come_again() {
 async fn a_replaced_or_truncated_file_is_read_again_by_the_same_adapter() {
     let written = Written::new(&[line(Some("a"), "t1", "1", 1), line(Some("b"), "t2", "2", 2)]);
     let bundle = Bundle::new(written.config());
-    let first = bundle.scan(None).await.unwrap();
+    let first = bundle.scan(None, at_any_time()).await.unwrap();
     for lines in [
         vec![line(Some("x"), "t9", "9", 9)],
         vec![line(Some("y"), "t8", "8", 8), line(Some("z"), "t7", "7", 7)],
     ] {
         std::fs::remove_file(written.path()).unwrap();
         written.append(&lines);
-        let slice = bundle.scan(Some(&first.watermark)).await.unwrap();
+        let slice = bundle.scan(Some(&first.watermark), at_any_time()).await.unwrap();
         assert_eq!(slice.sessions.len(), lines.len());
-        assert!(bundle.read("a").await.unwrap().is_none());
+        assert!(bundle.read(&session("a")).await.unwrap().is_none());
     }
 }
 
@@ -319,17 +345,20 @@ async fn a_last_line_without_its_end_is_waited_for_while_the_file_is_written_and
         ..written.config()
     };
     let bundle = Bundle::new(idle);
-    let slice = bundle.scan(None).await.unwrap();
+    let slice = bundle.scan(None, at_any_time()).await.unwrap();
     assert_eq!(
         (slice.sessions[0].observations, slice.faults.len(), slice.more),
         (1, 0, false)
     );
-    assert_eq!(bundle.read("a").await.unwrap().unwrap().1, slice.sessions[0].digest);
+    assert_eq!(
+        bundle.read(&session("a")).await.unwrap().unwrap().1,
+        slice.sessions[0].digest
+    );
     written.append_bytes(rest);
     let (whole, _, _) = scan_all(&written.config(), None, false).await;
     assert_eq!(whole[0].observations, 2);
     written.append_bytes(b"\n");
-    let slice = bundle.scan(Some(&slice.watermark)).await.unwrap();
+    let slice = bundle.scan(Some(&slice.watermark), at_any_time()).await.unwrap();
     assert_eq!(slice.sessions[0].observations, 2);
 }
 
@@ -349,7 +378,7 @@ async fn a_session_above_its_bound_is_cut_largest_first_and_says_so() {
         session_bytes: 50_000,
         ..written.config()
     };
-    let (snapshot, _) = Bundle::new(config).read("a").await.unwrap().unwrap();
+    let (snapshot, _) = Bundle::new(config).read(&session("a")).await.unwrap().unwrap();
     let cut = snapshot.cut.unwrap();
     assert_eq!(cut.observations, 0);
     assert!(cut.bytes > 300_000);
@@ -371,7 +400,7 @@ async fn a_file_that_cannot_be_read_says_what_to_do() {
         (folder.path().to_owned(), "give the file itself"),
     ] {
         let error = Bundle::new(BundleConfig::new("calls", &path))
-            .scan(None)
+            .scan(None, at_any_time())
             .await
             .unwrap_err();
         assert_eq!(error.upstream, "source:calls");
@@ -408,9 +437,9 @@ async fn every_recorded_session_is_seen_once_and_read_whole() {
     assert_eq!(faults, []);
     let bundle = Bundle::new(config);
     let mut observations = 0;
-    for session in &sessions {
-        let (snapshot, digest) = bundle.read(&session.session_id).await.unwrap().unwrap();
-        assert_eq!(digest, session.digest);
+    for seen in &sessions {
+        let (snapshot, digest) = bundle.read(&session(&seen.session_id)).await.unwrap().unwrap();
+        assert_eq!(digest, seen.digest);
         assert_eq!(snapshot.cut, None);
         observations += snapshot.observations.len();
     }
@@ -428,15 +457,15 @@ async fn a_file_that_was_changed_in_its_middle_is_read_anew_the_next_time() {
         .collect();
     let written = Written::new(&lines);
     let bundle = Bundle::new(written.config());
-    let (_, before) = bundle.read("s").await.unwrap().unwrap();
+    let (_, before) = bundle.read(&session("s")).await.unwrap().unwrap();
     let text = std::fs::read_to_string(written.path()).unwrap();
     let middle = text.len() / 2 + text[text.len() / 2..].find("xxx").unwrap();
     let mut bytes = text.into_bytes();
     bytes[middle] = b'y';
     std::fs::write(written.path(), bytes).unwrap();
 
-    assert!(bundle.read("s").await.is_err());
-    let (_, after) = bundle.read("s").await.unwrap().unwrap();
+    assert!(bundle.read(&session("s")).await.is_err());
+    let (_, after) = bundle.read(&session("s")).await.unwrap().unwrap();
     assert_ne!(before, after);
 }
 
@@ -446,7 +475,11 @@ async fn what_is_nested_too_deep_to_be_stored_stays_a_text() {
     let mut line = line(Some("s"), "t", "o", 1);
     line["output"] = serde_json::from_str(&deep).unwrap();
     let written = Written::new(&[line]);
-    let (snapshot, _) = Bundle::new(written.config()).read("s").await.unwrap().unwrap();
+    let (snapshot, _) = Bundle::new(written.config())
+        .read(&session("s"))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(snapshot.observations[0].output, Value::String(deep));
     let stored = serde_json::to_vec(&snapshot).unwrap();
     assert!(serde_json::from_slice::<Snapshot>(&stored).is_ok());
