@@ -115,7 +115,7 @@ pub async fn cancel(tx: &mut Tx, id: Uuid, by: &str) -> Result<Cancelled, DbErro
         "available" | "scheduled" | "retryable" => {
             tx.execute(
                 "-- cancel_waiting_job
-                 UPDATE jobs SET state = 'cancelled', finished_at = $2, wait_reason = NULL WHERE id = $1",
+                 UPDATE jobs SET state = 'cancelled', finished_at = $2, wait_reason = NULL, held_by = NULL WHERE id = $1",
                 &params![id, now],
             )
             .await?;
@@ -164,7 +164,7 @@ pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> 
     }
     tx.execute(
         "-- retry_job_now
-         UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, rate_charged = $3,
+         UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, outages = 0, held_by = NULL, rate_charged = $3,
                 cancel_requested_at = NULL, finished_at = NULL, wait_reason = NULL, worker = NULL
          WHERE id = $1",
         &params![id, now, false],
