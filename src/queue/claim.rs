@@ -226,8 +226,9 @@ macro_rules! probes_of_key {
         concat!(
             "-- probes_of_key\nSELECT ",
             columns!(),
-            " FROM jobs AS j WHERE id IN (SELECT probe_job FROM gates WHERE state = 'half_open')
-                AND limit_key = $1 AND state = 'available' AND NOT ",
+            // Crossed: the few gates first, never the many jobs.
+            " FROM gates AS tried CROSS JOIN jobs AS j WHERE tried.state = 'half_open' AND j.id = tried.probe_job
+                AND j.limit_key = $1 AND j.state = 'available' AND NOT ",
             $shut,
             " LIMIT $2"
         )
@@ -579,6 +580,22 @@ mod tests {
             (
                 db.plan_of(NEXT_UNCHARGED.open, &params!["plain", 8_u32]).await,
                 "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT.gated, &params!["plain", 8_u32]).await,
+                "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT_CHARGED.gated, &params!["plain", 8_u32]).await,
+                "jobs_claim_charged (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT_UNCHARGED.gated, &params!["plain", 8_u32]).await,
+                "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(PROBES, &params!["plain", 8_u32]).await,
+                "sqlite_autoindex_jobs_1 (id=?)",
             ),
             (
                 db.plan_of(CLAIM, &params![json!([]), now, "w", now]).await,

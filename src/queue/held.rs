@@ -282,3 +282,6 @@ const PARK: Sql = Sql::each(
 pub(super) async fn park(tx: &mut Tx, limit_key: &str, among: u32) -> Result<u64, DbError> {
     tx.execute(PARK, &params![limit_key, among]).await
 }
+
+#[cfg(all(test, feature = "fault-points"))]
+mod tests;
