@@ -23,7 +23,7 @@ use crate::{
     fault::{self, FaultPoint},
     outside::{self, Called},
     ports::{UpstreamError, UpstreamReason},
-    queue::{self, Job, JobContext, gate, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, gate, minutes},
     store::{
         evidence, lanes,
         sessions::{self, StoredSession},

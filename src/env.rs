@@ -246,13 +246,7 @@ impl Env {
     ///
     /// # Errors
     /// As [`JobContext::snooze`].
-    pub async fn hold(
-        &self,
-        ctx: &JobContext,
-        tx: Fenced,
-        source: &str,
-        outage: &Outage,
-    ) -> Result<Outcome, JobError> {
+    pub async fn hold(&self, ctx: &JobContext, tx: Fenced, source: &str, outage: &Outage) -> Result<Outcome, JobError> {
         // Whoever waits for the LLM is behind its source's budget as well.
         let needs = match outage.gate.split_once('/') {
             None if outage.gate.starts_with("llm:") => format!("{}/{source}", outage.gate),

@@ -421,10 +421,7 @@ async fn next_of(tx: &mut Tx, key: &Key, most: usize, gated: bool) -> Result<Vec
     match key.rate_left {
         None => rows.extend(tx.fetch_all(NEXT.sql(gated), &params![&key.name, most]).await?),
         Some(rate_left) => {
-            rows.extend(
-                tx.fetch_all(NEXT_CHARGED.sql(gated), &params![&key.name, most])
-                    .await?,
-            );
+            rows.extend(tx.fetch_all(NEXT_CHARGED.sql(gated), &params![&key.name, most]).await?);
             if rate_left > 0 {
                 let uncharged = NEXT_UNCHARGED.sql(gated);
                 rows.extend(tx.fetch_all(uncharged, &params![&key.name, most]).await?);

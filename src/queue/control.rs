@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::gate::{self, Outage};
 use crate::{
     db::{DbError, Tx},
     params,
@@ -100,6 +101,62 @@ pub async fn set_limit(tx: &mut Tx, key: &str, max_running: u32, by: &str) -> Re
     tx.wake_claimer();
     audit(tx, by, "set_limit", key, Some(&max_running.to_string())).await?;
     Ok(true)
+}
+
+/// What became of opening a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// It had been closed by hand: its jobs go on.
+    Open,
+    /// One of its jobs tries the upstream now, and opens it when that answers.
+    Tried,
+    /// It was not shut.
+    NotShut,
+}
+
+/// Why a gate is closed that an operator closed.
+pub const CLOSED_BY_HAND: &str = "closed_by_hand";
+
+/// Starts no more jobs that need the upstream, in the whole fleet, until somebody opens the gate. Those that run make no
+/// further call to it.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn close_gate(tx: &mut Tx, key: &str, by: &str, reason: &str) -> Result<(), DbError> {
+    let outage = Outage {
+        gate: key.to_owned(),
+        reason: CLOSED_BY_HAND.to_owned(),
+        detail: format!("closed by {by}: {reason}; `aftercall gate open {key}` opens it"),
+        retry_after: None,
+    };
+    gate::close(tx, &outage, 0, None).await?;
+    audit(tx, by, "close_gate", key, Some(reason)).await
+}
+
+/// Opens a gate that was closed by hand; one that an outage closed is tried now, and not when its wait is over.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn open_gate(tx: &mut Tx, key: &str, by: &str) -> Result<Opened, DbError> {
+    let row = tx
+        .fetch_optional(
+            "-- gate_to_open\nSELECT state, probe_at FROM gates WHERE key = $1 AND state <> 'open'",
+            &params![key],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(Opened::NotShut);
+    };
+    let opened = if row.get::<Option<chrono::DateTime<chrono::Utc>>>("probe_at")?.is_none() {
+        gate::open(tx, key).await?;
+        Opened::Open
+    } else {
+        // Half open, it is being tried already.
+        gate::probe_now(tx, key).await?;
+        Opened::Tried
+    };
+    audit(tx, by, "open_gate", key, None).await?;
+    Ok(opened)
 }
 
 /// Cancels a job: at once when it waits, by its token when it runs.

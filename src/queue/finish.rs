@@ -123,12 +123,7 @@ pub(super) struct Hold<'a> {
 }
 
 /// As [`snooze`]; other snoozes in a row count apart.
-pub(super) async fn hold(
-    tx: &mut Tx,
-    lease: &Lease,
-    hold: Hold<'_>,
-    progress: Option<Json>,
-) -> Result<(), JobError> {
+pub(super) async fn hold(tx: &mut Tx, lease: &Lease, hold: Hold<'_>, progress: Option<Json>) -> Result<(), JobError> {
     let now = tx.now().await.map_err(JobError::retry)?;
     let row = tx
         .fetch_optional(
@@ -138,7 +133,10 @@ pub(super) async fn hold(
         .await
         .map_err(JobError::retry)?
         .ok_or(JobError::LostLease)?;
-    let outages = row.get::<u32>("outages").map_err(JobError::retry)?.saturating_add(hold.found_down.into());
+    let outages = row
+        .get::<u32>("outages")
+        .map_err(JobError::retry)?
+        .saturating_add(hold.found_down.into());
     let (run_at, wait_reason) = if hold.found_down {
         let why = format!("tries {} again after a wait of its own", hold.reason.gate);
         (now + hold.waits.after(outages), Some(why))

@@ -299,7 +299,11 @@ impl JobContext {
             }
             // A call that was under way when it closed. It may still have learnt when to come back.
             Some(gate) => {
-                if gate.state == "closed" && gate.probe_at.is_some_and(|probe_at| asked.is_some_and(|asked| asked > probe_at)) {
+                if gate.state == "closed"
+                    && gate
+                        .probe_at
+                        .is_some_and(|probe_at| asked.is_some_and(|asked| asked > probe_at))
+                {
                     tx.execute(
                         "-- put_off_probe\nUPDATE gates SET probe_at = $2, updated_at = $3 WHERE key = $1",
                         &params![key, asked, now],
@@ -461,7 +465,9 @@ mod tests {
 
     #[test]
     fn a_wait_doubles_up_to_the_longest_unless_the_upstream_names_it() {
-        let seconds: Vec<u64> = (1..=8).map(|failures| WAITS.of(&outage(None), failures).as_secs()).collect();
+        let seconds: Vec<u64> = (1..=8)
+            .map(|failures| WAITS.of(&outage(None), failures).as_secs())
+            .collect();
         assert_eq!(seconds, [10, 20, 40, 80, 160, 320, 600, 600]);
         assert_eq!(WAITS.of(&outage(None), u32::MAX), Duration::from_mins(10));
         let asked = |wait| WAITS.of(&outage(Some(wait)), 3);

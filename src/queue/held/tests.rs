@@ -176,7 +176,10 @@ async fn i9_a_held_job_is_not_started_charges_no_rate_and_has_no_history() {
     assert_eq!(world.count("SELECT count(*) AS n FROM job_attempts").await, 0);
     assert_eq!(world.count("SELECT max(attempt) AS n FROM jobs").await, 0);
     let (any, glance) = world.claimer.glance(&SERVED).await.unwrap();
-    assert!(!any && glance.look_again.is_none(), "nothing is looked at while it is shut");
+    assert!(
+        !any && glance.look_again.is_none(),
+        "nothing is looked at while it is shut"
+    );
 
     world.open("llm:default").await;
     assert_eq!(world.starts().await, jobs[..1], "one start is all that the rate allows");
