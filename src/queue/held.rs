@@ -283,5 +283,6 @@ pub(super) async fn park(tx: &mut Tx, limit_key: &str, among: u32) -> Result<u64
     tx.execute(PARK, &params![limit_key, among]).await
 }
 
-#[cfg(all(test, feature = "fault-points"))]
+#[cfg(test)]
+#[cfg(feature = "fault-points")]
 mod tests;
