@@ -213,32 +213,71 @@ async fn dismiss(tx: &mut Tx, gate: &Gate) -> Result<(), DbError> {
 
 /// Who tries a gate: of those it holds the one that failed least, whose queue this process serves and nobody paused, and
 /// whom no other gate would hold. Far down among those that cannot run nobody looks.
+macro_rules! candidate {
+    ($name:literal, $names:literal, $whole:literal, $more:literal) => {
+        concat!(
+            "-- ",
+            $name,
+            "
+             SELECT j.id FROM (SELECT id, queue, limit_key, rate_charged, gate FROM jobs WHERE held_by = $1
+                               ORDER BY outages, priority DESC, run_at, id LIMIT 10000) AS j
+             WHERE j.queue IN (SELECT ",
+            $names,
+            ")
+                AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = j.queue AND q.paused_at IS NOT NULL)
+                AND NOT EXISTS (SELECT 1 FROM gates g WHERE g.state <> 'open' AND g.key <> $1
+                                AND g.key IN (j.gate, ",
+            $whole,
+            "))",
+            $more,
+            " LIMIT 1"
+        )
+    };
+}
+
 const CANDIDATE: Sql = Sql::each(
-    "-- probe_candidate
-     SELECT j.id FROM (SELECT id, queue, gate FROM jobs WHERE held_by = $1
-                       ORDER BY outages, priority DESC, run_at, id LIMIT 10000) AS j
-     WHERE j.queue IN (SELECT value FROM json_each($2))
-        AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = j.queue AND q.paused_at IS NOT NULL)
-        AND NOT EXISTS (SELECT 1 FROM gates g WHERE g.state <> 'open' AND g.key <> $1
-                        AND g.key IN (j.gate, substr(j.gate, 1, instr(j.gate, '/') - 1)))
-     LIMIT 1",
-    "-- probe_candidate
-     SELECT j.id FROM (SELECT id, queue, gate FROM jobs WHERE held_by = $1
-                       ORDER BY outages, priority DESC, run_at, id LIMIT 10000) AS j
-     WHERE j.queue IN (SELECT jsonb_array_elements_text($2))
-        AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = j.queue AND q.paused_at IS NOT NULL)
-        AND NOT EXISTS (SELECT 1 FROM gates g WHERE g.state <> 'open' AND g.key <> $1
-                        AND g.key IN (j.gate, split_part(j.gate, '/', 1)))
-     LIMIT 1",
+    candidate!(
+        "probe_candidate",
+        "value FROM json_each($2)",
+        "substr(j.gate, 1, instr(j.gate, '/') - 1)",
+        ""
+    ),
+    candidate!(
+        "probe_candidate",
+        "jsonb_array_elements_text($2)",
+        "split_part(j.gate, '/', 1)",
+        ""
+    ),
+);
+
+/// The same, of those that may start now: whose start is charged, or whose rate is not used up.
+const CANDIDATE_IN_RATE: Sql = Sql::each(
+    candidate!(
+        "probe_candidate_in_rate",
+        "value FROM json_each($2)",
+        "substr(j.gate, 1, instr(j.gate, '/') - 1)",
+        " AND (j.rate_charged = 1 OR NOT EXISTS (SELECT 1 FROM limits l WHERE l.key = j.limit_key AND l.rate_max <= (
+              SELECT count(*) FROM rate_starts r WHERE r.limit_key = l.key AND r.started_at > $3 - l.rate_window_us)))"
+    ),
+    candidate!(
+        "probe_candidate_in_rate",
+        "jsonb_array_elements_text($2)",
+        "split_part(j.gate, '/', 1)",
+        " AND (j.rate_charged OR NOT EXISTS (SELECT 1 FROM limits l WHERE l.key = j.limit_key AND l.rate_max <= (
+              SELECT count(*) FROM rate_starts r WHERE r.limit_key = l.key
+                  AND r.started_at > $3::timestamptz - l.rate_window_us * interval '1 microsecond')))"
+    ),
 );
 
 /// Makes one of those that the gate holds its probe; when nobody is, the first to arrive will be. Answers when to look
 /// after it.
 async fn probe(tx: &mut Tx, key: &str, served: &Json) -> Result<Option<DateTime<Utc>>, DbError> {
     let now = tx.now().await?;
-    let Some(row) = tx.fetch_optional(CANDIDATE, &params![key, served]).await? else {
-        return Ok(None);
-    };
+    let mut found = tx.fetch_optional(CANDIDATE_IN_RATE, &params![key, served, now]).await?;
+    if found.is_none() {
+        found = tx.fetch_optional(CANDIDATE, &params![key, served]).await?;
+    }
+    let Some(row) = found else { return Ok(None) };
     let job: Uuid = row.get("id")?;
     if !gate::become_probe(tx, key, job).await? {
         return Ok(None);

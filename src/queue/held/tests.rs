@@ -376,6 +376,13 @@ async fn i6_no_statement_reads_all_jobs_whether_a_gate_is_shut_or_not() {
             "jobs_held (held_by=?)",
         ),
         (
+            world
+                .db
+                .plan_of(CANDIDATE_IN_RATE, &params![key, serde_json::json!([]), now])
+                .await,
+            "jobs_held (held_by=?)",
+        ),
+        (
             world.db.plan_of(RELEASE, &params![key, now, MOVED]).await,
             "jobs_held (held_by=?)",
         ),
