@@ -222,10 +222,10 @@ impl World {
     }
 
     async fn acted(&self, key: &str, what: &What, ctx: &JobContext, inside: Inside<'_>) -> Result<Outcome, JobError> {
-        if let What::Call(gate) | What::CallSlowly(gate) | What::Poison(gate) = what {
-            if let Some(outcome) = self.call(key, gate, what, ctx).await? {
-                return Ok(outcome);
-            }
+        if let What::Call(gate) | What::CallSlowly(gate) | What::Poison(gate) = what
+            && let Some(outcome) = self.call(key, gate, what, ctx).await?
+        {
+            return Ok(outcome);
         }
         match what {
             What::Done | What::Call(_) | What::CallSlowly(_) | What::Poison(_) | What::NoCall(_) => {}
@@ -335,11 +335,13 @@ macro_rules! kinds {
                 pub(crate) part: String,
                 pub(crate) unique: Option<String>,
                 pub(crate) what: What,
+                /// Its gate, whatever it does.
+                pub(crate) gate: Option<String>,
             }
 
             impl $kind {
                 pub(crate) fn of(key: &str, what: What) -> Self {
-                    Self { key: key.to_owned(), part: String::new(), unique: None, what }
+                    Self { key: key.to_owned(), part: String::new(), unique: None, what, gate: None }
                 }
             }
 
@@ -362,7 +364,7 @@ macro_rules! kinds {
 
                 fn partition(&self) -> String { self.part.clone() }
                 fn unique_key(&self) -> Option<String> { self.unique.clone() }
-                fn gate(&self) -> Option<String> { self.what.gate() }
+                fn gate(&self) -> Option<String> { self.gate.clone().or_else(|| self.what.gate()) }
 
                 async fn run(&self, ctx: &JobContext, world: &World) -> Result<Outcome, JobError> {
                     world.act(&self.key, format!("{}/{}", $name, self.part), &self.what, ctx).await
