@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::{context::Context, failure::Failure};
 use crate::sandbox::records::{self, Records};
 
+mod cloud9;
+
 /// Runs a server that stands in for a real one
 #[derive(Debug, Args)]
 pub(super) struct Sandbox {
@@ -20,6 +22,7 @@ pub(super) struct Sandbox {
 #[derive(Debug, Subcommand)]
 enum What {
     Records(ServeRecords),
+    Cloud9(Box<cloud9::ServeCloud9>),
 }
 
 const EXAMPLE: &str = "\
@@ -44,26 +47,41 @@ struct ServeRecords {
 
 impl Sandbox {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let What::Records(serve) = self.what;
-        let records = Records::load(&serve.dir).map_err(|error| Failure::Fault(error.to_string()))?;
-        let listener = TcpListener::bind(serve.listen).await.map_err(|error| {
-            Failure::Storage(format!(
-                "cannot listen on {}: {error}; choose another with --listen ADDRESS:PORT",
-                serve.listen
-            ))
-        })?;
+        match self.what {
+            What::Records(serve) => serve.execute(context).await,
+            What::Cloud9(serve) => serve.execute(context).await,
+        }
+    }
+}
+
+impl ServeRecords {
+    async fn execute(self, context: &Context) -> Result<(), Failure> {
+        let records = Records::load(&self.dir).map_err(|error| Failure::Fault(error.to_string()))?;
+        let listener = listen(self.listen).await?;
         let url = format!("http://{}", listener.local_addr()?);
         context.out.print(&json!({ "url": url }), |_| {
-            format!("serving the records of {} on {url}; Ctrl-C stops", serve.dir.display())
+            format!("serving the records of {} on {url}; Ctrl-C stops", self.dir.display())
         })?;
-        let stopping = CancellationToken::new();
-        let stop = stopping.clone();
-        tokio::spawn(async move {
-            // Without a signal handler the default action ends the process, which is as good.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop.cancel();
-            }
-        });
-        Ok(records::serve(Arc::new(records), listener, stopping).await?)
+        Ok(records::serve(Arc::new(records), listener, until_ctrl_c()).await?)
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::Storage(format!(
+            "cannot listen on {address}: {error}; choose another with --listen ADDRESS:PORT"
+        ))
+    })
+}
+
+fn until_ctrl_c() -> CancellationToken {
+    let stopping = CancellationToken::new();
+    let stop = stopping.clone();
+    tokio::spawn(async move {
+        // Without a signal handler the default action ends the process, which is as good.
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.cancel();
+        }
+    });
+    stopping
 }
