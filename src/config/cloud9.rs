@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 
 use super::{
     duration,
-    nearest::nearest,
     secret::Secret,
     section::{Section, unknown_key},
     url,
@@ -177,11 +176,7 @@ fn paces(section: &Section<'_>) -> BTreeMap<String, Duration> {
             continue;
         };
         if !PROCEDURES.contains(&name.as_str()) {
-            let reason = match nearest(&name, PROCEDURES) {
-                Some(meant) => format!("is no procedure that is called; did you mean `{meant}`?"),
-                None => unknown_key(&name, &PROCEDURES),
-            };
-            section.fault(at, &name, reason);
+            section.fault(at, &name, unknown_key(&name, &PROCEDURES));
             continue;
         }
         match duration::parse(&text) {

@@ -226,7 +226,8 @@ impl Cloud9 {
         Ok((fact, status))
     }
 
-    /// Writes the practice's zone behind local times. The locations are asked once; that this system does not show them to
+    /// Writes the practice's zone behind local times. The locations are asked once, a pace apart from the calls before and
+    /// after; that this system does not show them to
     /// us is no reason to know nothing of appointments.
     async fn stamp(&self, records: &mut [Value], last_call: Instant) -> Result<(), UpstreamError> {
         if !have_local_times(records) {
@@ -236,7 +237,10 @@ impl Cloud9 {
         let tried = learnt.failed_at.is_some_and(|at| at.elapsed() < ZONES_AGAIN);
         if learnt.zones.is_none() && !tried {
             tokio::time::sleep_until(last_call + self.config.pace).await;
-            match self.ask(&Question::new(Procedure::GetLocations)).await {
+            let asked_at = Instant::now();
+            let answer = self.ask(&Question::new(Procedure::GetLocations)).await;
+            tokio::time::sleep_until(asked_at + self.config.pace).await;
+            match answer {
                 Ok((Said::Records(locations), _)) => {
                     let zones = Zones::of_locations(&locations);
                     if zones.known() > 0 {

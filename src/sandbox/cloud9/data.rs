@@ -117,7 +117,8 @@ impl Data {
                 else {
                     continue;
                 };
-                into.retain(|known| !is_about(known, id, text(record, id)));
+                let guid = text(record, id);
+                into.retain(|known| guid.is_empty() || !is_about(known, id, guid));
                 into.push(record.clone());
             }
         }
