@@ -87,6 +87,41 @@ async fn pages_nothing_at_all_and_cut_answers_are_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_night_of_trouble_changes_no_verdict_and_burns_no_attempt() {
+    let sessions = || {
+        vec![
+            ada("there"),
+            book(booking("not-there"), 1, &[("Eve", Fate::Booked(7, 107))]),
+            book(
+                booking("half"),
+                1,
+                &[("Ada", Fate::Booked(2, 102)), ("Eve", Fate::Booked(7, 107))],
+            ),
+        ]
+    };
+    let quiet = Rested::of(plan(&sessions(), holding(&family()))).await;
+    let practice = holding(&family());
+    for (fault, times) in [
+        (Fault::Code(7), 4),
+        (Fault::Code(8), 4),
+        (Fault::Hang, 2),
+        (Fault::Html, 2),
+        (Fault::EmptyBody, 2),
+        (Fault::Code(1), 1),
+        (Fault::Status(502), 2),
+        (Fault::Cut, 1),
+    ] {
+        practice.fail("", fault, times);
+    }
+    let troubled = Rested::of(plan(&sessions(), practice)).await;
+    assert_eq!(verdicts(&troubled.db).await, verdicts(&quiet.db).await);
+    let refused = troubled.practice().requests().len() - quiet.practice().requests().len();
+    assert_eq!(refused, 18, "each fault was met once and each question asked again");
+    let burnt = "SELECT COUNT(*) AS n FROM jobs WHERE attempt > 1 OR state <> 'completed'";
+    assert_eq!(count(&troubled.db, burnt).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_success_without_records_is_looked_at_again_before_anything_is_missing() {
     let practice = holding(&family());
     // Throttled for a while: every question of the first two looks is answered with nothing.

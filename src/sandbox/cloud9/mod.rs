@@ -126,9 +126,7 @@ impl Practice {
     /// Adds records: `{"patients": […], "appointments": […], "locations": […]}`, all lists optional, each record an object of
     /// texts under Cloud9's names. A record whose GUID is known takes its place; one with `after_looks` is not shown to
     /// the first so many looks at its patient.
-    ///
-    /// # Panics
-    /// Never: what is no such list is left out.
+    /// What is no such list is left out.
     pub fn add(&self, records: &Value) {
         locked(&self.data).add(records);
     }
@@ -145,7 +143,8 @@ impl Practice {
         locked(&self.data).remove_appointment(guid);
     }
 
-    /// Lets the next `times` requests of a procedure fail; the empty name stands for every one.
+    /// Lets the next `times` requests of a procedure fail, after those that were said to fail before; the empty name stands
+    /// for every procedure.
     pub fn fail(&self, procedure: &str, fault: Fault, times: u64) {
         locked(&self.script).fail(procedure, fault, times);
     }

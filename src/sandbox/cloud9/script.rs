@@ -50,7 +50,8 @@ enum Clock {
 
 #[derive(Debug)]
 pub(super) struct Script {
-    faults: BTreeMap<String, (Fault, u64)>,
+    /// By procedure, in the order in which they come: how many requests each still takes.
+    faults: BTreeMap<String, VecDeque<(Fault, u64)>>,
     pub(super) unknown_guid: UnknownGuid,
     /// Minutes of the day.
     pub(super) allowed_hours: Option<(u32, u32)>,
@@ -82,7 +83,8 @@ fn noon() -> DateTime<Utc> {
 
 impl Script {
     pub(super) fn fail(&mut self, procedure: &str, fault: Fault, times: u64) {
-        self.faults.insert(procedure.to_owned(), (fault, times));
+        let queue = self.faults.entry(procedure.to_owned()).or_default();
+        queue.push_back((fault, times));
     }
 
     pub(super) fn heal(&mut self) {
@@ -91,9 +93,13 @@ impl Script {
 
     pub(super) fn next_fault(&mut self, procedure: &str) -> Option<Fault> {
         for key in [procedure, ""] {
-            if let Some((fault, left)) = self.faults.get_mut(key)
-                && *left > 0
-            {
+            let Some(queue) = self.faults.get_mut(key) else {
+                continue;
+            };
+            while queue.front().is_some_and(|(_, left)| *left == 0) {
+                queue.pop_front();
+            }
+            if let Some((fault, left)) = queue.front_mut() {
                 *left -= 1;
                 return Some(fault.clone());
             }
