@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod client;
+pub mod cloud9;
 pub mod expert;
 pub mod http_records;
 pub mod llm_reader;
