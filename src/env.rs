@@ -25,7 +25,7 @@ use crate::{
 pub struct SourceEntry {
     /// The adapter.
     pub source: Arc<dyn TraceSource>,
-    /// `bundle`.
+    /// `bundle`, `langfuse`.
     pub kind: &'static str,
     /// Whether it is scanned.
     pub enabled: bool,
