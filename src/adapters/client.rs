@@ -56,6 +56,8 @@ pub struct Reply {
     pub date: Option<DateTime<Utc>>,
     /// Its media type, in lower case, without parameters.
     pub media_type: String,
+    /// All of its headers.
+    pub headers: HeaderMap,
     /// Its body, decompressed.
     pub body: Vec<u8>,
 }
@@ -130,6 +132,7 @@ pub async fn exchange(upstream: &str, request: RequestBuilder, bounds: Bounds) -
         let retry_after = retry_after(response.headers());
         let date = date(response.headers());
         let media_type = media_type(response.headers());
+        let headers = response.headers().clone();
         let mut body = Vec::new();
         loop {
             let chunk = response.chunk().await.map_err(|error| {
@@ -155,6 +158,7 @@ pub async fn exchange(upstream: &str, request: RequestBuilder, bounds: Bounds) -
             retry_after,
             date,
             media_type,
+            headers,
             body,
         })
     };

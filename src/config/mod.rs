@@ -9,6 +9,7 @@ pub mod cloud9;
 pub mod database;
 pub mod duration;
 mod fault;
+pub mod langfuse;
 pub mod limits;
 pub mod llm;
 mod names;
@@ -44,6 +45,7 @@ pub use self::{
     cloud9::{Cloud9Config, Cloud9Method, DailyWindow},
     database::Database,
     fault::{ConfigErrors, ConfigFault, Place},
+    langfuse::{LangfuseApi, LangfuseSource},
     limits::Limits,
     llm::LlmConfig,
     nearest::nearest,
