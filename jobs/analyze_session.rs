@@ -24,6 +24,7 @@ use crate::{
     reader::{self, Read},
     store::{
         readings::{self, StoredReading},
+        seen,
         sessions::{self, StoredSession},
         snapshots,
     },
@@ -63,7 +64,7 @@ impl Job for AnalyzeSession {
 
         let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
             Some((snapshot, digest)) => (snapshot, digest, true),
-            None => match outside::call(ctx, entry.source.read(&session_ref(&session))).await? {
+            None => match outside::call(ctx, entry.source.read(&session_ref(env, &session).await?)).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
@@ -185,13 +186,13 @@ impl AnalyzeSession {
     }
 }
 
-fn session_ref(session: &StoredSession) -> SessionRef {
-    SessionRef {
+async fn session_ref(env: &Env, session: &StoredSession) -> Result<SessionRef, JobError> {
+    Ok(SessionRef {
         session_id: session.key.session_id.clone(),
-        trace_ids: Vec::new(),
+        trace_ids: seen::traces_of(&env.db, &session.key).await.or_retry()?,
         first_activity: session.first_activity_at,
         last_activity: session.last_activity_at,
-    }
+    })
 }
 
 /// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,
