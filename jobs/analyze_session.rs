@@ -24,6 +24,7 @@ use crate::{
     reader::{self, Read},
     store::{
         readings::{self, StoredReading},
+        seen,
         sessions::{self, StoredSession},
         snapshots,
     },
@@ -70,7 +71,7 @@ impl Job for AnalyzeSession {
 
         let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
             Some((snapshot, digest)) => (snapshot, digest, true),
-            None => match self.read_content(ctx, entry, &session).await? {
+            None => match self.read_content(ctx, env, entry, &session).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
@@ -136,11 +137,13 @@ impl AnalyzeSession {
     async fn read_content(
         &self,
         ctx: &JobContext,
+        env: &Env,
         entry: &SourceEntry,
         session: &StoredSession,
     ) -> Result<Called<Option<(Snapshot, String)>>, JobError> {
         let gate = format!("source:{}", self.source);
-        outside::call(ctx, &gate, entry.source.read(&session_ref(session))).await
+        let wanted = session_ref(env, session).await?;
+        outside::call(ctx, &gate, entry.source.read(&wanted)).await
     }
 
     /// Whether the session still waits for just this analysis. Reconcile enqueues by what it read a moment ago: by now the
@@ -202,13 +205,13 @@ impl AnalyzeSession {
     }
 }
 
-fn session_ref(session: &StoredSession) -> SessionRef {
-    SessionRef {
+async fn session_ref(env: &Env, session: &StoredSession) -> Result<SessionRef, JobError> {
+    Ok(SessionRef {
         session_id: session.key.session_id.clone(),
-        trace_ids: Vec::new(),
+        trace_ids: seen::traces_of(&env.db, &session.key).await.or_retry()?,
         first_activity: session.first_activity_at,
         last_activity: session.last_activity_at,
-    }
+    })
 }
 
 /// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,

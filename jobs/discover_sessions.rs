@@ -4,6 +4,7 @@
 //! transaction that stores the slice's sessions. Safe to run twice: sessions are keyed by source and id, analyses by
 //! generation. No transaction is open while the source is asked.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -17,6 +18,7 @@ use crate::{
     queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     reprocess,
     store::{
+        seen,
         sessions::{self, StoredSession},
         sources::{self, CycleCounts},
     },
@@ -71,6 +73,7 @@ impl Job for DiscoverSessions {
             .last_progress()
             .and_then(|counts| CycleCounts::deserialize(counts).ok())
             .unwrap_or_default();
+        let scan_began = env.db.now().await.or_retry()?;
         loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
             let now = env.db.now().await.or_retry()?;
@@ -99,7 +102,8 @@ impl Job for DiscoverSessions {
             }
         }
         self.reopen_changed(ctx, entry, &mut counts).await?;
-        self.settle_all(ctx, entry, &mut counts).await?;
+        self.group_loose(ctx, entry, &mut counts).await?;
+        self.settle_all(ctx, entry, scan_began, &mut counts).await?;
 
         let mut tx = ctx.begin().await?;
         sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None)
@@ -131,6 +135,9 @@ impl DiscoverSessions {
             counts.seen += 1;
             counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
         }
+        let merged = seen::merge(tx, &self.source, &slice.observations).await?;
+        counts.seen += merged.changed;
+        counts.new += merged.new;
         for (index, fault) in slice.faults.iter().enumerate() {
             // A file that is something else altogether must not flood the log: all of them are stored and counted.
             if index < FAULTS_LOGGED {
@@ -182,10 +189,38 @@ impl DiscoverSessions {
         }
     }
 
+    /// Makes sessions of traces that name none, where the source asks for it, once those have come to rest.
+    async fn group_loose(
+        &self,
+        ctx: &JobContext,
+        entry: &SourceEntry,
+        counts: &mut CycleCounts,
+    ) -> Result<(), JobError> {
+        if !entry.group_without_session {
+            return Ok(());
+        }
+        loop {
+            let mut tx = ctx.begin().await?;
+            let now = tx.now().await.or_retry()?;
+            let rested_at = now - entry.settle.settle_after;
+            let (traces, merged) = seen::group_loose(&mut tx, &self.source, rested_at, BATCH)
+                .await
+                .or_retry()?;
+            if traces == 0 {
+                return Ok(());
+            }
+            counts.seen += merged.changed;
+            counts.new += merged.new;
+            tx.set_progress(json!(counts));
+            ctx.progress(tx).await?;
+        }
+    }
+
     async fn settle_all(
         &self,
         ctx: &JobContext,
         entry: &SourceEntry,
+        scan_began: DateTime<Utc>,
         counts: &mut CycleCounts,
     ) -> Result<(), JobError> {
         counts.waiting = 0;
@@ -200,7 +235,7 @@ impl DiscoverSessions {
             };
             after = Some(last.key.session_id.clone());
             for session in &waiting {
-                settle(&mut tx, entry, session, counts).await.or_retry()?;
+                settle(&mut tx, entry, session, scan_began, counts).await.or_retry()?;
             }
             tx.set_progress(json!(counts));
             ctx.progress(tx).await?;
@@ -212,6 +247,7 @@ async fn settle(
     tx: &mut Tx,
     entry: &SourceEntry,
     session: &StoredSession,
+    scan_began: DateTime<Utc>,
     counts: &mut CycleCounts,
 ) -> Result<(), DbError> {
     let now = tx.now().await?;
@@ -221,6 +257,7 @@ async fn settle(
         session.last_activity_at,
         session.open_since,
         session.digest_since,
+        scan_began,
         now,
     ) {
         Settled::Yes { incomplete } => {

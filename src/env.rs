@@ -41,6 +41,8 @@ pub struct SourceEntry {
     pub reanalyze: Reanalyze,
     /// When its sessions are over.
     pub settle: SettleRules,
+    /// Whether traces that name no session are made into sessions.
+    pub group_without_session: bool,
     /// Where the files are that experts may cite.
     pub artifacts: Option<PathBuf>,
 }

@@ -31,6 +31,8 @@ pub struct SourceConfig {
     /// A session whose content never rests is judged after this long, marked `incomplete`. Default 30m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_deadline: Duration,
+    /// Traces that name no session are made into sessions: the same user, with gaps of a minute at most. Default `false`.
+    pub group_without_session: bool,
     /// The folder of the files that a playbook's experts may cite and propose changes to (the agent's prompt, a tool's
     /// code). Default: none.
     pub artifacts: Option<PathBuf>,
@@ -124,6 +126,7 @@ impl SourceConfig {
             reanalyze: Reanalyze::OnNewActivity,
             settle_after: 5 * MINUTE,
             settle_deadline: 30 * MINUTE,
+            group_without_session: false,
             artifacts: None,
         }
     }
@@ -160,6 +163,7 @@ impl SourceConfig {
             ),
             settle_after,
             settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
+            group_without_session: section.flag("group_without_session", default.group_without_session),
             artifacts: section.path("artifacts"),
         };
         if read.settle_deadline < read.settle_after {

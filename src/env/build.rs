@@ -162,6 +162,7 @@ fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
             settle_after: source.settle_after,
             settle_deadline: source.settle_deadline,
         },
+        group_without_session: source.group_without_session,
         artifacts: source.artifacts.clone(),
     })
 }

@@ -155,6 +155,21 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
     Ok(row.get::<DateTime<Utc>>("discovered_at")? == now)
 }
 
+/// Its traces turned out to be other sessions': nothing of it is left, and nobody has read it yet. One that was read stays.
+///
+/// # Errors
+/// When the database refuses it.
+pub(super) async fn forget_unjudged(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    tx.execute(
+        "-- forget_unjudged_session
+         DELETE FROM sessions WHERE source = $1 AND session_id = $2 AND state = 'open' AND generation = 1
+            AND analyzed_digest IS NULL",
+        &params![&key.source, &key.session_id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Marks that the session waits, for a person to read. It stays in its state.
 ///
 /// # Errors
