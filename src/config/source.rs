@@ -28,6 +28,9 @@ pub struct SourceConfig {
     /// A session without activity for this long is settled, unless its content still changes. Default 5m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_after: Duration,
+    /// … and two scans this far apart have found the same. Default 1m.
+    #[serde(serialize_with = "duration::serialize")]
+    pub settle_steady: Duration,
     /// A session whose content never rests is judged after this long, marked `incomplete`. Default 30m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_deadline: Duration,
@@ -125,6 +128,7 @@ impl SourceConfig {
             playbook,
             reanalyze: Reanalyze::OnNewActivity,
             settle_after: 5 * MINUTE,
+            settle_steady: MINUTE,
             settle_deadline: 30 * MINUTE,
             group_without_session: false,
             artifacts: None,
@@ -162,6 +166,7 @@ impl SourceConfig {
                 ],
             ),
             settle_after,
+            settle_steady: section.duration("settle_steady", default.settle_steady, Duration::ZERO),
             settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
             group_without_session: section.flag("group_without_session", default.group_without_session),
             artifacts: section.path("artifacts"),

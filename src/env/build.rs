@@ -160,6 +160,7 @@ fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
         reanalyze: source.reanalyze,
         settle: SettleRules {
             settle_after: source.settle_after,
+            steady: source.settle_steady,
             settle_deadline: source.settle_deadline,
         },
         group_without_session: source.group_without_session,
