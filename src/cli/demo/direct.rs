@@ -105,7 +105,6 @@ impl Director<'_> {
         let started = Instant::now();
         while started.elapsed() < most {
             if self.looked.is_none_or(|at| at.elapsed() >= self.look_every) {
-                self.stage.go_on(self.sessions);
                 self.pipeline.look_now().await?;
                 self.looked = Some(Instant::now());
             }

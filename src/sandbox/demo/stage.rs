@@ -14,6 +14,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::{DemoSession, DemoSource, model, practice};
 use crate::{
@@ -27,6 +28,8 @@ use crate::{
 
 /// Questions that the model answers before its outage begins.
 const ANSWERED_BEFORE: u64 = 10;
+/// Seconds for which a call goes on.
+const GOES_ON: i64 = 600;
 /// Between the ends of two sessions.
 const APART: TimeDelta = TimeDelta::seconds(3);
 
@@ -59,7 +62,6 @@ pub struct Stage {
     servers: Servers,
     /// Sessions whose later part has arrived.
     resumed: BTreeSet<String>,
-    ticks: u64,
 }
 
 struct Servers {
@@ -91,13 +93,15 @@ impl Stage {
             outage,
             servers,
             resumed: BTreeSet::new(),
-            ticks: 0,
         };
         let now = stage.newer.clock().now();
         for (session, ago) in sessions.iter().rev().zip(0..) {
             let at_once = |observation: &&Observation| !session.later.contains(&observation.id);
             let observations: Vec<Observation> = session.observations.iter().filter(at_once).cloned().collect();
             let end = if session.going_on { now } else { now - APART * (ago + 1) };
+            if session.going_on {
+                stage.go_on(session, now);
+            }
             stage.server_of(session.source).ingest(ending_at(end, observations));
         }
         Ok(stage)
@@ -139,23 +143,24 @@ impl Stage {
         self.server_of(session.source).ingest(ending_at(now, observations));
     }
 
-    /// Sound of the calls that go on.
-    pub fn go_on(&mut self, sessions: &[DemoSession]) {
-        self.ticks += 1;
-        for session in sessions.iter().filter(|session| session.going_on) {
-            let Some(last) = session.observations.last() else {
-                continue;
-            };
+    /// Sound of a call that goes on, for longer than the demo may take. The server shows each when its time has come, so that
+    /// the call is never silent for long, however busy the machine.
+    fn go_on(&self, session: &DemoSession, from: DateTime<Utc>) {
+        let Some(last) = session.observations.last() else {
+            return;
+        };
+        let server = self.server_of(session.source);
+        for second in 1..=GOES_ON {
             let sound = Observation {
-                id: format!("{}-sound{}", session.id, self.ticks),
+                id: format!("{}-sound{second}", session.id),
                 kind: "EVENT".to_owned(),
                 name: "RunnableMap".to_owned(),
-                input: serde_json::Value::Null,
-                output: serde_json::Value::Null,
+                input: Value::Null,
+                output: Value::Null,
                 ..last.clone()
             };
-            let server = self.server_of(session.source);
-            server.ingest(ending_at(server.clock().now(), vec![sound]));
+            let at = from + TimeDelta::seconds(second);
+            server.ingest_at(at, ending_at(at, vec![sound]));
         }
     }
 
