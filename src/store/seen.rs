@@ -108,7 +108,9 @@ pub async fn merge(tx: &mut Tx, source: &str, page: &[SeenObservation]) -> Resul
     let before = sessions_of(tx, source, &ids).await?;
     let rows: Json = traces.into_values().collect();
     tx.execute(TRACES, &params![source, rows]).await?;
-    let changed = tx.fetch_all(OBSERVATIONS, &params![source, observations_of_page(page)]).await?;
+    let changed = tx
+        .fetch_all(OBSERVATIONS, &params![source, observations_of_page(page)])
+        .await?;
     let changed = changed
         .iter()
         .map(|row| row.get::<String>("trace_id"))
@@ -191,12 +193,17 @@ async fn recount(tx: &mut Tx, source: &str, session_id: &str) -> Result<bool, Db
         *trace = (trace.0.max(last), trace.1 || ends);
         let started: DateTime<Utc> = row.get("started_at")?;
         first = Some(first.map_or(started, |first| first.min(started)));
-        environment = environment.into_iter().chain(row.get::<Option<String>>("environment")?).min();
+        environment = environment
+            .into_iter()
+            .chain(row.get::<Option<String>>("environment")?)
+            .min();
         marks.push((row.get("observation_id")?, row.get("mark")?));
     }
     // The signal counts while nothing came after the trace that holds it: a call that went on is not over.
     let (Some(first_activity), Some((last_activity, ended))) = (first, traces.values().max().copied()) else {
-        return sessions::forget_unjudged(tx, &SessionKey::new(source, session_id)).await.map(|()| false);
+        return sessions::forget_unjudged(tx, &SessionKey::new(source, session_id))
+            .await
+            .map(|()| false);
     };
     let seen = SeenSession {
         session_id: session_id.to_owned(),
@@ -269,7 +276,10 @@ pub async fn group_loose(
             ended_at: row.get("last_activity_at")?,
         };
         let near = tx
-            .fetch_all(NEAR, &params![source, &user, trace.started_at - gap, trace.ended_at + gap])
+            .fetch_all(
+                NEAR,
+                &params![source, &user, trace.started_at - gap, trace.ended_at + gap],
+            )
             .await?;
         let mut session = None;
         for group in &near {
@@ -318,5 +328,4 @@ pub async fn loose_traces(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
 }
 
 #[cfg(test)]
-#[path = "seen_tests.rs"]
 mod tests;

@@ -11,5 +11,6 @@ mod demo;
 mod endings;
 mod hostile;
 mod limits;
+mod outages;
 mod verdicts;
 mod waiting;
