@@ -90,10 +90,11 @@ const SESSIONS_OF: Sql = Sql::each(
      WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2)) AND session_id IS NOT NULL",
 );
 
+/// CROSS: SQLite's planner keeps the order, and begins with the session's few traces instead of the source's all observations.
 pub(super) const OF_SESSION: &str = "-- seen_of_session
     SELECT o.trace_id, o.observation_id, o.mark, o.started_at, o.last_activity_at, o.ends_session, t.environment
-    FROM seen_traces t JOIN seen_observations o ON o.source = t.source AND o.trace_id = t.trace_id
-    WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL";
+    FROM seen_traces t CROSS JOIN seen_observations o
+    WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL AND o.source = t.source AND o.trace_id = t.trace_id";
 
 /// Merges a page of observations, and stores the sessions that it changed.
 ///
