@@ -31,7 +31,7 @@ pub const NOT_CONFIGURED: &str = "not_configured";
 pub struct SourceEntry {
     /// The adapter.
     pub source: Arc<dyn TraceSource>,
-    /// `bundle`.
+    /// `bundle`, `langfuse`.
     pub kind: &'static str,
     /// Whether it is scanned.
     pub enabled: bool,

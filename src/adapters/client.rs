@@ -54,6 +54,8 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// Its media type, in lower case, without parameters.
     pub media_type: String,
+    /// All of its headers.
+    pub headers: HeaderMap,
     /// Its body, decompressed.
     pub body: Vec<u8>,
 }
@@ -127,6 +129,7 @@ pub async fn exchange(upstream: &str, request: RequestBuilder, bounds: Bounds) -
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let media_type = media_type(response.headers());
+        let headers = response.headers().clone();
         let mut body = Vec::new();
         loop {
             let chunk = response.chunk().await.map_err(|error| {
@@ -151,6 +154,7 @@ pub async fn exchange(upstream: &str, request: RequestBuilder, bounds: Bounds) -
             status: status.as_u16(),
             retry_after,
             media_type,
+            headers,
             body,
         })
     };

@@ -6,8 +6,10 @@
 
 pub mod bundle;
 pub mod client;
+mod content;
 pub mod expert;
 pub mod http_records;
+pub mod langfuse;
 pub mod llm_reader;
 pub mod mask;
 pub mod offline_classifier;

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod database;
 pub mod duration;
 mod fault;
+pub mod langfuse;
 pub mod limits;
 pub mod llm;
 mod names;
@@ -42,6 +43,7 @@ pub use self::{
     alert::{AlertMetric, AlertRule, AlertSeverity, Operator},
     database::Database,
     fault::{ConfigErrors, ConfigFault, Place},
+    langfuse::{LangfuseApi, LangfuseSource},
     limits::Limits,
     llm::LlmConfig,
     nearest::nearest,

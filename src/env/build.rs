@@ -8,11 +8,14 @@ use crate::{
     adapters::{
         bundle::{Bundle, BundleConfig, BundleSettle},
         http_records::{HttpRecords, HttpRecordsConfig},
+        langfuse::{Api, Langfuse, LangfuseConfig, Windows},
         openai::{OpenAi, OpenAiConfig},
         secret::Secret,
         watched::Watched,
     },
-    config::{Config, LlmConfig, PlaybookName, RecordsKind, Settle, SourceConfig, SourceKind},
+    config::{
+        Config, LangfuseApi, LangfuseSource, LlmConfig, PlaybookName, RecordsKind, Settle, SourceConfig, SourceKind,
+    },
     db::Db,
     domain::{lookup::HttpLookup, playbook::Playbook, session::SettleRules},
     ports::{LanguageModel, SystemOfRecord, TraceSource},
@@ -135,11 +138,13 @@ pub fn load_playbook(name: &PlaybookName) -> anyhow::Result<Playbook> {
 
 fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
     let playbook = load_playbook(&source.playbook).with_context(|| format!("[[source]] {}", source.name))?;
-    let SourceKind::Bundle { path, settle } = &source.kind;
-    let adapter: Arc<dyn TraceSource> = Arc::new(build_bundle(&source.name, path, *settle));
+    let (kind, adapter): (_, Arc<dyn TraceSource>) = match &source.kind {
+        SourceKind::Bundle { path, settle } => ("bundle", Arc::new(build_bundle(&source.name, path, *settle))),
+        SourceKind::Langfuse(langfuse) => ("langfuse", Arc::new(build_langfuse(&source.name, langfuse)?)),
+    };
     Ok(SourceEntry {
         source: Arc::new(Watched::new(adapter)),
-        kind: "bundle",
+        kind,
         enabled: source.enabled,
         playbook: Arc::new(playbook),
         reanalyze: source.reanalyze,
@@ -160,6 +165,33 @@ fn build_bundle(name: &str, path: &Path, settle: Settle) -> Bundle {
         },
         ..BundleConfig::new(name, path)
     })
+}
+
+fn build_langfuse(name: &str, langfuse: &LangfuseSource) -> anyhow::Result<Langfuse> {
+    let public_key = Secret::new(langfuse.public_key.expose());
+    let secret_key = Secret::new(langfuse.secret_key.expose());
+    let adapter = Langfuse::new(LangfuseConfig {
+        api: match langfuse.api {
+            LangfuseApi::Auto => Api::Auto,
+            LangfuseApi::Observations => Api::Observations,
+            LangfuseApi::Traces => Api::Traces,
+        },
+        environments: langfuse.environments.clone(),
+        windows: Windows {
+            since: langfuse.since,
+            overlap: langfuse.overlap,
+            slice: langfuse.slice,
+            rescan: langfuse.rescan,
+            rescan_every: langfuse.rescan_every,
+        },
+        requests_per_minute: langfuse.requests_per_minute,
+        end_tags: langfuse.end_tags.clone(),
+        end_spans: langfuse.end_spans.clone(),
+        end_metadata: langfuse.end_metadata.clone(),
+        timeout: langfuse.timeout,
+        ..LangfuseConfig::new(name, &langfuse.base_url, public_key, secret_key)
+    })?;
+    Ok(adapter)
 }
 
 /// Two playbooks may keep records in one system, but a kind of record is asked for in one way.

@@ -84,10 +84,10 @@ const OBSERVATIONS: Sql = Sql::each(
 const SESSIONS_OF: Sql = Sql::each(
     "-- sessions_of_traces
      SELECT trace_id, session_id FROM seen_traces
-     WHERE source = $1 AND trace_id IN (SELECT value FROM json_each($2)) AND session_id IS NOT NULL",
+     WHERE source = $1 AND trace_id IN (SELECT value FROM json_each($2))",
     "-- sessions_of_traces
      SELECT trace_id, session_id FROM seen_traces
-     WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2)) AND session_id IS NOT NULL",
+     WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2))",
 );
 
 /// CROSS: SQLite's planner keeps the order, and begins with the session's few traces instead of the source's all observations.
@@ -175,7 +175,10 @@ fn observations_of_page(page: &[SeenObservation]) -> Json {
 async fn sessions_of(tx: &mut Tx, source: &str, traces: &Json) -> Result<BTreeMap<String, String>, DbError> {
     let rows = tx.fetch_all(SESSIONS_OF, &params![source, traces]).await?;
     rows.iter()
-        .map(|row| Ok((row.get("trace_id")?, row.get("session_id")?)))
+        .filter_map(|row| {
+            let session = row.get::<Option<String>>("session_id").transpose()?;
+            Some(session.and_then(|session| Ok((row.get("trace_id")?, session))))
+        })
         .collect()
 }
 
