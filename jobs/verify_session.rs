@@ -95,7 +95,7 @@ impl Job for VerifySession {
         }
         fault::hit(FaultPoint::AfterLookup);
 
-        let again = self.worth_another_look(entry, &case, &look.facts);
+        let again = self.worth_another_look(entry, system, &case, &look.facts);
         if let (false, Some(wait)) = (again.is_empty(), env.look_again_wait(look.round)) {
             return self.look_again(ctx, &session, look, &again, wait).await;
         }
@@ -217,8 +217,18 @@ impl VerifySession {
         plan.into_iter().filter(|lookup| lookup.system == self.system).collect()
     }
 
-    fn worth_another_look(&self, entry: &SourceEntry, case: &Case, facts: &Facts) -> Vec<Lookup> {
-        self.part_of(judge::look_again(&entry.playbook, case, facts))
+    fn worth_another_look(
+        &self,
+        entry: &SourceEntry,
+        system: &RecordsEntry,
+        case: &Case,
+        facts: &Facts,
+    ) -> BTreeSet<Lookup> {
+        let mut again = judge::look_again(&entry.playbook, case, facts);
+        if system.system.doubts_absence() {
+            again.extend(judge::absences(&entry.playbook, case, facts));
+        }
+        self.part_of(again).into_iter().collect()
     }
 
     /// Systems of record are eventually consistent too: what is not there yet is looked for again.
@@ -227,7 +237,7 @@ impl VerifySession {
         ctx: &JobContext,
         session: &StoredSession,
         mut look: Look,
-        again: &[Lookup],
+        again: &BTreeSet<Lookup>,
         wait: Duration,
     ) -> Result<Outcome, JobError> {
         for lookup in again {

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod client;
+pub mod cloud9;
 mod content;
 pub mod expert;
 pub mod http_records;

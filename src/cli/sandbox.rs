@@ -19,6 +19,8 @@ use crate::sandbox::{
     records::{self, Records},
 };
 
+mod cloud9;
+
 /// Runs a server that stands in for a real one
 #[derive(Debug, Args)]
 pub(super) struct Sandbox {
@@ -30,6 +32,7 @@ pub(super) struct Sandbox {
 enum What {
     Records(ServeRecords),
     Langfuse(ServeLangfuse),
+    Cloud9(Box<cloud9::ServeCloud9>),
 }
 
 const EXAMPLE: &str = "\
@@ -86,6 +89,7 @@ impl Sandbox {
         match self.what {
             What::Records(serve) => serve.execute(context).await,
             What::Langfuse(serve) => serve.execute(context).await,
+            What::Cloud9(serve) => serve.execute(context).await,
         }
     }
 }

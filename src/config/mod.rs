@@ -5,6 +5,7 @@
 //! `[[records]]` named `airline` by `AFTERCALL_RECORDS_AIRLINE_KEY`.
 
 pub mod alert;
+pub mod cloud9;
 pub mod database;
 pub mod duration;
 mod fault;
@@ -41,6 +42,7 @@ use toml::de::{DeTable, DeValue};
 use self::section::{Section, Source, unknown_key};
 pub use self::{
     alert::{AlertMetric, AlertRule, AlertSeverity, Operator},
+    cloud9::{Cloud9Config, Cloud9Method, DailyWindow},
     database::Database,
     fault::{ConfigErrors, ConfigFault, Place},
     langfuse::{LangfuseApi, LangfuseSource},

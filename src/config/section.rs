@@ -404,6 +404,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A secret that must be there.
+    pub(super) fn required_secret(&mut self, key: &'static str, what: &str) -> Option<Secret> {
+        self.required(key, what);
+        self.secret(key)
+    }
+
     /// How references to secrets are followed.
     pub(super) fn secrets(&self) -> Lookup<'a> {
         Lookup {

@@ -49,7 +49,7 @@ fn the_template_as_it_is_changes_nothing() {
 #[test]
 fn every_default_that_the_template_shows_is_the_default() {
     let env = |name: &str| {
-        name.ends_with("_TOKEN")
+        (name.ends_with("_TOKEN") || name.starts_with("CLOUD9_"))
             .then(|| "t".to_owned())
             .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
             .or(name.starts_with("LANGFUSE_").then(|| "lf".to_owned()))
@@ -64,9 +64,24 @@ fn every_default_that_the_template_shows_is_the_default() {
     let mut llm = LlmConfig::new("https://api.openai.com/v1", "gpt-4o-mini");
     llm.api_key = Some(Secret::new("env:OPENAI_API_KEY", "k"));
     let mut practice = RecordsConfig::http("practice", "https://records.example/api");
-    let RecordsKind::Http { headers, .. } = &mut practice.kind;
+    let RecordsKind::Http { headers, .. } = &mut practice.kind else {
+        panic!("a records server is of kind http")
+    };
     headers.insert("Authorization".to_owned(), Secret::new("env:RECORDS_TOKEN", "Bearer t"));
     let orthodontics = PlaybookName::BuiltIn("orthodontics".to_owned());
+    let cloud9_secret = |name: &str| Secret::new(format!("env:CLOUD9_{name}"), "t");
+    let clinic = Cloud9Config {
+        // Examples, not defaults.
+        timezone: Some(chrono_tz::America::New_York),
+        allowed_hours: Some(DailyWindow { from: 120, to: 360 }),
+        procedure_pace: [("GetAppointmentListByPatient".to_owned(), Duration::from_secs(2))].into(),
+        ..Cloud9Config::new(
+            "https://cloud9.example/GetData.ashx",
+            cloud9_secret("CLIENT_ID"),
+            cloud9_secret("USER"),
+            cloud9_secret("PASSWORD"),
+        )
+    };
     let expected = Config {
         sources: vec![
             SourceConfig {
@@ -83,7 +98,7 @@ fn every_default_that_the_template_shows_is_the_default() {
                 ..SourceConfig::bundle("langfuse", "", orthodontics)
             },
         ],
-        records: vec![practice],
+        records: vec![practice, RecordsConfig::cloud9("clinic", clinic)],
         llm: Some(llm),
         ..Config::default()
     };
@@ -107,6 +122,10 @@ fn every_setting_is_in_the_template() {
             "zz",
         ),
         ("[[records]]\nname = \"a\"\nbase_url = \"http://h\"", "zz"),
+        (
+            "[[records]]\nname = \"a\"\nkind = \"cloud9\"\nurl = \"http://h\"\nclient_id = \"file:Cargo.toml\"",
+            "zz",
+        ),
         (
             "[[alert]]\nname = \"a\"\nmetric = \"error_rate\"\nop = \"gt\"\nthreshold = 1",
             "zz",

@@ -4,6 +4,7 @@
 //! They are scripted, faults included, and speak the same protocols as the real thing, so nothing above them knows the
 //! difference.
 
+pub mod cloud9;
 pub mod demo;
 pub mod langfuse;
 pub mod language_model;
