@@ -2,5 +2,10 @@
 //! machine's, now.
 
 mod by_hand;
-mod memory;
+mod child;
+mod distribution;
+pub mod lane;
+mod peak;
+pub mod pickup;
 pub mod pipeline;
+mod sessions;
