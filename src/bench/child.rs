@@ -73,3 +73,9 @@ impl Drop for Spawned {
         let _ = self.process.wait();
     }
 }
+
+/// Tells the first process.
+#[expect(clippy::print_stdout, reason = "what the first process reads")]
+pub(super) fn say(line: &str) {
+    println!("{line}");
+}

@@ -5,6 +5,8 @@ mod by_hand;
 mod child;
 mod distribution;
 pub mod lane;
+mod large;
+pub mod memory;
 mod peak;
 pub mod pickup;
 pub mod pipeline;

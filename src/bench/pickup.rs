@@ -12,7 +12,10 @@ use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{child::Spawned, distribution::Distribution};
+use super::{
+    child::{Spawned, say},
+    distribution::Distribution,
+};
 use crate::{
     db::{Db, Location},
     queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, Registry, Running, WorkerSettings},
@@ -287,11 +290,6 @@ pub async fn work(file: &Path, queues: &[String]) -> anyhow::Result<()> {
 }
 
 const READY: &str = "ready";
-
-#[expect(clippy::print_stdout, reason = "what the first process reads")]
-fn say(line: &str) {
-    println!("{line}");
-}
 
 /// What this process has computed so far, on all its threads.
 fn cpu_seconds() -> f64 {

@@ -18,6 +18,7 @@ enum What {
     Pipeline(Pipeline),
     Pickup(Pickup),
     Lane(Lane),
+    Memory(Memory),
 }
 
 const EXAMPLE: &str = "\
@@ -68,6 +69,28 @@ struct Lane {
     sessions: u64,
 }
 
+const MEMORY_EXAMPLE: &str = "\
+Example:
+  $ aftercall bench memory --megabytes 5";
+
+/// Measures the most memory that sessions as large as they come take, and the scan of many observations
+#[derive(Debug, Args)]
+#[command(after_help = MEMORY_EXAMPLE)]
+struct Memory {
+    /// How large a session is [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    megabytes: Option<u64>,
+    /// A case's own process: the sessions
+    #[arg(long, hide = true, value_name = "FILE", requires = "db")]
+    of: Option<PathBuf>,
+    /// A case's own process: where the system of record is; without it, only the scan is done
+    #[arg(long, hide = true, value_name = "URL")]
+    records: Option<String>,
+    /// A case's own process: where the LLM is
+    #[arg(long, hide = true, value_name = "URL")]
+    model: Option<String>,
+}
+
 impl Bench {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         match self.what {
@@ -80,6 +103,13 @@ impl Bench {
                 ..
             }) => wiring::bench_pickup_worker(&file, &queue).await,
             What::Pickup(Pickup { jobs, .. }) => wiring::bench_pickup(context, jobs).await,
+            What::Memory(Memory {
+                of: Some(bundle),
+                records,
+                model,
+                ..
+            }) => wiring::bench_memory_of(context, bundle, records, model).await,
+            What::Memory(Memory { megabytes, .. }) => wiring::bench_memory(context, megabytes).await,
             What::Lane(Lane { sessions }) => wiring::bench_lane(context, sessions).await,
         }
     }

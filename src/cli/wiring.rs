@@ -1,10 +1,10 @@
 //! Where commands reach the pipeline: the one file of the command line that names jobs and `Env`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{context::Context, failure::Failure};
 use crate::{
-    bench::{lane, pickup, pipeline},
+    bench::{lane, memory, pickup, pipeline},
     config::{Config, PlaybookName},
     db::{Db, DbError},
     domain::session::{Generation, SessionKey},
@@ -101,6 +101,30 @@ pub(super) async fn bench_pickup_worker(file: &Path, queues: &[String]) -> Resul
 pub(super) async fn bench_lane(context: &Context, sessions: u64) -> Result<(), Failure> {
     let report = in_a_directory(async |directory| lane::run(directory, sessions).await).await?;
     context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// The most memory that large sessions take.
+pub(super) async fn bench_memory(context: &Context, megabytes: Option<u64>) -> Result<(), Failure> {
+    let bytes = megabytes.map(|megabytes| megabytes * 1_000_000);
+    let report = in_a_directory(async |directory| memory::run(directory, bytes).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// One case's own process.
+pub(super) async fn bench_memory_of(
+    context: &Context,
+    bundle: PathBuf,
+    records: Option<String>,
+    model: Option<String>,
+) -> Result<(), Failure> {
+    let database = context.config_to_look()?.database.path;
+    let task = memory::Task {
+        bundle,
+        database,
+        records,
+        model,
+    };
+    memory::work(task).await.map_err(failed)
 }
 
 /// Runs a bench in a directory of its own, gone afterwards.
