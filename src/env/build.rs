@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 
+use tokio::sync::Semaphore;
+
 use crate::{
     adapters::{
         bundle::{Bundle, BundleConfig, BundleSettle},
@@ -22,6 +24,9 @@ use crate::{
 };
 
 use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
+
+/// Large sessions that one process analyses at once: two take some 200 MB.
+const LARGE_SESSIONS: usize = 2;
 
 impl Env {
     /// Builds the adapters that the configuration names. Does not call any of them.
@@ -78,6 +83,7 @@ impl Env {
             sources,
             systems,
             model: config.llm.as_ref().map(build_model).transpose()?,
+            large_sessions: Semaphore::new(LARGE_SESSIONS),
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })
     }
