@@ -1,7 +1,7 @@
 //! The embedded engine.
 
 use std::{
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -41,6 +41,8 @@ pub(super) struct SqliteDb {
     /// Whether it was opened beside another one of this process, for a thread of its own.
     beside: bool,
     turn: Turn,
+    /// Which file was opened: device and inode.
+    file: Option<(u64, u64)>,
 }
 
 /// The connection that writes.
@@ -110,6 +112,12 @@ impl Drop for Writing {
             runtime.spawn(async move { writer.rollback().await });
         }
     }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 fn closed() -> DbError {
@@ -187,6 +195,7 @@ impl SqliteDb {
             watcher,
             beside: false,
             turn: Turn::beside(path),
+            file: identity(path),
         })
     }
 
@@ -201,7 +210,24 @@ impl SqliteDb {
         Arc::clone(&self.writer).lock_owned().await
     }
 
+    /// What is written to a file that was removed or replaced is lost without a word when the process ends: nothing is
+    /// written until the file is back.
+    fn is_still_there(&self) -> Result<(), DbError> {
+        if identity(&self.path) == self.file {
+            return Ok(());
+        }
+        Err(DbError::new(
+            DbErrorKind::Unavailable,
+            format!(
+                "the database file {} is gone or was replaced while in use: nothing is written until it is back; put it back, or \
+                 stop aftercall and start it again",
+                self.path.display()
+            ),
+        ))
+    }
+
     pub(super) async fn begin(&self) -> Result<Writing, DbError> {
+        self.is_still_there()?;
         let mut writer = tokio::time::timeout(WRITER_TIMEOUT, self.writer()).await.map_err(|_| {
             DbError::new(
                 DbErrorKind::Busy,
