@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 
+use tokio::sync::Semaphore;
+
 use crate::{
     adapters::{
         self,
@@ -28,6 +30,9 @@ use crate::{
 };
 
 use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
+
+/// Large sessions that one process analyses at once: each takes some 100 MB, and the others wait as what was read of them.
+const LARGE_SESSIONS: usize = 1;
 
 impl Env {
     /// Builds the adapters that the configuration names. Does not call any of them.
@@ -91,6 +96,7 @@ impl Env {
             sources,
             systems,
             model: config.llm.as_ref().map(build_model).transpose()?,
+            large_sessions: Semaphore::new(LARGE_SESSIONS),
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })
     }
@@ -178,6 +184,33 @@ fn build_bundle(name: &str, path: &Path, settle: Settle) -> Bundle {
     })
 }
 
+fn build_langfuse(name: &str, langfuse: &LangfuseSource) -> anyhow::Result<Langfuse> {
+    let public_key = Secret::new(langfuse.public_key.expose());
+    let secret_key = Secret::new(langfuse.secret_key.expose());
+    let adapter = Langfuse::new(LangfuseConfig {
+        api: match langfuse.api {
+            LangfuseApi::Auto => Api::Auto,
+            LangfuseApi::Observations => Api::Observations,
+            LangfuseApi::Traces => Api::Traces,
+        },
+        environments: langfuse.environments.clone(),
+        windows: Windows {
+            since: langfuse.since,
+            overlap: langfuse.overlap,
+            slice: langfuse.slice,
+            rescan: langfuse.rescan,
+            rescan_every: langfuse.rescan_every,
+        },
+        requests_per_minute: langfuse.requests_per_minute,
+        end_tags: langfuse.end_tags.clone(),
+        end_spans: langfuse.end_spans.clone(),
+        end_metadata: langfuse.end_metadata.clone(),
+        timeout: langfuse.timeout,
+        ..LangfuseConfig::new(name, &langfuse.base_url, public_key, secret_key)
+    })?;
+    Ok(adapter)
+}
+
 fn build_cloud9(
     records: &RecordsConfig,
     cloud9: &Cloud9Config,
@@ -238,33 +271,6 @@ fn cloud9_lookups<'e>(
         }
     }
     Ok(lookups)
-}
-
-fn build_langfuse(name: &str, langfuse: &LangfuseSource) -> anyhow::Result<Langfuse> {
-    let public_key = Secret::new(langfuse.public_key.expose());
-    let secret_key = Secret::new(langfuse.secret_key.expose());
-    let adapter = Langfuse::new(LangfuseConfig {
-        api: match langfuse.api {
-            LangfuseApi::Auto => Api::Auto,
-            LangfuseApi::Observations => Api::Observations,
-            LangfuseApi::Traces => Api::Traces,
-        },
-        environments: langfuse.environments.clone(),
-        windows: Windows {
-            since: langfuse.since,
-            overlap: langfuse.overlap,
-            slice: langfuse.slice,
-            rescan: langfuse.rescan,
-            rescan_every: langfuse.rescan_every,
-        },
-        requests_per_minute: langfuse.requests_per_minute,
-        end_tags: langfuse.end_tags.clone(),
-        end_spans: langfuse.end_spans.clone(),
-        end_metadata: langfuse.end_metadata.clone(),
-        timeout: langfuse.timeout,
-        ..LangfuseConfig::new(name, &langfuse.base_url, public_key, secret_key)
-    })?;
-    Ok(adapter)
 }
 
 /// Two playbooks may keep records in one system, but a kind of record is asked for in one way.

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     bundle: String,
     records: Records,
     practice: Option<Practice>,
+    /// Key and value as TOML.
+    practice_settings: Vec<(String, String)>,
     model: Option<ScriptedModel>,
     /// Section, key, value as TOML.
     settings: Vec<(String, String, String)>,
@@ -64,6 +66,7 @@ impl Plan {
             bundle: sessions.iter().map(Session::lines).collect(),
             records: bakery::records(sessions),
             practice: None,
+            practice_settings: Vec::new(),
             model: None,
             settings: Vec::new(),
             files: Vec::new(),
@@ -102,6 +105,12 @@ impl Plan {
     /// The system `practice` is this Cloud9, in place of a records server.
     pub(crate) fn practice(mut self, practice: Practice) -> Self {
         self.practice = Some(practice);
+        self
+    }
+
+    /// `key = value` for this Cloud9 alone; the value is TOML.
+    pub(crate) fn set_practice(mut self, key: &str, value: &str) -> Self {
+        self.practice_settings.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -161,6 +170,9 @@ impl Plan {
             for (key, value) in [("client_id", client_id), ("user", user), ("password", password)] {
                 std::fs::write(path.join(key), value).unwrap();
                 toml.set(&section, key, &format!("'file:{key}'"));
+            }
+            for (key, value) in &self.practice_settings {
+                toml.set(&section, key, value);
             }
             servers.push(server);
         }
