@@ -81,7 +81,7 @@ struct Memory {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     megabytes: Option<u64>,
     /// A case's own process: the sessions
-    #[arg(long, hide = true, value_name = "FILE", requires = "db")]
+    #[arg(long, hide = true, value_name = "FILE")]
     of: Option<PathBuf>,
     /// A case's own process: where the system of record is; without it, only the scan is done
     #[arg(long, hide = true, value_name = "URL")]
