@@ -5,6 +5,7 @@ mod build;
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use cron::Schedule;
+use tokio::sync::Semaphore;
 
 pub use self::build::{load_playbook, worker_settings};
 pub use crate::config::{AlertRule, Reanalyze};
@@ -145,6 +146,9 @@ pub struct Env {
     pub systems: BTreeMap<String, RecordsEntry>,
     /// `None`: the offline classifier reads and rules alone explain.
     pub model: Option<ModelEntry>,
+    /// Places for large sessions: a process analyses only so many of them at once, whatever the limit of the queue is, since
+    /// each takes its memory.
+    pub large_sessions: Semaphore,
     /// The user's own readings, which replace every reader.
     pub readings: Option<ReadingsFile>,
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 
+use tokio::sync::Semaphore;
+
 use crate::{
     adapters::{
         self,
@@ -28,6 +30,9 @@ use crate::{
 };
 
 use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
+
+/// Large sessions that one process analyses at once: each takes some 100 MB, and the others wait as what was read of them.
+const LARGE_SESSIONS: usize = 1;
 
 impl Env {
     /// Builds the adapters that the configuration names. Does not call any of them.
@@ -91,6 +96,7 @@ impl Env {
             sources,
             systems,
             model: config.llm.as_ref().map(build_model).transpose()?,
+            large_sessions: Semaphore::new(LARGE_SESSIONS),
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })
     }
