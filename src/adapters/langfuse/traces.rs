@@ -67,10 +67,7 @@ impl BackEnd for TracesApi<'_> {
         let reply = self.server.get(PATH, &query, PAGE_BYTES).await?;
         let list: List<'_> = self.server.parse(PATH, &reply)?;
         self.server.note_deprecation(list.deprecation);
-        let mut page = Page {
-            next: next_page(number, list.data.len(), &list.meta.total_pages),
-            ..Page::default()
-        };
+        let mut page = Page::before(next_page(number, list.data.len(), &list.meta.total_pages));
         for raw in list.data {
             let trace = serde_json::from_str::<Trace<'_>>(raw.get()).ok();
             match trace.and_then(|trace| self.seen(&trace)) {
