@@ -25,8 +25,8 @@ use crate::{
 
 use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
 
-/// Large sessions that one process analyses at once: two take some 200 MB.
-const LARGE_SESSIONS: usize = 2;
+/// Large sessions that one process analyses at once: each takes some 100 MB, and the others wait as what was read of them.
+const LARGE_SESSIONS: usize = 1;
 
 impl Env {
     /// Builds the adapters that the configuration names. Does not call any of them.
