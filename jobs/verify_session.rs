@@ -172,10 +172,14 @@ impl VerifySession {
                 return Ok(None);
             }
             for lookup in plan {
+                // Before the lane: a call that is not made takes no turn, and none is late because of the question.
+                if let Some(outage) = outside::shut(ctx, &gate).await? {
+                    return Ok(Some(outage));
+                }
                 let asked_at = wait_for_lane(ctx, env, system).await?;
                 let started = Instant::now();
                 let (called, ()) = futures::future::join(
-                    outside::call(ctx, &gate, system.system.look_up(&lookup)),
+                    outside::call_admitted(ctx, &gate, system.system.look_up(&lookup)),
                     keep_pause(env, system, asked_at, started),
                 )
                 .await;

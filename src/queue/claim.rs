@@ -301,8 +301,10 @@ impl Claimer {
         let mut gates = held::Glance::default();
         if row.get("gated")? {
             gates = held::glance(&self.db, &served(wanted), now).await?;
-        } else if !row.get::<bool>("waiting")? {
-            return Ok((false, pass));
+        }
+        if !row.get::<bool>("waiting")? {
+            pass.look_again = earlier(due, gates.look_again);
+            return Ok((gates.any, pass));
         }
         let rows = self.db.fetch_all(PLAN, &params![names(wanted), now]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
