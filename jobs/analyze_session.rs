@@ -24,6 +24,7 @@ use crate::{
     reader::{self, Read},
     store::{
         readings::{self, StoredReading},
+        seen,
         sessions::{self, StoredSession},
         snapshots,
     },
@@ -53,9 +54,16 @@ impl Job for AnalyzeSession {
         Some(format!("{}/{}#{}", self.source, self.session_id, self.generation))
     }
 
+    fn gate(&self) -> Option<String> {
+        Some(format!("source:{}", self.source))
+    }
+
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let key = self.key();
-        let entry = env.source(&self.source)?;
+        let entry = match env.source(&self.source) {
+            Ok(entry) => entry,
+            Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
+        };
         let session = sessions::load(&env.db, &key).await.or_retry()?;
         let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
@@ -63,7 +71,7 @@ impl Job for AnalyzeSession {
 
         let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
             Some((snapshot, digest)) => (snapshot, digest, true),
-            None => match outside::call(ctx, entry.source.read(&session_ref(&session))).await? {
+            None => match self.read_content(ctx, env, entry, &session).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
@@ -126,6 +134,17 @@ impl AnalyzeSession {
         SessionKey::new(&self.source, &self.session_id)
     }
 
+    async fn read_content(
+        &self,
+        ctx: &JobContext,
+        env: &Env,
+        entry: &SourceEntry,
+        session: &StoredSession,
+    ) -> Result<Called<Option<(Snapshot, String)>>, JobError> {
+        let gate = format!("source:{}", self.source);
+        outside::call(ctx, &gate, entry.source.read(&session_ref(env, session).await?)).await
+    }
+
     /// Whether the session still waits for just this analysis. Reconcile enqueues by what it read a moment ago: by now the
     /// session may have moved on to its systems of record, and to begin again would ask them a second time.
     fn is_called_for_by(&self, session: &StoredSession) -> bool {
@@ -185,13 +204,13 @@ impl AnalyzeSession {
     }
 }
 
-fn session_ref(session: &StoredSession) -> SessionRef {
-    SessionRef {
+async fn session_ref(env: &Env, session: &StoredSession) -> Result<SessionRef, JobError> {
+    Ok(SessionRef {
         session_id: session.key.session_id.clone(),
-        trace_ids: Vec::new(),
+        trace_ids: seen::traces_of(&env.db, &session.key).await.or_retry()?,
         first_activity: session.first_activity_at,
         last_activity: session.last_activity_at,
-    }
+    })
 }
 
 /// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,

@@ -4,6 +4,7 @@
 //! transaction that stores the slice's sessions. Safe to run twice: sessions are keyed by source and id, analyses by
 //! generation. No transaction is open while the source is asked.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -12,10 +13,12 @@ use crate::{
     domain::session::{Settled, settled},
     env::{Env, Reanalyze, SourceEntry},
     fault::{self, FaultPoint},
+    outside::{self, Called},
     ports::Slice,
     queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     reprocess,
     store::{
+        seen,
         sessions::{self, StoredSession},
         sources::{self, CycleCounts},
     },
@@ -55,28 +58,35 @@ impl Job for DiscoverSessions {
         Some(self.source.clone())
     }
 
+    fn gate(&self) -> Option<String> {
+        Some(format!("source:{}", self.source))
+    }
+
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
-        let entry = env.source(&self.source)?;
+        let entry = match env.source(&self.source) {
+            Ok(entry) => entry,
+            Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
+        };
+        let gate = format!("source:{}", self.source);
         // Also what was counted before a crash or an outage: its sessions are stored, and not seen as new again.
         let mut counts = ctx
             .last_progress()
             .and_then(|counts| CycleCounts::deserialize(counts).ok())
             .unwrap_or_default();
+        let scan_began = env.db.now().await.or_retry()?;
         loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
             let now = env.db.now().await.or_retry()?;
-            let slice = match entry.source.scan(watermark.as_ref(), now).await {
-                Ok(slice) => slice,
-                Err(outage) => {
+            let slice = match outside::call(ctx, &gate, entry.source.scan(watermark.as_ref(), now)).await? {
+                Called::Answer(slice) => slice,
+                Called::Outage(outage) => {
                     let mut tx = ctx.begin().await?;
                     let error = Some(outage.to_string());
                     sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref())
                         .await
                         .or_retry()?;
                     tx.set_progress(json!(counts));
-                    return ctx
-                        .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
-                        .await;
+                    return env.wait_for(ctx, tx, &self.source, &outage).await;
                 }
             };
             let mut tx = ctx.begin().await?;
@@ -92,7 +102,8 @@ impl Job for DiscoverSessions {
             }
         }
         self.reopen_changed(ctx, entry, &mut counts).await?;
-        self.settle_all(ctx, entry, &mut counts).await?;
+        self.group_loose(ctx, entry, &mut counts).await?;
+        self.settle_all(ctx, entry, scan_began, &mut counts).await?;
 
         let mut tx = ctx.begin().await?;
         sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None)
@@ -124,6 +135,9 @@ impl DiscoverSessions {
             counts.seen += 1;
             counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
         }
+        let merged = seen::merge(tx, &self.source, &slice.observations).await?;
+        counts.seen += merged.changed;
+        counts.new += merged.new;
         for (index, fault) in slice.faults.iter().enumerate() {
             // A file that is something else altogether must not flood the log: all of them are stored and counted.
             if index < FAULTS_LOGGED {
@@ -175,10 +189,38 @@ impl DiscoverSessions {
         }
     }
 
+    /// Makes sessions of traces that name none, where the source asks for it, once those have come to rest.
+    async fn group_loose(
+        &self,
+        ctx: &JobContext,
+        entry: &SourceEntry,
+        counts: &mut CycleCounts,
+    ) -> Result<(), JobError> {
+        if !entry.group_without_session {
+            return Ok(());
+        }
+        loop {
+            let mut tx = ctx.begin().await?;
+            let now = tx.now().await.or_retry()?;
+            let rested_at = now - entry.settle.settle_after;
+            let (traces, merged) = seen::group_loose(&mut tx, &self.source, rested_at, BATCH)
+                .await
+                .or_retry()?;
+            if traces == 0 {
+                return Ok(());
+            }
+            counts.seen += merged.changed;
+            counts.new += merged.new;
+            tx.set_progress(json!(counts));
+            ctx.progress(tx).await?;
+        }
+    }
+
     async fn settle_all(
         &self,
         ctx: &JobContext,
         entry: &SourceEntry,
+        scan_began: DateTime<Utc>,
         counts: &mut CycleCounts,
     ) -> Result<(), JobError> {
         counts.waiting = 0;
@@ -193,7 +235,7 @@ impl DiscoverSessions {
             };
             after = Some(last.key.session_id.clone());
             for session in &waiting {
-                settle(&mut tx, entry, session, counts).await.or_retry()?;
+                settle(&mut tx, entry, session, scan_began, counts).await.or_retry()?;
             }
             tx.set_progress(json!(counts));
             ctx.progress(tx).await?;
@@ -205,6 +247,7 @@ async fn settle(
     tx: &mut Tx,
     entry: &SourceEntry,
     session: &StoredSession,
+    scan_began: DateTime<Utc>,
     counts: &mut CycleCounts,
 ) -> Result<(), DbError> {
     let now = tx.now().await?;
@@ -214,6 +257,7 @@ async fn settle(
         session.last_activity_at,
         session.open_since,
         session.digest_since,
+        scan_began,
         now,
     ) {
         Settled::Yes { incomplete } => {

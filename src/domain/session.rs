@@ -142,6 +142,9 @@ pub enum Settled {
 
 /// Decides whether a session is over: by its end signal, by rest, or by the deadline.
 ///
+/// `scan_began` is when the scan began that has just been completed: a content is steady once such a scan, a minute or more
+/// after the one that first saw it, found nothing else. That time went by proves nothing while the source cannot be asked.
+///
 /// The deadline counts from when both its last activity and our first sight of it lie behind: a session that is first seen
 /// long after it ended still gets its two scans.
 pub fn settled(
@@ -150,6 +153,7 @@ pub fn settled(
     last_activity_at: DateTime<Utc>,
     open_since: DateTime<Utc>,
     digest_since: DateTime<Utc>,
+    scan_began: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Settled {
     if ended {
@@ -157,7 +161,7 @@ pub fn settled(
     }
     let rests_at = last_activity_at + rules.settle_after;
     let steady_at = digest_since + SettleRules::STEADY;
-    if now >= rests_at && now >= steady_at {
+    if now >= rests_at && scan_began >= steady_at {
         return Settled::Yes { incomplete: false };
     }
     if now >= last_activity_at.max(open_since) + rules.settle_deadline {
@@ -202,27 +206,33 @@ mod tests {
     #[test]
     fn an_end_signal_settles_at_once() {
         assert_eq!(
-            settled(&RULES, true, at(10), at(10), at(10), at(10)),
+            settled(&RULES, true, at(10), at(10), at(10), at(10), at(10)),
             Settled::Yes { incomplete: false }
         );
     }
 
     #[test]
     fn rest_needs_both_silence_and_an_unchanged_content() {
-        let quiet_but_changed_lately = settled(&RULES, false, at(0), at(0), at(9), at(9));
+        let quiet_but_changed_lately = settled(&RULES, false, at(0), at(0), at(9), at(9), at(9));
         assert!(matches!(quiet_but_changed_lately, Settled::NotYet { until, .. } if until == at(10)));
-        let unchanged_but_active_lately = settled(&RULES, false, at(8), at(0), at(0), at(9));
+        let unchanged_but_active_lately = settled(&RULES, false, at(8), at(0), at(0), at(9), at(9));
         assert!(matches!(unchanged_but_active_lately, Settled::NotYet { until, .. } if until == at(13)));
         assert_eq!(
-            settled(&RULES, false, at(0), at(0), at(8), at(9)),
+            settled(&RULES, false, at(0), at(0), at(8), at(9), at(9)),
             Settled::Yes { incomplete: false }
         );
     }
 
     #[test]
+    fn one_scan_however_long_ago_is_no_two_scans() {
+        let scanned_once = settled(&RULES, false, at(0), at(0), at(3), at(3), at(20));
+        assert!(matches!(scanned_once, Settled::NotYet { .. }));
+    }
+
+    #[test]
     fn content_that_never_rests_is_settled_by_the_deadline_and_flagged() {
         assert_eq!(
-            settled(&RULES, false, at(0), at(0), at(30), at(30)),
+            settled(&RULES, false, at(0), at(0), at(30), at(30), at(30)),
             Settled::Yes { incomplete: true }
         );
     }
@@ -230,11 +240,11 @@ mod tests {
     #[test]
     fn an_old_session_seen_for_the_first_time_is_not_flagged() {
         assert!(matches!(
-            settled(&RULES, false, at(0), at(500), at(500), at(500)),
+            settled(&RULES, false, at(0), at(500), at(500), at(500), at(500)),
             Settled::NotYet { .. }
         ));
         assert_eq!(
-            settled(&RULES, false, at(0), at(500), at(500), at(501)),
+            settled(&RULES, false, at(0), at(500), at(500), at(501), at(501)),
             Settled::Yes { incomplete: false }
         );
     }

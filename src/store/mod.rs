@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod llm;
 pub mod readings;
 pub mod retention;
+pub mod seen;
 pub mod sessions;
 pub mod snapshots;
 pub mod sources;

@@ -41,6 +41,27 @@ pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots
                 AND m.generation = s.generation AND m.diagnostic_status = 'pending')
          LIMIT $2)"];
 
+/// What scans saw of sessions is kept for longer than any scan looks back, so that none looks new or changed when it is seen
+/// again.
+const SEEN_FOR: Duration = Duration::from_hours(14 * 24);
+
+pub(super) const SEEN: &[&str] = &[
+    // All that was seen of a session stays until it is judged: it must not come to rest on a part of itself.
+    "-- prune_seen_observations
+     DELETE FROM seen_observations WHERE (source, trace_id, observation_id) IN (
+         SELECT o.source, o.trace_id, o.observation_id FROM seen_observations o WHERE o.last_activity_at < $1
+            AND NOT EXISTS (SELECT 1 FROM seen_traces t
+                JOIN sessions s ON s.source = t.source AND s.session_id = t.session_id
+                WHERE t.source = o.source AND t.trace_id = o.trace_id AND s.state <> 'done')
+         LIMIT $2)",
+    "-- prune_seen_traces
+     DELETE FROM seen_traces WHERE (source, trace_id) IN (
+         SELECT t.source, t.trace_id FROM seen_traces t WHERE t.last_activity_at < $1
+            -- Its name for the traces is all there is of a group until it has been read.
+            AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.source = t.source AND s.session_id = t.session_id AND s.state <> 'done')
+         LIMIT $2)",
+];
+
 /// How long each kind is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ages {
@@ -56,7 +77,11 @@ pub struct Ages {
 /// When the database refuses it.
 pub async fn prune_batch(db: &Db, ages: &Ages) -> Result<u64, DbError> {
     let mut deleted = 0;
-    for (statements, age) in [(FINISHED_JOBS, ages.finished_jobs), (SNAPSHOTS, ages.snapshots)] {
+    for (statements, age) in [
+        (FINISHED_JOBS, ages.finished_jobs),
+        (SNAPSHOTS, ages.snapshots),
+        (SEEN, SEEN_FOR),
+    ] {
         for &statement in statements {
             let mut tx = db.begin().await?;
             let now = tx.now().await?;

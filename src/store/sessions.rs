@@ -155,6 +155,21 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
     Ok(row.get::<DateTime<Utc>>("discovered_at")? == now)
 }
 
+/// Its traces turned out to be other sessions': nothing of it is left, and nobody has read it yet. One that was read stays.
+///
+/// # Errors
+/// When the database refuses it.
+pub(super) async fn forget_unjudged(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    tx.execute(
+        "-- forget_unjudged_session
+         DELETE FROM sessions WHERE source = $1 AND session_id = $2 AND state = 'open' AND generation = 1
+            AND analyzed_digest IS NULL",
+        &params![&key.source, &key.session_id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Marks that the session waits, for a person to read. It stays in its state.
 ///
 /// # Errors
@@ -170,6 +185,26 @@ pub async fn set_waiting(
         "-- set_session_waiting
          UPDATE sessions SET waiting_reason = $3, waiting_until = $4, updated_at = $5 WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, reason, until, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Marks that the session waits for its turn and for nothing else that is its own. Why its upstream does not answer is shown
+/// from the upstream's gate.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn set_waiting_its_turn(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- set_session_waiting_its_turn
+         UPDATE sessions SET waiting_until = NULL, updated_at = $3,
+                waiting_reason = CASE state WHEN 'verifying' THEN 'waiting for its turn at the system of record'
+                                            WHEN 'analyzing' THEN 'waiting to be read'
+                                            ELSE 'waiting for its analysis' END
+         WHERE source = $1 AND session_id = $2 AND state IN ('settled', 'analyzing', 'verifying')",
+        &params![&key.source, &key.session_id, now],
     )
     .await?;
     Ok(())

@@ -1,0 +1,335 @@
+//! What scans have seen of sessions, from sources that show a window at a time.
+//!
+//! Each page is merged into rows by trace and observation, and what they add up to is stored as the session. The same
+//! observation again changes nothing; the order of pages does not matter. A trace belongs to one session: the one that any
+//! of its observations names, whenever that one arrives, and the first by alphabet should they name several.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value as Json, json};
+
+use super::sessions;
+use crate::{
+    db::{Db, DbError, Sql, Tx},
+    domain::{
+        grouping::{self, Span},
+        session::{SessionKey, digest_of},
+    },
+    params,
+    ports::{SeenObservation, SeenSession},
+};
+
+/// What a page brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// Sessions with something new in them.
+    pub changed: u64,
+    /// Of those, sessions never seen before.
+    pub new: u64,
+}
+
+const TRACES: Sql = Sql::each(
+    "-- merge_seen_traces
+     INSERT INTO seen_traces (source, trace_id, session_id, user_hash, environment, started_at, last_activity_at)
+     SELECT $1, value ->> 'trace', value ->> 'session', value ->> 'user', value ->> 'environment', value ->> 'from', value ->> 'to'
+     FROM json_each($2) WHERE true
+     ON CONFLICT (source, trace_id) DO UPDATE SET
+         session_id = CASE WHEN excluded.session_id IS NULL THEN seen_traces.session_id
+                           WHEN seen_traces.session_id IS NULL OR seen_traces.grouped = 1 THEN excluded.session_id
+                           ELSE MIN(seen_traces.session_id, excluded.session_id) END,
+         grouped = CASE WHEN excluded.session_id IS NULL THEN seen_traces.grouped ELSE 0 END,
+         user_hash = CASE WHEN seen_traces.user_hash = '' THEN excluded.user_hash ELSE seen_traces.user_hash END,
+         environment = COALESCE(excluded.environment, seen_traces.environment),
+         started_at = MIN(seen_traces.started_at, excluded.started_at),
+         last_activity_at = MAX(seen_traces.last_activity_at, excluded.last_activity_at)",
+    "-- merge_seen_traces
+     INSERT INTO seen_traces (source, trace_id, session_id, user_hash, environment, started_at, last_activity_at)
+     SELECT $1, t.trace, t.session, t.\"user\", t.environment,
+            timestamptz 'epoch' + t.\"from\" * interval '1 microsecond', timestamptz 'epoch' + t.\"to\" * interval '1 microsecond'
+     FROM jsonb_to_recordset($2) AS t (trace text, session text, \"user\" text, environment text, \"from\" bigint, \"to\" bigint)
+     ON CONFLICT (source, trace_id) DO UPDATE SET
+         session_id = CASE WHEN excluded.session_id IS NULL THEN seen_traces.session_id
+                           WHEN seen_traces.session_id IS NULL OR seen_traces.grouped THEN excluded.session_id
+                           ELSE LEAST(seen_traces.session_id, excluded.session_id) END,
+         grouped = CASE WHEN excluded.session_id IS NULL THEN seen_traces.grouped ELSE false END,
+         user_hash = CASE WHEN seen_traces.user_hash = '' THEN excluded.user_hash ELSE seen_traces.user_hash END,
+         environment = COALESCE(excluded.environment, seen_traces.environment),
+         started_at = LEAST(seen_traces.started_at, excluded.started_at),
+         last_activity_at = GREATEST(seen_traces.last_activity_at, excluded.last_activity_at)",
+);
+
+const OBSERVATIONS: Sql = Sql::each(
+    "-- merge_seen_observations
+     INSERT INTO seen_observations (source, trace_id, observation_id, mark, started_at, last_activity_at, ends_session)
+     SELECT $1, value ->> 'trace', value ->> 'id', value ->> 'mark', value ->> 'from', value ->> 'to', value ->> 'ends'
+     FROM json_each($2) WHERE true
+     ON CONFLICT (source, trace_id, observation_id) DO UPDATE SET
+         mark = excluded.mark, started_at = excluded.started_at, last_activity_at = excluded.last_activity_at,
+         ends_session = excluded.ends_session
+     WHERE seen_observations.mark <> excluded.mark
+     RETURNING trace_id",
+    "-- merge_seen_observations
+     INSERT INTO seen_observations (source, trace_id, observation_id, mark, started_at, last_activity_at, ends_session)
+     SELECT $1, o.trace, o.id, o.mark, timestamptz 'epoch' + o.\"from\" * interval '1 microsecond',
+            timestamptz 'epoch' + o.\"to\" * interval '1 microsecond', o.ends = 1
+     FROM jsonb_to_recordset($2) AS o (trace text, id text, mark text, \"from\" bigint, \"to\" bigint, ends bigint)
+     ON CONFLICT (source, trace_id, observation_id) DO UPDATE SET
+         mark = excluded.mark, started_at = excluded.started_at, last_activity_at = excluded.last_activity_at,
+         ends_session = excluded.ends_session
+     WHERE seen_observations.mark <> excluded.mark
+     RETURNING trace_id",
+);
+
+const SESSIONS_OF: Sql = Sql::each(
+    "-- sessions_of_traces
+     SELECT trace_id, session_id FROM seen_traces
+     WHERE source = $1 AND trace_id IN (SELECT value FROM json_each($2))",
+    "-- sessions_of_traces
+     SELECT trace_id, session_id FROM seen_traces
+     WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2))",
+);
+
+/// CROSS: SQLite's planner keeps the order, and begins with the session's few traces instead of the source's all observations.
+pub(super) const OF_SESSION: &str = "-- seen_of_session
+    SELECT o.trace_id, o.observation_id, o.mark, o.started_at, o.last_activity_at, o.ends_session, t.environment
+    FROM seen_traces t CROSS JOIN seen_observations o
+    WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL AND o.source = t.source AND o.trace_id = t.trace_id";
+
+/// Merges a page of observations, and stores the sessions that it changed.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn merge(tx: &mut Tx, source: &str, page: &[SeenObservation]) -> Result<Merged, DbError> {
+    if page.is_empty() {
+        return Ok(Merged::default());
+    }
+    let traces = traces_of_page(source, page);
+    let ids = json!(traces.keys().collect::<Vec<_>>());
+    let before = sessions_of(tx, source, &ids).await?;
+    let rows: Json = traces.into_values().collect();
+    tx.execute(TRACES, &params![source, rows]).await?;
+    let changed = tx
+        .fetch_all(OBSERVATIONS, &params![source, observations_of_page(page)])
+        .await?;
+    let changed = changed
+        .iter()
+        .map(|row| row.get::<String>("trace_id"))
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    let after = sessions_of(tx, source, &ids).await?;
+
+    // A trace that moved to another session changed both.
+    let moved = |trace: &&String| before.get(*trace) != after.get(*trace);
+    let mut touched: BTreeSet<&String> = changed.iter().filter_map(|trace| after.get(trace)).collect();
+    for trace in after.keys().filter(moved) {
+        touched.extend(before.get(trace).into_iter().chain(after.get(trace)));
+    }
+    let mut merged = Merged::default();
+    for session in touched {
+        let is_new = recount(tx, source, session).await?;
+        merged.changed += 1;
+        merged.new += u64::from(is_new);
+    }
+    Ok(merged)
+}
+
+fn traces_of_page(source: &str, page: &[SeenObservation]) -> BTreeMap<String, Json> {
+    let mut traces: BTreeMap<&str, Vec<&SeenObservation>> = BTreeMap::new();
+    for seen in page {
+        traces.entry(&seen.trace_id).or_default().push(seen);
+    }
+    traces
+        .into_iter()
+        .map(|(trace, seen)| {
+            let session = seen.iter().filter_map(|seen| seen.session_id.as_deref()).min();
+            let user = seen.iter().filter_map(|seen| seen.user_id.as_deref()).min();
+            let environment = seen.iter().filter_map(|seen| seen.environment.as_deref()).min();
+            let from = seen.iter().map(|seen| seen.started_at).min();
+            let to = seen.iter().map(|seen| seen.last_activity).max();
+            let row = json!({
+                "trace": trace, "session": session, "user": grouping::user_hash(source, user), "environment": environment,
+                "from": from.map(|at| at.timestamp_micros()), "to": to.map(|at| at.timestamp_micros()),
+            });
+            (trace.to_owned(), row)
+        })
+        .collect()
+}
+
+/// Each observation once, as it came last: one statement cannot change a row twice.
+fn observations_of_page(page: &[SeenObservation]) -> Json {
+    let latest: BTreeMap<(&str, &str), &SeenObservation> = page
+        .iter()
+        .map(|seen| ((seen.trace_id.as_str(), seen.id.as_str()), seen))
+        .collect();
+    latest
+        .into_values()
+        .map(|seen| {
+            json!({
+                "trace": seen.trace_id, "id": seen.id, "mark": seen.mark, "from": seen.started_at.timestamp_micros(),
+                "to": seen.last_activity.timestamp_micros(), "ends": u8::from(seen.ends_session),
+            })
+        })
+        .collect()
+}
+
+async fn sessions_of(tx: &mut Tx, source: &str, traces: &Json) -> Result<BTreeMap<String, String>, DbError> {
+    let rows = tx.fetch_all(SESSIONS_OF, &params![source, traces]).await?;
+    rows.iter()
+        .filter_map(|row| {
+            let session = row.get::<Option<String>>("session_id").transpose()?;
+            Some(session.and_then(|session| Ok((row.get("trace_id")?, session))))
+        })
+        .collect()
+}
+
+/// Stores the session as all of its rows add up to. Answers true when it is new.
+async fn recount(tx: &mut Tx, source: &str, session_id: &str) -> Result<bool, DbError> {
+    let rows = tx.fetch_all(OF_SESSION, &params![source, session_id]).await?;
+    let mut marks: Vec<(String, String)> = Vec::with_capacity(rows.len());
+    // By trace: its latest activity, and whether it holds the end signal.
+    let mut traces: BTreeMap<String, (DateTime<Utc>, bool)> = BTreeMap::new();
+    let mut environment: Option<String> = None;
+    let mut first: Option<DateTime<Utc>> = None;
+    for row in &rows {
+        let last: DateTime<Utc> = row.get("last_activity_at")?;
+        let ends: bool = row.get("ends_session")?;
+        let trace = traces.entry(row.get("trace_id")?).or_insert((last, false));
+        *trace = (trace.0.max(last), trace.1 || ends);
+        let started: DateTime<Utc> = row.get("started_at")?;
+        first = Some(first.map_or(started, |first| first.min(started)));
+        environment = environment
+            .into_iter()
+            .chain(row.get::<Option<String>>("environment")?)
+            .min();
+        marks.push((row.get("observation_id")?, row.get("mark")?));
+    }
+    // The signal counts while nothing came after the trace that holds it: a call that went on is not over.
+    let (Some(first_activity), Some((last_activity, ended))) = (first, traces.values().max().copied()) else {
+        return sessions::forget_unjudged(tx, &SessionKey::new(source, session_id))
+            .await
+            .map(|()| false);
+    };
+    let seen = SeenSession {
+        session_id: session_id.to_owned(),
+        environment,
+        first_activity,
+        last_activity,
+        observations: marks.len() as u64,
+        traces: traces.len() as u64,
+        digest: digest_of(marks.iter().map(|(id, mark)| (id.as_str(), mark.as_str()))),
+        ended,
+    };
+    sessions::save_seen(tx, source, &seen).await
+}
+
+/// The traces of a session, as far as scans saw them.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn traces_of(db: &Db, key: &SessionKey) -> Result<Vec<String>, DbError> {
+    let rows = db
+        .fetch_all(
+            "-- traces_of_session
+             SELECT trace_id FROM seen_traces
+             WHERE source = $1 AND session_id = $2 AND session_id IS NOT NULL ORDER BY started_at, trace_id",
+            &params![&key.source, &key.session_id],
+        )
+        .await?;
+    rows.iter().map(|row| row.get("trace_id")).collect()
+}
+
+pub(super) const LOOSE: &str = "-- loose_traces
+    SELECT trace_id, user_hash, started_at, last_activity_at FROM seen_traces
+    WHERE source = $1 AND session_id IS NULL AND last_activity_at <= $2 ORDER BY user_hash, started_at LIMIT $3";
+
+pub(super) const NEAR: Sql = Sql::each(
+    "-- groups_near
+     SELECT session_id, MIN(started_at) AS started_at, MAX(last_activity_at) AS ended_at FROM seen_traces
+     WHERE source = $1 AND user_hash = $2 AND grouped = 1 AND session_id IN (
+         SELECT near.session_id FROM seen_traces near
+         WHERE near.source = $1 AND near.user_hash = $2 AND near.grouped = 1 AND near.started_at <= $4
+            AND near.last_activity_at >= $3)
+     GROUP BY session_id ORDER BY MIN(started_at), session_id",
+    "-- groups_near
+     SELECT session_id, MIN(started_at) AS started_at, MAX(last_activity_at) AS ended_at FROM seen_traces
+     WHERE source = $1 AND user_hash = $2 AND grouped AND session_id IN (
+         SELECT near.session_id FROM seen_traces near
+         WHERE near.source = $1 AND near.user_hash = $2 AND near.grouped AND near.started_at <= $4
+            AND near.last_activity_at >= $3)
+     GROUP BY session_id ORDER BY MIN(started_at), session_id",
+);
+
+/// Makes sessions of traces that name none and have rested since `rested_at`, at most `page` of them. Answers how many
+/// traces, and what came of it.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn group_loose(
+    tx: &mut Tx,
+    source: &str,
+    rested_at: DateTime<Utc>,
+    page: u32,
+) -> Result<(usize, Merged), DbError> {
+    let gap = TimeDelta::from_std(grouping::GAP).unwrap_or_default();
+    let rows = tx.fetch_all(LOOSE, &params![source, rested_at, page]).await?;
+    let mut touched = BTreeSet::new();
+    for row in &rows {
+        let user: String = row.get("user_hash")?;
+        let trace = Span {
+            started_at: row.get("started_at")?,
+            ended_at: row.get("last_activity_at")?,
+        };
+        let near = tx
+            .fetch_all(
+                NEAR,
+                &params![source, &user, trace.started_at - gap, trace.ended_at + gap],
+            )
+            .await?;
+        let mut session = None;
+        for group in &near {
+            let span = Span {
+                started_at: group.get("started_at")?,
+                ended_at: group.get("ended_at")?,
+            };
+            if grouping::joins(span, trace, user.is_empty()) {
+                session = Some(group.get::<String>("session_id")?);
+                break;
+            }
+        }
+        let session = session.unwrap_or_else(|| grouping::group_id(source, &user, trace.started_at));
+        tx.execute(
+            "-- group_trace
+             UPDATE seen_traces SET session_id = $3, grouped = $4 WHERE source = $1 AND trace_id = $2",
+            &params![source, row.get::<String>("trace_id")?, &session, true],
+        )
+        .await?;
+        touched.insert(session);
+    }
+    let mut merged = Merged::default();
+    for session in touched {
+        let is_new = recount(tx, source, &session).await?;
+        merged.changed += 1;
+        merged.new += u64::from(is_new);
+    }
+    Ok((rows.len(), merged))
+}
+
+/// Traces of each source that no session is known of: `(source, traces)`.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn loose_traces(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
+    let rows = db
+        .fetch_all(
+            "-- count_loose_traces
+             SELECT source, COUNT(*) AS traces FROM seen_traces WHERE session_id IS NULL GROUP BY source",
+            &[],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.get("source")?, row.get("traces")?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
