@@ -440,4 +440,6 @@ impl LanguageModel for OpenAi {
 }
 
 #[cfg(test)]
+mod slow_and_large;
+#[cfg(test)]
 mod tests;
