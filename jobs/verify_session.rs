@@ -187,9 +187,10 @@ impl VerifySession {
                     Called::Answer(answer) => answer,
                     Called::Outage(outage) => return Ok(Some(outage)),
                 };
+                let (masked, request) = mask::asked(&lookup, &answer.request);
                 look.evidence.push(Evidence {
-                    lookup: lookup.clone(),
-                    request: answer.request,
+                    lookup: masked,
+                    request,
                     status: answer.status,
                     fact: mask::fact(&answer.fact),
                     at: asked_at,

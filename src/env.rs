@@ -100,6 +100,8 @@ pub struct ModelEntry {
     pub mask: bool,
     /// Price of a million tokens, in the user's currency: what is sent, what is answered.
     pub prices: (f64, f64),
+    /// What a source may spend in a day (UTC), by its name, in millionths of that currency. A source without one: no bound.
+    pub daily_budgets: BTreeMap<String, u64>,
 }
 
 /// When the recurring jobs are enqueued.

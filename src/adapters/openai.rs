@@ -21,7 +21,13 @@ use super::{
     plain_text::one_line,
     secret::Secret,
 };
-use crate::ports::{ChatAnswer, ChatRequest, Finish, LanguageModel, Role, UpstreamError, UpstreamReason, Usage};
+use crate::ports::{
+    ChatAnswer, ChatMessage, ChatRequest, Finish, JsonSchema, LanguageModel, Probe, Role, UpstreamError,
+    UpstreamReason, Usage,
+};
+
+/// Tokens of the answer to a probe: models that think first refuse to answer in one.
+const PROBE_TOKENS: u32 = 16;
 
 /// One configured model.
 #[derive(Debug, Clone)]
@@ -279,7 +285,8 @@ impl OpenAi {
         if reply.is_html() {
             return Err(bad("the answer is an HTML page, not the API's: check base_url"));
         }
-        let body = if reply.media_type == "text/event-stream" {
+        // Some gateways stream without saying so.
+        let body = if reply.media_type == "text/event-stream" || reply.body.trim_ascii_start().starts_with(b"data:") {
             assembled(&reply.body).ok_or_else(|| bad("the answer is a stream that broke off"))?
         } else {
             serde_json::from_slice(&reply.body).map_err(|_| bad("the answer is not complete JSON"))?
@@ -393,7 +400,46 @@ impl LanguageModel for OpenAi {
             }
         }
     }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        let request = ChatRequest {
+            messages: vec![ChatMessage {
+                role: Role::User,
+                content: "Answer {\"ok\": true}".to_owned(),
+            }],
+            schema: Some(JsonSchema {
+                name: "probe".to_owned(),
+                schema: json!({
+                    "type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
+                    "additionalProperties": false,
+                }),
+            }),
+            max_tokens: PROBE_TOKENS,
+        };
+        let answer = self.complete(&request).await?;
+        let mut probe = Probe::default();
+        let served = one_line(&answer.model, 100);
+        let asked = one_line(&self.model, 100);
+        // A dated version of the model (`gpt-x-2026-01-01`) is what was asked for.
+        if served.starts_with(&asked) || asked.ends_with(&served) {
+            probe.ok(format!("model {served} answers"));
+        } else {
+            probe.warn(format!(
+                "asked for model {asked}, {served} answers: check `model` if that is not an alias of it"
+            ));
+        }
+        match self.dialect().format {
+            Format::JsonSchema => probe.ok("takes JSON schemas"),
+            Format::JsonObject => probe.ok("takes no JSON schemas: it is asked for JSON objects, with the schema in words"),
+            Format::Prompt => probe.warn(
+                "takes no response format: it is asked for JSON in words alone; more answers may have to be asked for twice",
+            ),
+        }
+        Ok(probe)
+    }
 }
 
+#[cfg(test)]
+mod slow_and_large;
 #[cfg(test)]
 mod tests;

@@ -95,7 +95,11 @@ impl Env {
             settings: settings(config)?,
             sources,
             systems,
-            model: config.llm.as_ref().map(build_model).transpose()?,
+            model: config
+                .llm
+                .as_ref()
+                .map(|llm| build_model(llm, &config.sources))
+                .transpose()?,
             large_sessions: Semaphore::new(LARGE_SESSIONS),
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })
@@ -288,7 +292,7 @@ fn merge_lookups(into: &mut BTreeMap<String, HttpLookup>, entry: &SourceEntry, s
     Ok(())
 }
 
-fn build_model(llm: &LlmConfig) -> anyhow::Result<ModelEntry> {
+fn build_model(llm: &LlmConfig, sources: &[SourceConfig]) -> anyhow::Result<ModelEntry> {
     let adapter = OpenAi::new(OpenAiConfig {
         api_key: llm.api_key.as_ref().map(|key| Secret::new(key.expose())),
         timeout: llm.timeout,
@@ -301,6 +305,10 @@ fn build_model(llm: &LlmConfig) -> anyhow::Result<ModelEntry> {
         max_tokens: llm.max_tokens,
         mask: llm.mask,
         prices: (llm.price_prompt, llm.price_completion),
+        daily_budgets: sources
+            .iter()
+            .filter_map(|source| Some((source.name.clone(), source.daily_budget_micros()?)))
+            .collect(),
     })
 }
 

@@ -6,6 +6,7 @@ mod alerts;
 mod bad_bundles;
 mod bad_readers;
 mod bad_records;
+mod budget;
 mod cloud9;
 mod cloud9_faults;
 mod cloud9_rules;
