@@ -46,9 +46,14 @@ pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots
 const SEEN_FOR: Duration = Duration::from_hours(14 * 24);
 
 pub(super) const SEEN: &[&str] = &[
+    // All that was seen of a session stays until it is judged: it must not come to rest on a part of itself.
     "-- prune_seen_observations
      DELETE FROM seen_observations WHERE (source, trace_id, observation_id) IN (
-         SELECT source, trace_id, observation_id FROM seen_observations WHERE last_activity_at < $1 LIMIT $2)",
+         SELECT o.source, o.trace_id, o.observation_id FROM seen_observations o WHERE o.last_activity_at < $1
+            AND NOT EXISTS (SELECT 1 FROM seen_traces t
+                JOIN sessions s ON s.source = t.source AND s.session_id = t.session_id
+                WHERE t.source = o.source AND t.trace_id = o.trace_id AND s.state <> 'done')
+         LIMIT $2)",
     "-- prune_seen_traces
      DELETE FROM seen_traces WHERE (source, trace_id) IN (
          SELECT t.source, t.trace_id FROM seen_traces t WHERE t.last_activity_at < $1

@@ -80,6 +80,10 @@ async fn what_walks_over_sessions_reads_only_those_it_is_about() {
             db.plan_of(retention::SNAPSHOTS[0], &params![1_i64, 500_u32]).await,
             "snapshots_created (created_at<?)",
         ),
+        (
+            db.plan_of(retention::SEEN[0], &params![1_i64, 500_u32]).await,
+            "seen_observations_age (last_activity_at<?)",
+        ),
     ] {
         assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
         assert!(
@@ -177,4 +181,38 @@ async fn only_the_generation_that_waits_for_its_analysis_goes_back_to_waiting() 
         ends,
         expected.map(|(state, ended, digest)| (state, ended, digest.to_owned()))
     );
+}
+
+#[tokio::test]
+async fn i2_what_was_seen_of_a_session_stays_until_it_is_judged() {
+    let (_folder, db) = database().await;
+    for (id, state) in [("s-open", "open"), ("s-judged", "done")] {
+        session(&db, id, state, 1).await;
+        execute(
+            &db,
+            "INSERT INTO seen_traces (source, trace_id, session_id, started_at, last_activity_at) VALUES ('calls', $1, $1, 1, 2)",
+            &params![id],
+        )
+        .await;
+        execute(
+            &db,
+            "INSERT INTO seen_observations (source, trace_id, observation_id, mark, started_at, last_activity_at, ends_session)
+             VALUES ('calls', $1, 'o', 'm', 1, 2, 0)",
+            &params![id],
+        )
+        .await;
+    }
+    let ages = retention::Ages {
+        finished_jobs: Duration::MAX,
+        snapshots: Duration::MAX,
+    };
+    assert_eq!(retention::prune_batch(&db, &ages).await.unwrap(), 2);
+    for table in [
+        "SELECT trace_id FROM seen_observations",
+        "SELECT trace_id FROM seen_traces",
+    ] {
+        let rows = db.fetch_all(table, &[]).await.unwrap();
+        let left: Vec<String> = rows.iter().map(|row| row.get("trace_id").unwrap()).collect();
+        assert_eq!(left, ["s-open"], "{table}");
+    }
 }
