@@ -54,9 +54,16 @@ impl Job for AnalyzeSession {
         Some(format!("{}/{}#{}", self.source, self.session_id, self.generation))
     }
 
+    fn gate(&self) -> Option<String> {
+        Some(format!("source:{}", self.source))
+    }
+
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let key = self.key();
-        let entry = env.source(&self.source)?;
+        let entry = match env.source(&self.source) {
+            Ok(entry) => entry,
+            Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
+        };
         let session = sessions::load(&env.db, &key).await.or_retry()?;
         let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
@@ -64,7 +71,7 @@ impl Job for AnalyzeSession {
 
         let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
             Some((snapshot, digest)) => (snapshot, digest, true),
-            None => match outside::call(ctx, entry.source.read(&session_ref(env, &session).await?)).await? {
+            None => match self.read_content(ctx, env, entry, &session).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
@@ -125,6 +132,17 @@ impl Job for AnalyzeSession {
 impl AnalyzeSession {
     fn key(&self) -> SessionKey {
         SessionKey::new(&self.source, &self.session_id)
+    }
+
+    async fn read_content(
+        &self,
+        ctx: &JobContext,
+        env: &Env,
+        entry: &SourceEntry,
+        session: &StoredSession,
+    ) -> Result<Called<Option<(Snapshot, String)>>, JobError> {
+        let gate = format!("source:{}", self.source);
+        outside::call(ctx, &gate, entry.source.read(&session_ref(env, session).await?)).await
     }
 
     /// Whether the session still waits for just this analysis. Reconcile enqueues by what it read a moment ago: by now the

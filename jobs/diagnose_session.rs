@@ -45,9 +45,17 @@ impl Job for DiagnoseSession {
         Some(format!("{}/{}#{}", self.source, self.session_id, self.generation))
     }
 
+    /// Without an LLM nobody ever closes it.
+    fn gate(&self) -> Option<String> {
+        Some(format!("llm:default/{}", self.source))
+    }
+
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let key = self.key();
-        let entry = env.source(&self.source)?;
+        let entry = match env.source(&self.source) {
+            Ok(entry) => entry,
+            Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
+        };
         let mut tx = ctx.begin().await?;
         if !diagnoses::is_pending(&mut tx, &key, self.generation).await.or_retry()? {
             return ctx.finish(tx).await; // superseded, or explained already: nothing is to be paid for
@@ -68,10 +76,7 @@ impl Job for DiagnoseSession {
             let result = match expert::consult(ctx, env, entry, question, route).await? {
                 Consulted::Result(result) => result,
                 Consulted::Outage(outage) => {
-                    let tx = ctx.begin().await?;
-                    return ctx
-                        .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
-                        .await;
+                    return env.wait_for(ctx, ctx.begin().await?, &self.source, &outage).await;
                 }
             };
             reports.push(ExpertReport {

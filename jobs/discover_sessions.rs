@@ -13,6 +13,7 @@ use crate::{
     domain::session::{Settled, settled},
     env::{Env, Reanalyze, SourceEntry},
     fault::{self, FaultPoint},
+    outside::{self, Called},
     ports::Slice,
     queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     reprocess,
@@ -57,8 +58,16 @@ impl Job for DiscoverSessions {
         Some(self.source.clone())
     }
 
+    fn gate(&self) -> Option<String> {
+        Some(format!("source:{}", self.source))
+    }
+
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
-        let entry = env.source(&self.source)?;
+        let entry = match env.source(&self.source) {
+            Ok(entry) => entry,
+            Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
+        };
+        let gate = format!("source:{}", self.source);
         // Also what was counted before a crash or an outage: its sessions are stored, and not seen as new again.
         let mut counts = ctx
             .last_progress()
@@ -68,18 +77,16 @@ impl Job for DiscoverSessions {
         loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
             let now = env.db.now().await.or_retry()?;
-            let slice = match entry.source.scan(watermark.as_ref(), now).await {
-                Ok(slice) => slice,
-                Err(outage) => {
+            let slice = match outside::call(ctx, &gate, entry.source.scan(watermark.as_ref(), now)).await? {
+                Called::Answer(slice) => slice,
+                Called::Outage(outage) => {
                     let mut tx = ctx.begin().await?;
                     let error = Some(outage.to_string());
                     sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref())
                         .await
                         .or_retry()?;
                     tx.set_progress(json!(counts));
-                    return ctx
-                        .snooze(tx, env.outage_wait(&outage, ctx.snoozes()), &outage.to_string())
-                        .await;
+                    return env.wait_for(ctx, tx, &self.source, &outage).await;
                 }
             };
             let mut tx = ctx.begin().await?;

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::analyze_session::load_case;
@@ -22,7 +23,7 @@ use crate::{
     fault::{self, FaultPoint},
     outside::{self, Called},
     ports::{UpstreamError, UpstreamReason},
-    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, gate, minutes},
     store::{
         evidence, lanes,
         sessions::{self, StoredSession},
@@ -65,10 +66,18 @@ impl Job for VerifySession {
         ))
     }
 
+    fn gate(&self) -> Option<String> {
+        Some(format!("records:{}", self.system))
+    }
+
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         let key = self.key();
-        let entry = env.source(&self.source)?;
-        let system = env.system(&self.system)?;
+        let (entry, system) = match (env.source(&self.source), env.system(&self.system)) {
+            (Ok(entry), Ok(system)) => (entry, system),
+            (Err(outage), _) | (_, Err(outage)) => {
+                return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await;
+            }
+        };
         let session = sessions::load(&env.db, &key).await.or_retry()?;
         let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, handed on, or done before a crash
@@ -82,11 +91,11 @@ impl Job for VerifySession {
             round: session.look_round,
         };
         if let Some(outage) = self.look_up_all(ctx, env, entry, system, &case, &mut look).await? {
-            return self.wait_out(ctx, env, &session, look, &outage).await;
+            return self.wait_out(ctx, env, entry, &session, look, &outage).await;
         }
         fault::hit(FaultPoint::AfterLookup);
 
-        let again = self.worth_another_look(entry, &case, &look.facts);
+        let again = self.worth_another_look(entry, system, &case, &look.facts);
         if let (false, Some(wait)) = (again.is_empty(), env.look_again_wait(look.round)) {
             return self.look_again(ctx, &session, look, &again, wait).await;
         }
@@ -103,6 +112,33 @@ struct Look {
     facts: Facts,
     evidence: Vec<Evidence>,
     round: u32,
+}
+
+/// For how long the system has given this job nothing but answers that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Unreadable {
+    /// Milliseconds.
+    unreadable_for_ms: u64,
+    /// When the latest came.
+    last_at: DateTime<Utc>,
+}
+
+impl Unreadable {
+    /// One more. What passed while the system was down does not count: the give-up clock stands still.
+    async fn after(ctx: &JobContext, tx: &mut Tx, gate: &str) -> Result<Self, DbError> {
+        let now = tx.now().await?;
+        let last = ctx.last_progress().map(Self::deserialize).and_then(Result::ok);
+        let mut all = last.unwrap_or(Self {
+            unreadable_for_ms: 0,
+            last_at: now,
+        });
+        if !gate::was_shut_since(tx, gate, all.last_at).await? {
+            let passed = (now - all.last_at).num_milliseconds();
+            all.unreadable_for_ms = all.unreadable_for_ms.saturating_add(passed.try_into().unwrap_or(0));
+        }
+        all.last_at = now;
+        Ok(all)
+    }
 }
 
 impl VerifySession {
@@ -126,6 +162,7 @@ impl VerifySession {
         case: &Case,
         look: &mut Look,
     ) -> Result<Option<UpstreamError>, JobError> {
+        let gate = format!("records:{}", self.system);
         loop {
             let plan: Vec<Lookup> = self.part_of(judge::plan(&entry.playbook, case, &look.facts));
             if plan.is_empty() {
@@ -135,7 +172,7 @@ impl VerifySession {
                 wait_for_lane(ctx, env, system).await?;
                 let asked_at = env.db.now().await.or_retry()?;
                 let started = std::time::Instant::now();
-                let answer = match outside::call(ctx, system.system.look_up(&lookup)).await? {
+                let answer = match outside::call(ctx, &gate, system.system.look_up(&lookup)).await? {
                     Called::Answer(answer) => answer,
                     Called::Outage(outage) => return Ok(Some(outage)),
                 };
@@ -180,8 +217,18 @@ impl VerifySession {
         plan.into_iter().filter(|lookup| lookup.system == self.system).collect()
     }
 
-    fn worth_another_look(&self, entry: &SourceEntry, case: &Case, facts: &Facts) -> Vec<Lookup> {
-        self.part_of(judge::look_again(&entry.playbook, case, facts))
+    fn worth_another_look(
+        &self,
+        entry: &SourceEntry,
+        system: &RecordsEntry,
+        case: &Case,
+        facts: &Facts,
+    ) -> BTreeSet<Lookup> {
+        let mut again = judge::look_again(&entry.playbook, case, facts);
+        if system.system.doubts_absence() {
+            again.extend(judge::absences(&entry.playbook, case, facts));
+        }
+        self.part_of(again).into_iter().collect()
     }
 
     /// Systems of record are eventually consistent too: what is not there yet is looked for again.
@@ -190,7 +237,7 @@ impl VerifySession {
         ctx: &JobContext,
         session: &StoredSession,
         mut look: Look,
-        again: &[Lookup],
+        again: &BTreeSet<Lookup>,
         wait: Duration,
     ) -> Result<Outcome, JobError> {
         for lookup in again {
@@ -212,28 +259,30 @@ impl VerifySession {
         outcome
     }
 
-    /// The system cannot answer now: keep what it said so far, and wait. After the give-up deadline an unreadable answer
-    /// counts as an answer; being down never does.
+    /// The system cannot answer now: keep what it said so far, and wait. After the give-up time an unreadable answer counts as
+    /// an answer; being down never does, and does not bring the end nearer.
     async fn wait_out(
         &self,
         ctx: &JobContext,
         env: &Env,
+        entry: &SourceEntry,
         session: &StoredSession,
         mut look: Look,
         outage: &UpstreamError,
     ) -> Result<Outcome, JobError> {
         let mut tx = ctx.begin().await?;
-        let now = tx.now().await.or_retry()?;
-        let since = session.settled_at.unwrap_or(now);
-        if outage.reason == UpstreamReason::BadAnswer && now > since + env.settings.give_up_after {
-            drop(tx);
-            let entry = env.source(&self.source)?;
-            let case = load_case(env, entry, session).await?;
-            for lookup in self.part_of(judge::plan(&entry.playbook, &case, &look.facts)) {
-                let reason = outage.to_string();
-                look.facts.insert(lookup, Fact::Unknown { reason });
+        if outage.reason == UpstreamReason::BadAnswer {
+            let unreadable = Unreadable::after(ctx, &mut tx, &outage.upstream).await.or_retry()?;
+            if Duration::from_millis(unreadable.unreadable_for_ms) > env.settings.give_up_after {
+                drop(tx);
+                let case = load_case(env, entry, session).await?;
+                for lookup in self.part_of(judge::plan(&entry.playbook, &case, &look.facts)) {
+                    let reason = outage.to_string();
+                    look.facts.insert(lookup, Fact::Unknown { reason });
+                }
+                return self.hand_on(ctx, entry, &case, look).await;
             }
-            return self.hand_on(ctx, entry, &case, look).await;
+            tx.set_progress(serde_json::to_value(unreadable).or_fail()?);
         }
         self.save(&mut tx, &session.key, &look).await?;
         env.wait_out(ctx, tx, &session.key, outage).await

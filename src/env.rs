@@ -15,17 +15,23 @@ use crate::{
         playbook::{Expert, Playbook},
         session::{SessionKey, SettleRules},
     },
-    ports::{LanguageModel, SystemOfRecord, TraceSource, UpstreamError},
-    queue::{Fenced, JobContext, JobError, OrRetry, Outcome},
+    ports::{LanguageModel, SystemOfRecord, TraceSource, UpstreamError, UpstreamReason},
+    queue::{
+        Fenced, JobContext, JobError, OrRetry, Outcome,
+        gate::{Outage, Waits},
+    },
     readings_file::ReadingsFile,
     store::{retention::Ages, sessions},
 };
+
+/// Why a gate is closed whose upstream the configuration does not name.
+pub const NOT_CONFIGURED: &str = "not_configured";
 
 /// A configured source, with what teaches us to read it.
 pub struct SourceEntry {
     /// The adapter.
     pub source: Arc<dyn TraceSource>,
-    /// `bundle`.
+    /// `bundle`, `langfuse`.
     pub kind: &'static str,
     /// Whether it is scanned.
     pub enabled: bool,
@@ -147,12 +153,12 @@ impl Env {
     /// A source by its name.
     ///
     /// # Errors
-    /// [`JobError::Snooze`] when it is no longer configured: the job waits for it.
-    pub fn source(&self, name: &str) -> Result<&SourceEntry, JobError> {
+    /// When it is no longer configured: its jobs wait for it as for an upstream that is down.
+    pub fn source(&self, name: &str) -> Result<&SourceEntry, Outage> {
         self.sources.get(name).ok_or_else(|| {
-            JobError::snooze(
-                self.settings.outage_wait_most,
-                format!("source {name} is not in the configuration: add its [[source]], or cancel the job"),
+            not_configured(
+                format!("source:{name}"),
+                format!("source {name} is not in the configuration: add its [[source]] and restart"),
             )
         })
     }
@@ -160,18 +166,19 @@ impl Env {
     /// A system of record by its name.
     ///
     /// # Errors
-    /// [`JobError::Snooze`] when it is no longer configured: the job waits for it.
-    pub fn system(&self, name: &str) -> Result<&RecordsEntry, JobError> {
+    /// When it is no longer configured: its jobs wait for it as for an upstream that is down.
+    pub fn system(&self, name: &str) -> Result<&RecordsEntry, Outage> {
         self.systems.get(name).ok_or_else(|| {
-            JobError::snooze(
-                self.settings.outage_wait_most,
-                format!("system of record {name} is not in the configuration: add its [[records]], or cancel the job"),
+            not_configured(
+                format!("records:{name}"),
+                format!("system of record {name} is not in the configuration: add its [[records]] and restart"),
             )
         })
     }
 
-    /// How long to wait for an upstream that is down: what it asks for, else 10 s, 20 s, 40 s … 10 min.
-    pub fn outage_wait(&self, outage: &UpstreamError, snoozes: u32) -> Duration {
+    /// How long a job waits by itself after an answer that cannot be read: what the upstream asks for, else 10 s, 20 s,
+    /// 40 s … 10 min.
+    pub fn bad_answer_wait(&self, outage: &UpstreamError, snoozes: u32) -> Duration {
         let doubled = self.settings.outage_wait.saturating_mul(1 << snoozes.min(16));
         outage.retry_after.unwrap_or(doubled).clamp(
             self.settings.outage_wait.min(Duration::from_millis(100)),
@@ -184,7 +191,38 @@ impl Env {
         self.settings.look_again.get(round as usize).copied()
     }
 
-    /// Snoozes a job behind an upstream that is down, with what its transaction holds, and says so on its session.
+    /// How long a gate stays closed.
+    pub fn gate_waits(&self) -> Waits {
+        Waits {
+            first: self.settings.outage_wait,
+            most: self.settings.outage_wait_most,
+        }
+    }
+
+    /// Lets a job wait for an upstream that cannot do its part, with what its transaction holds.
+    ///
+    /// An upstream that is down closes its gate for everybody. An answer that cannot be read may be about this one job: it
+    /// alone waits.
+    ///
+    /// # Errors
+    /// As [`JobContext::snooze`].
+    pub async fn wait_for(
+        &self,
+        ctx: &JobContext,
+        mut tx: Fenced,
+        source: &str,
+        outage: &UpstreamError,
+    ) -> Result<Outcome, JobError> {
+        if outage.reason == UpstreamReason::BadAnswer {
+            ctx.give_back(&mut tx, self.gate_waits()).await.or_retry()?;
+            let wait = self.bad_answer_wait(outage, ctx.snoozes());
+            return ctx.snooze(tx, wait, &outage.to_string()).await;
+        }
+        self.hold(ctx, tx, source, &Outage::from(outage)).await
+    }
+
+    /// As [`Env::wait_for`], and says so on the job's session. What is shown of a session behind a gate is read from the
+    /// gate: nothing has to be wiped from thousands of sessions when it opens.
     ///
     /// # Errors
     /// As [`JobContext::snooze`].
@@ -195,12 +233,36 @@ impl Env {
         key: &SessionKey,
         outage: &UpstreamError,
     ) -> Result<Outcome, JobError> {
-        let wait = self.outage_wait(outage, ctx.snoozes());
-        let reason = outage.to_string();
-        let until = tx.now().await.or_retry()? + wait;
-        sessions::set_waiting(&mut tx, key, &reason, Some(until))
-            .await
-            .or_retry()?;
-        ctx.snooze(tx, wait, &reason).await
+        if outage.reason == UpstreamReason::BadAnswer {
+            let until = tx.now().await.or_retry()? + self.bad_answer_wait(outage, ctx.snoozes());
+            sessions::set_waiting(&mut tx, key, &outage.to_string(), Some(until))
+                .await
+                .or_retry()?;
+        } else {
+            sessions::set_waiting_its_turn(&mut tx, key).await.or_retry()?;
+        }
+        self.wait_for(ctx, tx, &key.source, outage).await
+    }
+
+    /// Holds a job behind a gate, and closes it if the job found the upstream down itself.
+    ///
+    /// # Errors
+    /// As [`JobContext::snooze`].
+    pub async fn hold(&self, ctx: &JobContext, tx: Fenced, source: &str, outage: &Outage) -> Result<Outcome, JobError> {
+        // Whoever waits for the LLM is behind its source's budget as well.
+        let needs = match outage.gate.split_once('/') {
+            None if outage.gate.starts_with("llm:") => format!("{}/{source}", outage.gate),
+            _ => outage.gate.clone(),
+        };
+        ctx.hold(tx, outage, &needs, self.gate_waits()).await
+    }
+}
+
+fn not_configured(gate: String, detail: String) -> Outage {
+    Outage {
+        gate,
+        reason: NOT_CONFIGURED.to_owned(),
+        detail,
+        retry_after: None,
     }
 }

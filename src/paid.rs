@@ -46,6 +46,11 @@ pub async fn ask(
     if let Some(answer) = llm::answer(db, &input_hash).await.or_retry()? {
         return Ok(Called::Answer(answer));
     }
+    // Before the ledger: no call is made to a model that is known to be down.
+    let gate = format!("{}/{}", model.upstream(), purpose.session.source);
+    if let Some(outage) = outside::shut(ctx, &gate).await? {
+        return Ok(Called::Outage(outage));
+    }
     let id = Uuid::now_v7();
     let mut tx = db.begin().await.or_retry()?;
     let call = Call {
@@ -62,7 +67,7 @@ pub async fn ask(
     tx.commit().await.or_retry()?;
     fault::hit(FaultPoint::AfterLlmLedger);
 
-    let called = outside::call(ctx, model.complete(request)).await;
+    let called = outside::call_admitted(ctx, &gate, model.complete(request)).await;
 
     // A full disk or a lock held for too long must not make it bought again: it is kept as soon as that is over.
     let mut wait = Duration::from_millis(50);

@@ -7,11 +7,13 @@ use chrono::{DateTime, Utc};
 use crate::{
     config::Config,
     db::{Db, DbError},
-    env::{self, Env},
+    env::{self, Env, NOT_CONFIGURED},
     jobs::{self, DiscoverSessions, Reconcile},
     queue::{
         self, Running,
-        inspect::{self, Pending},
+        control::CLOSED_BY_HAND,
+        gate,
+        inspect::{self, Pending, gates},
     },
     store::sessions,
 };
@@ -35,6 +37,7 @@ impl Pipeline {
         let env = Arc::new(Env::build(config, db)?);
         let registry = Arc::new(jobs::registry());
         let crons = jobs::crons(&env);
+        try_mended(&env).await?;
         let running = queue::start(db, registry, Arc::clone(&env), crons, env::worker_settings(config)).await?;
         Ok(Self { env, running })
     }
@@ -84,6 +87,34 @@ impl Pipeline {
         }
     }
 }
+
+/// What a restart may have mended is tried at once: credentials, the name of a model, a budget, a section that was missing.
+async fn try_mended(env: &Env) -> Result<(), DbError> {
+    for line in gates::all(&env.db).await? {
+        let (kind, name) = line.key.split_once(':').unwrap_or_default();
+        let configured = match kind {
+            "source" => env.sources.contains_key(name),
+            "records" => env.systems.contains_key(name),
+            "llm" => env.model.is_some(),
+            _ => false,
+        };
+        let reason = line.reason.as_deref().unwrap_or_default();
+        let mut tx = env.db.begin().await?;
+        let gate = line.key.as_str();
+        if kind == "llm" && !configured && reason != CLOSED_BY_HAND {
+            if gate::open(&mut tx, gate).await? {
+                tracing::warn!(gate, "no LLM is configured any more: nothing waits for it");
+            }
+        } else if configured && MENDED_BY_RESTART.contains(&reason) && gate::probe_now(&mut tx, gate).await? {
+            tracing::warn!(gate, reason, "closed when this process started: it is tried now");
+        }
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Why a gate is closed that a change of the configuration may open.
+const MENDED_BY_RESTART: [&str; 4] = ["auth_invalid", "model_unavailable", "budget", NOT_CONFIGURED];
 
 /// How far the work is.
 #[derive(Debug, Clone)]

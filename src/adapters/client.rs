@@ -5,7 +5,7 @@
 
 use std::{error::Error as _, fmt::Write as _, sync::Once, time::Duration};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use reqwest::{
     Client, RequestBuilder, StatusCode,
     header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
@@ -52,8 +52,12 @@ pub struct Reply {
     pub status: u16,
     /// How long the server asks us to wait.
     pub retry_after: Option<Duration>,
+    /// The server's own clock as it answered.
+    pub date: Option<DateTime<Utc>>,
     /// Its media type, in lower case, without parameters.
     pub media_type: String,
+    /// All of its headers.
+    pub headers: HeaderMap,
     /// Its body, decompressed.
     pub body: Vec<u8>,
 }
@@ -126,7 +130,9 @@ pub async fn exchange(upstream: &str, request: RequestBuilder, bounds: Bounds) -
             .map_err(|error| fault(UpstreamReason::Unreachable, describe(error)))?;
         let status = response.status();
         let retry_after = retry_after(response.headers());
+        let date = date(response.headers());
         let media_type = media_type(response.headers());
+        let headers = response.headers().clone();
         let mut body = Vec::new();
         loop {
             let chunk = response.chunk().await.map_err(|error| {
@@ -150,7 +156,9 @@ pub async fn exchange(upstream: &str, request: RequestBuilder, bounds: Bounds) -
         Ok(Reply {
             status: status.as_u16(),
             retry_after,
+            date,
             media_type,
+            headers,
             body,
         })
     };
@@ -214,6 +222,11 @@ fn media_type(headers: &HeaderMap) -> String {
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+}
+
 /// `Retry-After` in seconds, or as a date measured against the answer's own `Date`: the server's clock is the one that the
 /// date was made by.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -222,8 +235,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Duration::from_secs(seconds)
     } else {
         let until = DateTime::parse_from_rfc2822(text).ok()?;
-        let now = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
-        (until - now).to_std().unwrap_or_default()
+        (until.to_utc() - date(headers)?).to_std().unwrap_or_default()
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
 }

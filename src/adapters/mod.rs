@@ -6,8 +6,11 @@
 
 pub mod bundle;
 pub mod client;
+pub mod cloud9;
+mod content;
 pub mod expert;
 pub mod http_records;
+pub mod langfuse;
 pub mod llm_reader;
 pub mod mask;
 pub mod offline_classifier;

@@ -150,6 +150,10 @@ impl SystemOfRecord for Watched<dyn SystemOfRecord> {
         self.adapter.name()
     }
 
+    fn doubts_absence(&self) -> bool {
+        self.adapter.doubts_absence()
+    }
+
     async fn look_up(&self, lookup: &Lookup) -> Result<Answer, UpstreamError> {
         let answer = self.adapter.look_up(lookup).await;
         self.note(&format!("records:{}", self.name()), answer)

@@ -69,11 +69,19 @@ impl Check {
 
 fn check_sources(config: &Config, report: &mut Report) {
     for source in &config.sources {
-        let SourceKind::Bundle { path, .. } = &source.kind;
-        if source.enabled && !path.is_file() {
-            report
-                .faults
-                .push(format!("source.{}: there is no file {}", source.name, path.display()));
+        match &source.kind {
+            SourceKind::Bundle { path, .. } => {
+                if source.enabled && !path.is_file() {
+                    report
+                        .faults
+                        .push(format!("source.{}: there is no file {}", source.name, path.display()));
+                }
+            }
+            SourceKind::Langfuse(langfuse) => {
+                report
+                    .checked
+                    .push(format!("source.{}: Langfuse at {}", source.name, langfuse.base_url));
+            }
         }
         for system in check_playbook(&source.playbook, report) {
             if config.system(&system).is_none() {

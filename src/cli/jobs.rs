@@ -167,6 +167,7 @@ fn table(out: &Output, jobs: &[JobRow], now: DateTime<Utc>) -> String {
     for job in jobs {
         let waits = matches!(job.state.as_str(), "available" | "scheduled" | "retryable");
         let runs = match (&job.worker, waits) {
+            _ if job.held_by.is_some() => held_until(job, now),
             (Some(worker), false) => worker.clone(),
             (_, true) => when::until(now, job.run_at),
             (None, false) => String::new(),
@@ -189,6 +190,14 @@ fn table(out: &Output, jobs: &[JobRow], now: DateTime<Utc>) -> String {
         ]);
     }
     out.table(&grid)
+}
+
+/// When the gate that holds it is tried next.
+fn held_until(job: &JobRow, now: DateTime<Utc>) -> String {
+    match job.held_until {
+        Some(until) => format!("held, tried {}", when::until(now, until)),
+        None => "held".to_owned(),
+    }
 }
 
 fn tone(state: &str) -> Tone {
@@ -244,10 +253,14 @@ fn page(out: &Output, detail: &JobDetail, now: DateTime<Utc>) -> String {
         },
     );
     fact("created", when::instant(job.created_at));
-    fact(
-        "runs",
-        format!("{} ({})", when::instant(job.run_at), when::until(now, job.run_at)),
-    );
+    fact("needs", job.gate.clone().unwrap_or_default());
+    match &job.held_by {
+        Some(gate) => fact("held by", format!("{gate}: {}", held_until(job, now))),
+        None => fact(
+            "runs",
+            format!("{} ({})", when::instant(job.run_at), when::until(now, job.run_at)),
+        ),
+    }
     fact("waits for", job.wait_reason.clone().unwrap_or_default());
     fact("last error", job.last_error.clone().unwrap_or_default());
     fact(
@@ -419,6 +432,10 @@ mod tests {
             max_attempts: 8,
             rescues: 2,
             snoozes: 0,
+            outages: 0,
+            gate: Some("records:practice".to_owned()),
+            held_by: None,
+            held_until: None,
             worker: Some("host-1".to_owned()),
             slot: None,
             lease_expires_at: None,
@@ -458,6 +475,30 @@ mod tests {
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_held_job_shows_what_holds_it_and_when_that_is_tried() {
+        let now = DateTime::from_timestamp(1_060, 0).unwrap();
+        let held = JobRow {
+            worker: None,
+            held_by: Some("records:practice".to_owned()),
+            held_until: Some(now + chrono::Duration::seconds(60)),
+            wait_reason: Some("records:practice is not available (closed_hours): opens at 8".to_owned()),
+            ..job("scheduled")
+        };
+        let text = table(&Output::plain(), std::slice::from_ref(&held), now);
+        assert!(
+            text.contains("held, tried in 1m") && text.contains("opens at 8"),
+            "{text}"
+        );
+        let detail = JobDetail {
+            job: held,
+            attempts: Vec::new(),
+        };
+        let text = page(&Output::plain(), &detail, now);
+        assert!(text.contains("records:practice: held, tried in 1m"), "{text}");
+        assert!(text.contains("opens at 8"), "{text}");
     }
 
     #[test]

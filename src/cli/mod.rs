@@ -9,6 +9,7 @@ mod demo;
 mod enqueue;
 mod escape;
 mod failure;
+mod gate;
 mod init;
 mod jobs;
 mod limit;
@@ -90,6 +91,7 @@ enum Command {
     Pause(pause::Pause),
     Resume(pause::Resume),
     Limit(limit::Limit),
+    Gate(gate::Gate),
     Enqueue(enqueue::Enqueue),
     Reprocess(reprocess::Reprocess),
     Sandbox(sandbox::Sandbox),
@@ -130,6 +132,7 @@ impl Cli {
             Command::Pause(command) => command.execute(&context).await,
             Command::Resume(command) => command.execute(&context).await,
             Command::Limit(command) => command.execute(&context).await,
+            Command::Gate(command) => command.execute(&context).await,
             Command::Enqueue(command) => command.execute(&context).await,
             Command::Reprocess(command) => command.execute(&context).await,
             Command::Sandbox(command) => command.execute(&context).await,

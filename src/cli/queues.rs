@@ -1,4 +1,4 @@
-//! `aftercall queues`: depth, age, limits and pauses of every queue.
+//! `aftercall queues`: depth, age, limits and pauses of every queue, and the upstreams that hold jobs.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,14 @@ use serde::Serialize;
 use super::{
     context::Context,
     failure::Failure,
+    gate,
     output::{Cell, Grid, Output, Tone},
     when,
 };
-use crate::queue::inspect::{self, Later, LimitUse, QueueDepth};
+use crate::queue::inspect::{
+    self, Later, LimitUse, QueueDepth,
+    gates::{self, GateLine},
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -39,8 +43,10 @@ impl Queues {
                 depth,
             })
             .collect();
+        let mut gates = gates::all(&db).await?;
+        gates.retain(|gate| gate.state != "open");
         let now = db.now().await?;
-        context.out.print(&shown, |out| table(out, &shown, now))
+        context.out.print(&shown, |out| table(out, &shown, &gates, now))
     }
 }
 
@@ -52,7 +58,7 @@ struct Shown {
     later: Vec<Later>,
 }
 
-fn table(out: &Output, queues: &[Shown], now: DateTime<Utc>) -> String {
+fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>) -> String {
     if queues.is_empty() {
         return "no queue has any job yet".to_owned();
     }
@@ -61,6 +67,7 @@ fn table(out: &Output, queues: &[Shown], now: DateTime<Utc>) -> String {
         "ready",
         "oldest",
         "running",
+        "held",
         "later",
         "retrying",
         "done",
@@ -71,6 +78,8 @@ fn table(out: &Output, queues: &[Shown], now: DateTime<Utc>) -> String {
     ]);
     for Shown { depth, .. } in queues {
         let count = |state: &str| Cell::count(depth.by_state.get(state).copied().unwrap_or_default());
+        let held: u64 = depth.held.values().sum();
+        let scheduled = depth.by_state.get("scheduled").copied().unwrap_or_default();
         let note = match &depth.paused {
             Some(pause) => format!(
                 "paused {} ago by {}: {}",
@@ -90,7 +99,8 @@ fn table(out: &Output, queues: &[Shown], now: DateTime<Utc>) -> String {
                     .unwrap_or_default(),
             ),
             count("running"),
-            count("scheduled"),
+            Cell::count(held),
+            Cell::count(scheduled.saturating_sub(held)),
             count("retryable"),
             count("completed"),
             count("cancelled"),
@@ -100,6 +110,10 @@ fn table(out: &Output, queues: &[Shown], now: DateTime<Utc>) -> String {
         ]);
     }
     let mut text = out.table(&grid);
+    if !gates.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&gate::table(out, gates, now));
+    }
     let mut running = Grid::new(["running", "partition", "attempt", "for", "on"]);
     for job in queues.iter().flat_map(|queue| &queue.depth.running) {
         running.row([
@@ -166,7 +180,11 @@ mod tests {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let depth = QueueDepth {
             queue: "diagnose_session".to_owned(),
-            by_state: BTreeMap::from([("available".to_owned(), 4), ("running".to_owned(), 3)]),
+            by_state: BTreeMap::from([
+                ("available".to_owned(), 4),
+                ("running".to_owned(), 3),
+                ("scheduled".to_owned(), 26),
+            ]),
             oldest_waiting: Some(at(0)),
             running: vec![RunningJob {
                 id: uuid::Uuid::nil(),
@@ -189,6 +207,19 @@ mod tests {
                 by: "ops".to_owned(),
                 reason: "incident 7".to_owned(),
             }),
+            held: BTreeMap::from([("llm:default".to_owned(), 26)]),
+        };
+        let gate = GateLine {
+            key: "llm:default".to_owned(),
+            state: "closed".to_owned(),
+            reason: Some("billing_exhausted".to_owned()),
+            detail: Some("status 402\u{1b}[2J".to_owned()),
+            failures: 7,
+            closed_at: Some(at(0)),
+            probe_at: Some(at(150)),
+            probe_job: None,
+            opened_at: None,
+            held: BTreeMap::from([("diagnose_session".to_owned(), 26)]),
         };
         let later = vec![Later {
             queue: "diagnose_session".to_owned(),
@@ -196,7 +227,7 @@ mod tests {
             earliest: at(180),
             reason: Some("llm:default is not available".to_owned()),
         }];
-        let text = table(&Output::plain(), &[Shown { depth, later }], at(120));
+        let text = table(&Output::plain(), &[Shown { depth, later }], &[gate], at(120));
         for shown in [
             "diagnose_session",
             "2m",
@@ -207,6 +238,9 @@ mod tests {
             "26",
             "in 1m",
             "llm:default is not available",
+            "billing_exhausted",
+            "status 402\\x1b[2J",
+            "in 30s",
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }

@@ -169,8 +169,9 @@ fn require_sources(config: &Config) -> Result<(), Failure> {
         ));
     }
     for source in enabled {
-        let SourceKind::Bundle { path, .. } = &source.kind;
-        if !path.is_file() {
+        if let SourceKind::Bundle { path, .. } = &source.kind
+            && !path.is_file()
+        {
             return Err(Failure::Usage(format!(
                 "source `{}`: there is no file {}",
                 source.name,

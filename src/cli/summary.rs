@@ -64,6 +64,12 @@ impl Summary {
             parts.push(sessions::rows(out, &self.failures, self.now));
         }
         parts.push(table(out, &self.coverage));
+        for source in &self.coverage {
+            for (reason, sessions) in &source.waiting_for {
+                let line = format!("{sessions} session(s) of {} wait: {reason}", source.source);
+                parts.push(super::escape::visible(&line));
+            }
+        }
         if self.idle && self.coverage.iter().all(|source| source.seen == 0) {
             parts.push("no session was found in what was scanned".to_owned());
         }

@@ -5,9 +5,11 @@
 //! `[[records]]` named `airline` by `AFTERCALL_RECORDS_AIRLINE_KEY`.
 
 pub mod alert;
+pub mod cloud9;
 pub mod database;
 pub mod duration;
 mod fault;
+pub mod langfuse;
 pub mod limits;
 pub mod llm;
 mod names;
@@ -40,8 +42,10 @@ use toml::de::{DeTable, DeValue};
 use self::section::{Section, Source, unknown_key};
 pub use self::{
     alert::{AlertMetric, AlertRule, AlertSeverity, Operator},
+    cloud9::{Cloud9Config, Cloud9Method, DailyWindow},
     database::Database,
     fault::{ConfigErrors, ConfigFault, Place},
+    langfuse::{LangfuseApi, LangfuseSource},
     limits::Limits,
     llm::LlmConfig,
     nearest::nearest,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{duration, names, secret::Secret, section::Section, url};
+use super::{cloud9::Cloud9Config, duration, names, secret::Secret, section::Section, url};
 
 /// One `[[records]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,7 +17,7 @@ pub struct RecordsConfig {
     /// Least time between the starts of two of its calls, in the whole fleet. Default 200ms.
     #[serde(serialize_with = "duration::serialize")]
     pub pace: Duration,
-    /// How long an answer may take. Default 10s.
+    /// How long an answer may take. Default 10s; 30s for Cloud9.
     #[serde(serialize_with = "duration::serialize")]
     pub timeout: Duration,
 }
@@ -33,6 +33,8 @@ pub enum RecordsKind {
         /// Sent with every request.
         headers: BTreeMap<String, Secret>,
     },
+    /// Cloud9 Ortho: XML procedures that only read.
+    Cloud9(Box<Cloud9Config>),
 }
 
 impl RecordsConfig {
@@ -49,24 +51,44 @@ impl RecordsConfig {
         }
     }
 
+    /// A Cloud9 Ortho with the defaults for everything else.
+    pub fn cloud9(name: impl Into<String>, cloud9: Cloud9Config) -> Self {
+        Self {
+            kind: RecordsKind::Cloud9(Box::new(cloud9)),
+            timeout: Duration::from_secs(30),
+            ..Self::http(name, "")
+        }
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let name = names::read(&mut section, "records");
-        section.choice("kind", (), &[("http", ())]);
-        let base_url = url::read(&mut section, "base_url");
-        let headers = section.table("headers").as_ref().map(headers).unwrap_or_default();
-        let default = Self::http("", "");
-        let read = Self {
-            name: name.clone().unwrap_or_default(),
-            kind: RecordsKind::Http {
-                base_url: base_url.clone().unwrap_or_default(),
-                headers,
-            },
-            pace: section.duration("pace", default.pace, Duration::ZERO),
-            timeout: section.duration("timeout", default.timeout, Duration::from_millis(100)),
+        let is_cloud9 = section.choice("kind", false, &[("http", false), ("cloud9", true)]);
+        let kind = if is_cloud9 {
+            Cloud9Config::read(&mut section).map(|cloud9| RecordsKind::Cloud9(Box::new(cloud9)))
+        } else {
+            http_kind(&mut section)
         };
+        let default = Self::http("", "");
+        let timeout = Duration::from_secs(if is_cloud9 { 30 } else { 10 });
+        let pace = section.duration("pace", default.pace, Duration::ZERO);
+        let timeout = section.duration("timeout", timeout, Duration::from_millis(100));
         section.finish();
-        (name.is_some() && base_url.is_some()).then_some(read)
+        Some(Self {
+            name: name?,
+            kind: kind?,
+            pace,
+            timeout,
+        })
     }
+}
+
+fn http_kind(section: &mut Section<'_>) -> Option<RecordsKind> {
+    let base_url = url::read(section, "base_url");
+    let headers = section.table("headers").as_ref().map(headers).unwrap_or_default();
+    Some(RecordsKind::Http {
+        base_url: base_url?,
+        headers,
+    })
 }
 
 /// Header values: references to secrets; literals only where the name says that it is none.

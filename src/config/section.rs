@@ -359,6 +359,30 @@ impl<'a> Section<'a> {
         .unwrap_or_else(|| default.to_vec())
     }
 
+    /// Whether the file or the environment has this setting.
+    pub(super) fn is_set(&mut self, key: &'static str) -> bool {
+        self.given(key).is_some()
+    }
+
+    /// A list of texts; in the environment separated by commas. Default: none.
+    pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        const SHAPE: &str = "should be a list of texts: [\"one\", \"two\"]";
+        self.read(key, |given| {
+            let texts: Option<Vec<String>> = match given {
+                Given::Env(text) => Some(text.split(',').map(|part| part.trim().to_owned()).collect()),
+                Given::File(DeValue::Array(items)) => items
+                    .iter()
+                    .map(|item| item.get_ref().as_str().map(|text| text.trim().to_owned()))
+                    .collect(),
+                Given::File(_) => None,
+            };
+            texts
+                .filter(|texts| texts.iter().all(|text| !text.is_empty()))
+                .ok_or_else(|| SHAPE.to_owned())
+        })
+        .unwrap_or_default()
+    }
+
     /// A secret. A literal in the environment is one that is kept out of files already.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         if let Some((name, value)) = self.env_value(key)
@@ -378,6 +402,12 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// A secret that must be there.
+    pub(super) fn required_secret(&mut self, key: &'static str, what: &str) -> Option<Secret> {
+        self.required(key, what);
+        self.secret(key)
     }
 
     /// How references to secrets are followed.

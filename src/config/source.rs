@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{duration, names, section::Section};
+use super::{duration, langfuse::LangfuseSource, names, section::Section};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -49,6 +49,14 @@ pub enum SourceKind {
         /// When its sessions are over. Default `end_of_file`.
         settle: Settle,
     },
+    /// A Langfuse project.
+    Langfuse(Box<LangfuseSource>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KindName {
+    Bundle,
+    Langfuse,
 }
 
 /// When the sessions of a bundle are over.
@@ -125,20 +133,22 @@ impl SourceConfig {
 
     pub(super) fn read(mut section: Section<'_>, base: &Path) -> Option<Self> {
         let name = names::read(&mut section, "source");
-        section.choice("kind", (), &[("bundle", ())]);
-        let path = section.required_path("path", "the file of observations, one JSON object per line");
-        let default = Self::bundle("", "", PlaybookName::BuiltIn("orthodontics".to_owned()));
-        let settle = section.choice(
-            "settle",
-            Settle::EndOfFile,
-            &[("end_of_file", Settle::EndOfFile), ("idle", Settle::Idle)],
+        let kind = section.choice(
+            "kind",
+            KindName::Bundle,
+            &[("bundle", KindName::Bundle), ("langfuse", KindName::Langfuse)],
         );
+        let default = Self::bundle("", "", PlaybookName::BuiltIn("orthodontics".to_owned()));
+        let settle_after = section.duration("settle_after", default.settle_after, Duration::from_secs(1));
+        let kind = match kind {
+            KindName::Bundle => read_bundle(&mut section),
+            KindName::Langfuse => LangfuseSource::read(&mut section, settle_after)
+                .map(|langfuse| SourceKind::Langfuse(Box::new(langfuse))),
+        };
+        let is_complete = name.is_some() && kind.is_some();
         let read = Self {
-            name: name.clone().unwrap_or_default(),
-            kind: SourceKind::Bundle {
-                path: path.clone().unwrap_or_default(),
-                settle,
-            },
+            name: name.unwrap_or_default(),
+            kind: kind.unwrap_or(default.kind),
             enabled: section.flag("enabled", default.enabled),
             playbook: section
                 .text("playbook")
@@ -151,7 +161,7 @@ impl SourceConfig {
                     ("never", Reanalyze::Never),
                 ],
             ),
-            settle_after: section.duration("settle_after", default.settle_after, Duration::from_secs(1)),
+            settle_after,
             settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
             group_without_session: section.flag("group_without_session", default.group_without_session),
             artifacts: section.path("artifacts"),
@@ -160,6 +170,16 @@ impl SourceConfig {
             section.fault_at("settle_deadline", "should not be shorter than `settle_after`");
         }
         section.finish();
-        (name.is_some() && path.is_some()).then_some(read)
+        is_complete.then_some(read)
     }
+}
+
+fn read_bundle(section: &mut Section<'_>) -> Option<SourceKind> {
+    let path = section.required_path("path", "the file of observations, one JSON object per line");
+    let settle = section.choice(
+        "settle",
+        Settle::EndOfFile,
+        &[("end_of_file", Settle::EndOfFile), ("idle", Settle::Idle)],
+    );
+    Some(SourceKind::Bundle { path: path?, settle })
 }

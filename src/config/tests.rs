@@ -49,9 +49,10 @@ fn the_template_as_it_is_changes_nothing() {
 #[test]
 fn every_default_that_the_template_shows_is_the_default() {
     let env = |name: &str| {
-        name.ends_with("_TOKEN")
+        (name.ends_with("_TOKEN") || name.starts_with("CLOUD9_"))
             .then(|| "t".to_owned())
             .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
+            .or(name.starts_with("LANGFUSE_").then(|| "lf".to_owned()))
     };
     let shown = parse(
         Some(PathBuf::from("aftercall.toml")),
@@ -63,15 +64,41 @@ fn every_default_that_the_template_shows_is_the_default() {
     let mut llm = LlmConfig::new("https://api.openai.com/v1", "gpt-4o-mini");
     llm.api_key = Some(Secret::new("env:OPENAI_API_KEY", "k"));
     let mut practice = RecordsConfig::http("practice", "https://records.example/api");
-    let RecordsKind::Http { headers, .. } = &mut practice.kind;
+    let RecordsKind::Http { headers, .. } = &mut practice.kind else {
+        panic!("a records server is of kind http")
+    };
     headers.insert("Authorization".to_owned(), Secret::new("env:RECORDS_TOKEN", "Bearer t"));
     let orthodontics = PlaybookName::BuiltIn("orthodontics".to_owned());
+    let cloud9_secret = |name: &str| Secret::new(format!("env:CLOUD9_{name}"), "t");
+    let clinic = Cloud9Config {
+        // Examples, not defaults.
+        timezone: Some(chrono_tz::America::New_York),
+        allowed_hours: Some(DailyWindow { from: 120, to: 360 }),
+        procedure_pace: [("GetAppointmentListByPatient".to_owned(), Duration::from_secs(2))].into(),
+        ..Cloud9Config::new(
+            "https://cloud9.example/GetData.ashx",
+            cloud9_secret("CLIENT_ID"),
+            cloud9_secret("USER"),
+            cloud9_secret("PASSWORD"),
+        )
+    };
     let expected = Config {
-        sources: vec![SourceConfig {
-            artifacts: Some(PathBuf::from("agent")),
-            ..SourceConfig::bundle("calls", "observations.jsonl", orthodontics)
-        }],
-        records: vec![practice],
+        sources: vec![
+            SourceConfig {
+                artifacts: Some(PathBuf::from("agent")),
+                ..SourceConfig::bundle("calls", "observations.jsonl", orthodontics.clone())
+            },
+            SourceConfig {
+                kind: SourceKind::Langfuse(Box::new(LangfuseSource::new(
+                    "https://cloud.langfuse.com",
+                    Secret::new("env:LANGFUSE_PUBLIC_KEY", "lf"),
+                    Secret::new("env:LANGFUSE_SECRET_KEY", "lf"),
+                    Duration::from_mins(5),
+                ))),
+                ..SourceConfig::bundle("langfuse", "", orthodontics)
+            },
+        ],
+        records: vec![practice, RecordsConfig::cloud9("clinic", clinic)],
         llm: Some(llm),
         ..Config::default()
     };
@@ -90,7 +117,15 @@ fn every_setting_is_in_the_template() {
         ("[queue]", "zz"),
         ("[retention]", "zz"),
         ("[[source]]\nname = \"a\"\npath = \"b\"", "zz"),
+        (
+            "[[source]]\nname = \"a\"\nkind = \"langfuse\"\nbase_url = \"http://h\"",
+            "zz",
+        ),
         ("[[records]]\nname = \"a\"\nbase_url = \"http://h\"", "zz"),
+        (
+            "[[records]]\nname = \"a\"\nkind = \"cloud9\"\nurl = \"http://h\"\nclient_id = \"file:Cargo.toml\"",
+            "zz",
+        ),
         (
             "[[alert]]\nname = \"a\"\nmetric = \"error_rate\"\nop = \"gt\"\nthreshold = 1",
             "zz",
@@ -282,4 +317,60 @@ fn a_named_file_that_is_not_there_is_a_fault_and_the_default_file_is_not() {
 #[test]
 fn a_heartbeat_that_would_lose_leases_is_refused() {
     assert!(faults("[queue]\nlease = \"4s\"\nheartbeat = \"2s\"")[0].contains(":3: queue.heartbeat"));
+}
+
+#[test]
+fn a_langfuse_source_needs_its_address_and_keys_and_an_overlap_that_covers_late_data() {
+    let found = faults("[[source]]\nname = \"a\"\nkind = \"langfuse\"");
+    for missing in [
+        "base_url: is missing",
+        "public_key: is missing",
+        "secret_key: is missing",
+    ] {
+        assert!(
+            found.iter().any(|fault| fault.contains(missing)),
+            "{missing}: {found:?}"
+        );
+    }
+    let keys = "public_key = \"file:a\"\nsecret_key = \"sk-lf-very-secret\"";
+    let text = format!("[[source]]\nname = \"a\"\nkind = \"langfuse\"\nbase_url = \"http://h\"\n{keys}");
+    let found = faults(&text).join("\n");
+    assert!(
+        found.contains("cannot read the secret") && found.contains("a secret is not written here"),
+        "{found}"
+    );
+    assert!(!found.contains("very-secret"), "{found}");
+
+    let env = |name: &str| name.starts_with("KEY").then(|| "lf".to_owned());
+    let with = |settings: &str| {
+        let text = format!(
+            "[[source]]\nname = \"a\"\nkind = \"langfuse\"\nbase_url = \"http://h\"\npublic_key = \"env:KEY1\"\n\
+             secret_key = \"env:KEY2\"\n{settings}"
+        );
+        parse(None, &text, &env, Overrides::default())
+    };
+    for (settings, fault) in [
+        ("overlap = \"19m\"", "overlap: should be at least 20m"),
+        (
+            "settle_after = \"10m\"\noverlap = \"24m\"",
+            "overlap: should be at least 25m",
+        ),
+        ("rescan = \"20m\"", "rescan: should not be shorter than `overlap`"),
+        (
+            "end_metadata = [\"ended\"]",
+            "end_metadata: should be a list of keys and values",
+        ),
+        ("end_tags = \"ended\"", "end_tags: should be a list of texts"),
+        ("path = \"x\"", "path: unknown key"),
+    ] {
+        let errors = with(settings).unwrap_err().to_string();
+        assert!(errors.contains(fault), "{settings}: {errors}");
+    }
+    let config = with("settle_after = \"10m\"\nend_tags = [\"call-ended\"]\nrequests_per_minute = 14").unwrap();
+    let SourceKind::Langfuse(langfuse) = &config.sources[0].kind else {
+        panic!("it is a Langfuse source");
+    };
+    assert_eq!(langfuse.overlap, Duration::from_mins(35));
+    assert_eq!(langfuse.end_tags, ["call-ended"]);
+    assert_eq!(langfuse.requests_per_minute, Some(14));
 }

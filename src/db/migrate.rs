@@ -81,3 +81,64 @@ fn describe(error: MigrateError, path: &Path) -> DbError {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::Connection as _;
+
+    use super::*;
+    use crate::{db::Location, params};
+
+    /// A database as the version before the gates left it, with a row in each table that they change.
+    #[tokio::test]
+    async fn jobs_of_an_older_version_go_on_behind_gates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        let mut old = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display()))
+            .await
+            .unwrap();
+        let before = Migrator {
+            migrations: Cow::Owned(
+                SQLITE
+                    .iter()
+                    .filter(|migration| migration.version <= 2)
+                    .cloned()
+                    .collect(),
+            ),
+            ..Migrator::DEFAULT
+        };
+        before.run(&mut old).await.unwrap();
+        for row in [
+            "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
+             VALUES ('a', 'q', 'q', '{}', 'scheduled', 7, 8, 1), ('b', 'q', 'q', '{}', 'available', 1, 8, 1)",
+            "INSERT INTO gates (key, state, updated_at) VALUES ('source:calls', 'open', 1)",
+        ] {
+            sqlx::query(row).execute(&mut old).await.unwrap();
+        }
+        old.close().await.unwrap();
+
+        let db = Db::open(&Location::sqlite(&path)).await.unwrap();
+        assert_eq!(applied_version(&db).await.unwrap(), latest_version());
+        let rows = db
+            .fetch_all(
+                "SELECT id, outages, gate, held_by FROM jobs WHERE run_at < $1 ORDER BY id",
+                &params![8_u32],
+            )
+            .await
+            .unwrap();
+        for row in &rows {
+            assert_eq!(row.get::<u32>("outages").unwrap(), 0);
+            assert_eq!(row.get::<Option<String>>("gate").unwrap(), None);
+            assert_eq!(row.get::<Option<String>>("held_by").unwrap(), None);
+        }
+        assert_eq!(rows.len(), 2);
+        let gate = db
+            .fetch_optional("SELECT releasing, probe_job FROM gates", &[])
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!gate.get::<bool>("releasing").unwrap());
+    }
+}

@@ -81,7 +81,10 @@ mod tests {
     fn a_gap_of_a_minute_is_one_session_and_a_longer_one_is_two() {
         assert!(joins(span(0, 10), span(70, 80), false));
         assert!(!joins(span(0, 10), span(71, 80), false));
-        assert!(joins(span(70, 80), span(0, 10), false), "an earlier trace that arrives late");
+        assert!(
+            joins(span(70, 80), span(0, 10), false),
+            "an earlier trace that arrives late"
+        );
         assert!(joins(span(0, 100), span(20, 30), false));
     }
 

@@ -8,6 +8,7 @@
 pub mod claim;
 pub mod compare;
 pub mod diagnosis;
+pub mod end_signal;
 pub mod grouping;
 pub mod judge;
 pub mod lookup;

@@ -6,13 +6,19 @@ use anyhow::{Context, bail};
 
 use crate::{
     adapters::{
+        self,
         bundle::{Bundle, BundleConfig, BundleSettle},
+        cloud9::{AllowedHours, Cloud9, Cloud9Lookup, Credentials, Procedure},
         http_records::{HttpRecords, HttpRecordsConfig},
+        langfuse::{Api, Langfuse, LangfuseConfig, Windows},
         openai::{OpenAi, OpenAiConfig},
         secret::Secret,
         watched::Watched,
     },
-    config::{Config, LlmConfig, PlaybookName, RecordsKind, Settle, SourceConfig, SourceKind},
+    config::{
+        self, Cloud9Config, Cloud9Method, Config, LangfuseApi, LangfuseSource, LlmConfig, PlaybookName, RecordsConfig,
+        RecordsKind, Settle, SourceConfig, SourceKind,
+    },
     db::Db,
     domain::{lookup::HttpLookup, playbook::Playbook, session::SettleRules},
     ports::{LanguageModel, SystemOfRecord, TraceSource},
@@ -48,21 +54,28 @@ impl Env {
         }
         let mut systems = BTreeMap::new();
         for records in &config.records {
-            let RecordsKind::Http { base_url, headers } = &records.kind;
-            let adapter = HttpRecords::new(
-                &records.name,
-                HttpRecordsConfig {
-                    headers: headers
-                        .iter()
-                        .map(|(name, secret)| (name.clone(), Secret::new(secret.expose())))
-                        .collect(),
-                    timeout: records.timeout,
-                    ..HttpRecordsConfig::new(base_url)
-                },
-                lookups.remove(&records.name).unwrap_or_default(),
-            )
-            .with_context(|| format!("[[records]] {}", records.name))?;
-            let adapter: Arc<dyn SystemOfRecord> = Arc::new(adapter);
+            let adapter: Arc<dyn SystemOfRecord> = match &records.kind {
+                RecordsKind::Http { base_url, headers } => {
+                    let config = HttpRecordsConfig {
+                        headers: headers
+                            .iter()
+                            .map(|(name, secret)| (name.clone(), Secret::new(secret.expose())))
+                            .collect(),
+                        timeout: records.timeout,
+                        ..HttpRecordsConfig::new(base_url)
+                    };
+                    let lookups = lookups.remove(&records.name).unwrap_or_default();
+                    Arc::new(
+                        HttpRecords::new(&records.name, config, lookups)
+                            .with_context(|| format!("[[records]] {}", records.name))?,
+                    )
+                }
+                RecordsKind::Cloud9(cloud9) => {
+                    let enabled = sources.values().filter(|entry| entry.enabled);
+                    let lookups = cloud9_lookups(enabled, &records.name)?;
+                    Arc::new(build_cloud9(records, cloud9, lookups)?)
+                }
+            };
             let system = Arc::new(Watched::new(adapter));
             systems.insert(
                 records.name.clone(),
@@ -135,11 +148,13 @@ pub fn load_playbook(name: &PlaybookName) -> anyhow::Result<Playbook> {
 
 fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
     let playbook = load_playbook(&source.playbook).with_context(|| format!("[[source]] {}", source.name))?;
-    let SourceKind::Bundle { path, settle } = &source.kind;
-    let adapter: Arc<dyn TraceSource> = Arc::new(build_bundle(&source.name, path, *settle));
+    let (kind, adapter): (_, Arc<dyn TraceSource>) = match &source.kind {
+        SourceKind::Bundle { path, settle } => ("bundle", Arc::new(build_bundle(&source.name, path, *settle))),
+        SourceKind::Langfuse(langfuse) => ("langfuse", Arc::new(build_langfuse(&source.name, langfuse)?)),
+    };
     Ok(SourceEntry {
         source: Arc::new(Watched::new(adapter)),
-        kind: "bundle",
+        kind,
         enabled: source.enabled,
         playbook: Arc::new(playbook),
         reanalyze: source.reanalyze,
@@ -160,6 +175,95 @@ fn build_bundle(name: &str, path: &Path, settle: Settle) -> Bundle {
         },
         ..BundleConfig::new(name, path)
     })
+}
+
+fn build_langfuse(name: &str, langfuse: &LangfuseSource) -> anyhow::Result<Langfuse> {
+    let public_key = Secret::new(langfuse.public_key.expose());
+    let secret_key = Secret::new(langfuse.secret_key.expose());
+    let adapter = Langfuse::new(LangfuseConfig {
+        api: match langfuse.api {
+            LangfuseApi::Auto => Api::Auto,
+            LangfuseApi::Observations => Api::Observations,
+            LangfuseApi::Traces => Api::Traces,
+        },
+        environments: langfuse.environments.clone(),
+        windows: Windows {
+            since: langfuse.since,
+            overlap: langfuse.overlap,
+            slice: langfuse.slice,
+            rescan: langfuse.rescan,
+            rescan_every: langfuse.rescan_every,
+        },
+        requests_per_minute: langfuse.requests_per_minute,
+        end_tags: langfuse.end_tags.clone(),
+        end_spans: langfuse.end_spans.clone(),
+        end_metadata: langfuse.end_metadata.clone(),
+        timeout: langfuse.timeout,
+        ..LangfuseConfig::new(name, &langfuse.base_url, public_key, secret_key)
+    })?;
+    Ok(adapter)
+}
+
+fn build_cloud9(
+    records: &RecordsConfig,
+    cloud9: &Cloud9Config,
+    lookups: BTreeMap<String, Cloud9Lookup>,
+) -> anyhow::Result<Cloud9> {
+    let secret = |secret: &config::Secret| Secret::new(secret.expose());
+    let credentials = Credentials {
+        client_id: secret(&cloud9.client_id),
+        user: secret(&cloud9.user),
+        password: secret(&cloud9.password),
+    };
+    let config = adapters::cloud9::Cloud9Config {
+        get_with_body: cloud9.method == Cloud9Method::GetWithBody,
+        timezone: cloud9.timezone,
+        allowed_hours: cloud9
+            .allowed_hours
+            .map(|hours| AllowedHours::new(hours.from, hours.to)),
+        timeout: records.timeout,
+        pace: records.pace,
+        procedure_pace: cloud9
+            .procedure_pace
+            .iter()
+            .filter_map(|(name, pace)| Some((Procedure::parse(name)?, *pace)))
+            .collect(),
+        ..adapters::cloud9::Cloud9Config::new(&cloud9.url, credentials)
+    };
+    Cloud9::new(&records.name, config, lookups).with_context(|| format!("[[records]] {}", records.name))
+}
+
+/// What of the playbooks Cloud9 is asked for: patients, appointments, and patients by name.
+fn cloud9_lookups<'e>(
+    entries: impl Iterator<Item = &'e SourceEntry>,
+    system: &str,
+) -> anyhow::Result<BTreeMap<String, Cloud9Lookup>> {
+    let mut lookups = BTreeMap::new();
+    for entry in entries {
+        let playbook = &entry.playbook;
+        for record in playbook.records.iter().filter(|record| record.system == system) {
+            let lookup = match record.kind.as_str() {
+                "patient" => Cloud9Lookup::Patient,
+                "appointment" => Cloud9Lookup::Appointments,
+                other => bail!(
+                    "playbook {} keeps records of kind `{other}` in `{system}`, which is of kind cloud9: there are `patient` and `appointment`",
+                    playbook.reference().name
+                ),
+            };
+            lookups.insert(record.kind.clone(), lookup);
+        }
+        for search in playbook.searches.iter().filter(|search| search.system == system) {
+            if search.record != "patient" {
+                bail!(
+                    "playbook {} searches `{}` in `{system}`, which is of kind cloud9: only patients are found by name",
+                    playbook.reference().name,
+                    search.record
+                );
+            }
+            lookups.insert(search.name.clone(), Cloud9Lookup::PatientSearch);
+        }
+    }
+    Ok(lookups)
 }
 
 /// Two playbooks may keep records in one system, but a kind of record is asked for in one way.

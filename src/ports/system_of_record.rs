@@ -22,6 +22,12 @@ pub trait SystemOfRecord: Send + Sync {
     /// Name in the configuration: also the name of its lane.
     fn name(&self) -> &str;
 
+    /// Whether "there is none" may also mean that the system is overloaded: then nothing is concluded from it before all
+    /// looks are done, not even that something is gone as it should be.
+    fn doubts_absence(&self) -> bool {
+        false
+    }
+
     /// Asks for one record.
     ///
     /// # Errors

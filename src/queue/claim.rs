@@ -1,15 +1,23 @@
 //! Takes jobs: only as many as can start now, in one transaction for all queues of the process.
 //!
 //! The walk goes over limit keys, not over jobs: a key that is full, closed by its rate or paused costs one row, however
-//! long its backlog is, and delays no other key.
+//! long its backlog is, and delays no other key. What is behind a shut gate is set aside ([`super::held`]); while none is shut,
+//! nothing is asked about gates but whether there is one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::lease::{Lease, since_boot};
+use super::{
+    held::{self, Tended, postgres_shut, sqlite_shut},
+    lease::{Lease, since_boot},
+};
 use crate::{
     db::{
         Db, DbError, Row, Sql, Tx,
@@ -82,19 +90,22 @@ const DUE: Sql = Sql::each(
     concat!(
         "-- next_due\nSELECT ",
         sqlite_now!(),
-        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+        " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
+         (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due"
     ),
     concat!(
         "-- next_due\nSELECT ",
         postgres_now!(),
-        " AS now, (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable')) AS due"
+        " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
+         (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due"
     ),
 );
 
 /// Oldest first, and not all at once: after an outage there may be a hundred thousand. The next pass takes the rest.
 const PROMOTE: &str = "-- promote_due
     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id IN (
-        SELECT id FROM jobs WHERE state IN ('scheduled', 'retryable') AND run_at <= $1 ORDER BY run_at LIMIT $2)";
+        SELECT id FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1
+        ORDER BY run_at LIMIT $2)";
 /// Jobs promoted in one transaction: some 10 ms.
 const PROMOTED: u32 = 1_000;
 
@@ -130,27 +141,102 @@ const PLAN: Sql = Sql::each(
      FOR UPDATE OF l SKIP LOCKED",
 );
 
-const NEXT: &str = "-- next_of_key
-    SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-    WHERE limit_key = $1 AND state = 'available' ORDER BY priority DESC, run_at, id LIMIT $2";
+macro_rules! columns {
+    () => {
+        "id, args, attempt, snoozes, progress, rate_charged"
+    };
+}
 
-const NEXT_CHARGED: Sql = Sql::each(
-    "-- next_charged_of_key
-     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 1 ORDER BY priority DESC, run_at, id LIMIT $2",
-    "-- next_charged_of_key
-     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
-);
+/// The next jobs of a limit key.
+macro_rules! next_of_key {
+    ($name:literal, $which:literal) => {
+        concat!(
+            "-- ",
+            $name,
+            "\nSELECT ",
+            columns!(),
+            " FROM jobs WHERE limit_key = $1 AND state = 'available'",
+            $which,
+            " ORDER BY priority DESC, run_at, id LIMIT $2"
+        )
+    };
+}
 
-const NEXT_UNCHARGED: Sql = Sql::each(
-    "-- next_uncharged_of_key
-     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND rate_charged = 0 ORDER BY priority DESC, run_at, id LIMIT $2",
-    "-- next_uncharged_of_key
-     SELECT id, args, attempt, snoozes, progress, rate_charged FROM jobs
-     WHERE limit_key = $1 AND state = 'available' AND NOT rate_charged ORDER BY priority DESC, run_at, id LIMIT $2",
-);
+/// The same past those that are behind a shut gate: in the order of the index, and not for ever.
+macro_rules! next_past_gates {
+    ($name:literal, $which:literal, $shut:expr) => {
+        concat!(
+            "-- ",
+            $name,
+            "\nSELECT ",
+            columns!(),
+            " FROM (SELECT * FROM jobs WHERE limit_key = $1 AND state = 'available'",
+            $which,
+            " ORDER BY priority DESC, run_at, id LIMIT 10000) AS j WHERE NOT ",
+            $shut,
+            " LIMIT $2"
+        )
+    };
+}
+
+/// One way to ask for the next jobs of a key: as long as all gates are open, and past shut ones.
+struct Next {
+    open: Sql,
+    gated: Sql,
+}
+
+impl Next {
+    fn sql(&self, gated: bool) -> Sql {
+        if gated { self.gated } else { self.open }
+    }
+}
+
+const NEXT: Next = Next {
+    open: Sql::each(next_of_key!("next_of_key", ""), next_of_key!("next_of_key", "")),
+    gated: Sql::each(
+        next_past_gates!("next_of_key_past_gates", "", sqlite_shut!()),
+        next_past_gates!("next_of_key_past_gates", "", postgres_shut!()),
+    ),
+};
+
+const NEXT_CHARGED: Next = Next {
+    open: Sql::each(
+        next_of_key!("next_charged_of_key", " AND rate_charged = 1"),
+        next_of_key!("next_charged_of_key", " AND rate_charged"),
+    ),
+    gated: Sql::each(
+        next_past_gates!("next_charged_past_gates", " AND rate_charged = 1", sqlite_shut!()),
+        next_past_gates!("next_charged_past_gates", " AND rate_charged", postgres_shut!()),
+    ),
+};
+
+const NEXT_UNCHARGED: Next = Next {
+    open: Sql::each(
+        next_of_key!("next_uncharged_of_key", " AND rate_charged = 0"),
+        next_of_key!("next_uncharged_of_key", " AND NOT rate_charged"),
+    ),
+    gated: Sql::each(
+        next_past_gates!("next_uncharged_past_gates", " AND rate_charged = 0", sqlite_shut!()),
+        next_past_gates!("next_uncharged_past_gates", " AND NOT rate_charged", postgres_shut!()),
+    ),
+};
+
+macro_rules! probes_of_key {
+    ($shut:expr) => {
+        concat!(
+            "-- probes_of_key\nSELECT ",
+            columns!(),
+            // Crossed: the few gates first, never the many jobs.
+            " FROM gates AS tried CROSS JOIN jobs AS j WHERE tried.state = 'half_open' AND j.id = tried.probe_job
+                AND j.limit_key = $1 AND j.state = 'available' AND NOT ",
+            $shut,
+            " LIMIT $2"
+        )
+    };
+}
+
+/// Jobs that a gate waits for: others may be many, and how long they take says nothing of the upstream.
+const PROBES: Sql = Sql::each(probes_of_key!(sqlite_shut!()), probes_of_key!(postgres_shut!()));
 
 const CLAIM: Sql = Sql::each(
     "-- claim_jobs
@@ -192,10 +278,14 @@ impl Claimer {
         if due.is_some_and(|due| due <= now) {
             return Ok((true, pass));
         }
+        let mut gates = held::Glance::default();
+        if row.get("gated")? {
+            gates = held::glance(&self.db, &served(wanted), now).await?;
+        }
         let rows = self.db.fetch_all(PLAN, &params![names(wanted), now]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
-        pass.look_again = earlier(due, opens);
-        Ok((!keys.is_empty(), pass))
+        pass.look_again = earlier(earlier(due, opens), gates.look_again);
+        Ok((gates.any || !keys.is_empty(), pass))
     }
 
     /// Claims all that can start now.
@@ -214,9 +304,13 @@ impl Claimer {
                 None => None,
             };
         }
+        let mut gates = Tended::default();
+        if row.get("gated")? {
+            gates = held::tend(&mut tx, &served(wanted)).await?;
+        }
         let rows = tx.fetch_all(PLAN, &params![names(wanted), now]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
-        let picked = self.pick(&mut tx, &keys, wanted).await?;
+        let picked = self.pick(&mut tx, &keys, wanted, &mut gates).await?;
         if !picked.is_empty() {
             self.write(&mut tx, &keys, &picked, now).await?;
         }
@@ -238,11 +332,18 @@ impl Claimer {
         Ok(Pass {
             claimed,
             now,
-            look_again: earlier(due, opens),
+            look_again: earlier(earlier(due, opens), gates.look_again),
         })
     }
 
-    async fn pick(&mut self, tx: &mut Tx, keys: &[Key], wanted: &[Wanted]) -> Result<Vec<Picked>, DbError> {
+    async fn pick(
+        &mut self,
+        tx: &mut Tx,
+        keys: &[Key],
+        wanted: &[Wanted],
+        gates: &mut Tended,
+    ) -> Result<Vec<Picked>, DbError> {
+        let mut room = held::MOVED;
         let mut free: BTreeMap<&str, usize> = wanted.iter().map(|wanted| (wanted.queue, wanted.free)).collect();
         let mut picked = Vec::new();
         self.turn = self.turn.wrapping_add(1);
@@ -256,7 +357,15 @@ impl Claimer {
             if most == 0 {
                 continue;
             }
-            let rows = next_of(tx, key, most).await?;
+            if gates.any_shut && room > 0 {
+                let parked = held::park(tx, &key.name, room).await?;
+                room -= u32::try_from(parked).unwrap_or(room).min(room);
+                if parked > 0 {
+                    // There may be more of them, and one of them may be due as the gate's probe.
+                    gates.look_again = Some(tx.now().await?);
+                }
+            }
+            let rows = next_of(tx, key, most, gates.any_shut).await?;
             let mut slots = key.free_slots.iter();
             for row in rows {
                 // A row that another program wrote may hold anything: it must not stand in the way of the others.
@@ -303,17 +412,44 @@ impl Claimer {
 }
 
 /// The next jobs of a key: those whose start is charged already go first where a rate is, since they need none of it.
-async fn next_of(tx: &mut Tx, key: &Key, most: usize) -> Result<Vec<Row>, DbError> {
+async fn next_of(tx: &mut Tx, key: &Key, most: usize, gated: bool) -> Result<Vec<Row>, DbError> {
     let most = u32::try_from(most).unwrap_or(u32::MAX);
-    let Some(rate_left) = key.rate_left else {
-        return tx.fetch_all(NEXT, &params![&key.name, most]).await;
-    };
-    let mut rows = tx.fetch_all(NEXT_CHARGED, &params![&key.name, most]).await?;
-    let rest = (most - u32::try_from(rows.len()).unwrap_or(most).min(most)).min(rate_left);
-    if rest > 0 {
-        rows.extend(tx.fetch_all(NEXT_UNCHARGED, &params![&key.name, rest]).await?);
+    let mut rows = Vec::new();
+    if gated {
+        rows = tx.fetch_all(PROBES, &params![&key.name, most]).await?;
     }
-    Ok(rows)
+    match key.rate_left {
+        None => rows.extend(tx.fetch_all(NEXT.sql(gated), &params![&key.name, most]).await?),
+        Some(rate_left) => {
+            rows.extend(tx.fetch_all(NEXT_CHARGED.sql(gated), &params![&key.name, most]).await?);
+            if rate_left > 0 {
+                let uncharged = NEXT_UNCHARGED.sql(gated);
+                rows.extend(tx.fetch_all(uncharged, &params![&key.name, most]).await?);
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut rate_left = key.rate_left;
+    let mut next = Vec::new();
+    for row in rows {
+        if next.len() >= most as usize {
+            break;
+        }
+        // A probe is among the next as well.
+        if gated && !seen.insert(row.get::<String>("id")?) {
+            continue;
+        }
+        if let Some(left) = &mut rate_left
+            && !row.get::<bool>("rate_charged")?
+        {
+            if *left == 0 {
+                continue;
+            }
+            *left -= 1;
+        }
+        next.push(row);
+    }
+    Ok(next)
 }
 
 /// The job's id, unless the row cannot be worked with: then it is discarded with the reason.
@@ -333,6 +469,11 @@ async fn readable(tx: &mut Tx, row: &Row) -> Result<Option<Uuid>, DbError> {
     )
     .await?;
     Ok(None)
+}
+
+/// Names of all queues of this process, also those that have no room now.
+fn served(wanted: &[Wanted]) -> Json {
+    wanted.iter().map(|wanted| wanted.queue).collect()
 }
 
 fn names(wanted: &[Wanted]) -> Json {
@@ -426,16 +567,32 @@ mod tests {
                 "INDEX jobs_claim (limit_key=?)",
             ),
             (
-                db.plan_of(NEXT, &params!["plain", 8_u32]).await,
+                db.plan_of(NEXT.open, &params!["plain", 8_u32]).await,
                 "jobs_claim (limit_key=?)",
             ),
             (
-                db.plan_of(NEXT_CHARGED, &params!["plain", 8_u32]).await,
+                db.plan_of(NEXT_CHARGED.open, &params!["plain", 8_u32]).await,
                 "jobs_claim_charged (limit_key=?)",
             ),
             (
-                db.plan_of(NEXT_UNCHARGED, &params!["plain", 8_u32]).await,
+                db.plan_of(NEXT_UNCHARGED.open, &params!["plain", 8_u32]).await,
                 "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT.gated, &params!["plain", 8_u32]).await,
+                "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT_CHARGED.gated, &params!["plain", 8_u32]).await,
+                "jobs_claim_charged (limit_key=?)",
+            ),
+            (
+                db.plan_of(NEXT_UNCHARGED.gated, &params!["plain", 8_u32]).await,
+                "jobs_claim (limit_key=?)",
+            ),
+            (
+                db.plan_of(PROBES, &params!["plain", 8_u32]).await,
+                "sqlite_autoindex_jobs_1 (id=?)",
             ),
             (
                 db.plan_of(CLAIM, &params![json!([]), now, "w", now]).await,

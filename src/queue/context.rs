@@ -1,8 +1,9 @@
 //! What a running job holds: its lease, and the only ways to write under it.
 
 use std::{
+    collections::BTreeMap,
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     finish,
+    gate::Passage,
     job::{Committed, JobError, Outcome},
     lease::{Lease, since_boot},
 };
@@ -29,6 +31,8 @@ pub struct JobContext {
     pub(super) snoozes: u32,
     pub(super) worker: Arc<str>,
     pub(super) progress: Option<Json>,
+    /// By gate.
+    pub(super) passages: Mutex<BTreeMap<String, Passage>>,
 }
 
 /// A transaction that holds the job's row under its lease.
@@ -154,5 +158,28 @@ impl JobContext {
         finish::snooze(&mut tx, &self.lease, until_after, reason, fenced.progress).await?;
         tx.commit().await.map_err(database)?;
         Ok(Outcome::Snoozed(Committed(())))
+    }
+
+    /// [`JobContext::snooze`] behind a gate.
+    pub(super) async fn held(&self, fenced: Fenced, hold: finish::Hold<'_>) -> Result<Outcome, JobError> {
+        let mut tx = fenced.tx;
+        finish::hold(&mut tx, &self.lease, hold, fenced.progress).await?;
+        tx.commit().await.map_err(database)?;
+        Ok(Outcome::Snoozed(Committed(())))
+    }
+
+    pub(super) fn note(&self, gate: &str, passage: Passage) {
+        self.passages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(gate.to_owned(), passage);
+    }
+
+    pub(super) fn noted(&self, gate: &str) -> Option<Passage> {
+        self.passages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(gate)
+            .copied()
     }
 }

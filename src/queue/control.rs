@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::gate::{self, Outage};
 use crate::{
     db::{DbError, Tx},
     params,
@@ -102,6 +103,62 @@ pub async fn set_limit(tx: &mut Tx, key: &str, max_running: u32, by: &str) -> Re
     Ok(true)
 }
 
+/// What became of opening a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// It had been closed by hand: its jobs go on.
+    Open,
+    /// One of its jobs tries the upstream now, and opens it when that answers.
+    Tried,
+    /// It was not shut.
+    NotShut,
+}
+
+/// Why a gate is closed that an operator closed.
+pub const CLOSED_BY_HAND: &str = "closed_by_hand";
+
+/// Starts no more jobs that need the upstream, in the whole fleet, until somebody opens the gate. Those that run make no
+/// further call to it.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn close_gate(tx: &mut Tx, key: &str, by: &str, reason: &str) -> Result<(), DbError> {
+    let outage = Outage {
+        gate: key.to_owned(),
+        reason: CLOSED_BY_HAND.to_owned(),
+        detail: format!("closed by {by}: {reason}; `aftercall gate open {key}` opens it"),
+        retry_after: None,
+    };
+    gate::close(tx, &outage, 0, None).await?;
+    audit(tx, by, "close_gate", key, Some(reason)).await
+}
+
+/// Opens a gate that was closed by hand; one that an outage closed is tried now, and not when its wait is over.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn open_gate(tx: &mut Tx, key: &str, by: &str) -> Result<Opened, DbError> {
+    let row = tx
+        .fetch_optional(
+            "-- gate_to_open\nSELECT state, probe_at FROM gates WHERE key = $1 AND state <> 'open'",
+            &params![key],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(Opened::NotShut);
+    };
+    let opened = if row.get::<Option<chrono::DateTime<chrono::Utc>>>("probe_at")?.is_none() {
+        gate::open(tx, key).await?;
+        Opened::Open
+    } else {
+        // Half open, it is being tried already.
+        gate::probe_now(tx, key).await?;
+        Opened::Tried
+    };
+    audit(tx, by, "open_gate", key, None).await?;
+    Ok(opened)
+}
+
 /// Cancels a job: at once when it waits, by its token when it runs.
 ///
 /// # Errors
@@ -115,7 +172,7 @@ pub async fn cancel(tx: &mut Tx, id: Uuid, by: &str) -> Result<Cancelled, DbErro
         "available" | "scheduled" | "retryable" => {
             tx.execute(
                 "-- cancel_waiting_job
-                 UPDATE jobs SET state = 'cancelled', finished_at = $2, wait_reason = NULL WHERE id = $1",
+                 UPDATE jobs SET state = 'cancelled', finished_at = $2, wait_reason = NULL, held_by = NULL WHERE id = $1",
                 &params![id, now],
             )
             .await?;
@@ -164,7 +221,7 @@ pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> 
     }
     tx.execute(
         "-- retry_job_now
-         UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, rate_charged = $3,
+         UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, outages = 0, held_by = NULL, rate_charged = $3,
                 cancel_requested_at = NULL, finished_at = NULL, wait_reason = NULL, worker = NULL
          WHERE id = $1",
         &params![id, now, false],

@@ -69,8 +69,8 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
     let inserted = tx
         .execute(
             "-- enqueue_job
-             INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at, gate)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (queue, unique_key)
                 WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')
              DO NOTHING",
@@ -85,7 +85,8 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
                 if run_at > now { "scheduled" } else { "available" },
                 run_at,
                 J::POLICY.attempts,
-                now
+                now,
+                job.gate()
             ],
         )
         .await?;
@@ -119,7 +120,7 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
     let waiting = tx
         .execute(
             "-- cancel_waiting_by_key
-             UPDATE jobs SET state = 'cancelled', finished_at = $4, last_error = $3, wait_reason = NULL
+             UPDATE jobs SET state = 'cancelled', finished_at = $4, last_error = $3, wait_reason = NULL, held_by = NULL
              WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state <> 'running'
                 AND state IN ('available', 'scheduled', 'running', 'retryable')",
             &params![queue, unique_key, why, now],

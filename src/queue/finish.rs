@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::{
+    gate::{Outage, Waits},
     job::{AnyJob, JobError},
     lease::Lease,
 };
@@ -93,7 +94,7 @@ pub(super) async fn snooze(
     let changed = tx
         .execute(
             "-- snooze_job
-             UPDATE jobs SET state = 'scheduled', run_at = $3, attempt = attempt - 1, snoozes = snoozes + 1,
+             UPDATE jobs SET state = 'scheduled', run_at = $3, attempt = attempt - 1, snoozes = snoozes + 1, outages = 0,
                     lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                     wait_reason = $4, progress = COALESCE($5, progress)
              WHERE id = $1 AND lease = $2 AND state = 'running'",
@@ -104,6 +105,68 @@ pub(super) async fn snooze(
     held(changed)?;
     tx.wake_claimer();
     end_attempt(tx, lease, "snoozed", Some(reason))
+        .await
+        .map_err(JobError::retry)
+}
+
+/// How a job waits for an upstream that is down.
+pub(super) struct Hold<'a> {
+    /// The gate that it goes on at.
+    pub(super) gate: &'a str,
+    /// The gate that holds it; `None` when that is open again.
+    pub(super) held_by: Option<&'a str>,
+    /// Its own call found the upstream down. Then it also has a wait of its own, longer each time: if it alone brings the
+    /// upstream down, the others go first once the gate is open.
+    pub(super) found_down: bool,
+    pub(super) waits: Waits,
+    pub(super) reason: &'a Outage,
+}
+
+/// As [`snooze`]; other snoozes in a row count apart.
+pub(super) async fn hold(tx: &mut Tx, lease: &Lease, hold: Hold<'_>, progress: Option<Json>) -> Result<(), JobError> {
+    let now = tx.now().await.map_err(JobError::retry)?;
+    let row = tx
+        .fetch_optional(
+            "-- outages_of_job\nSELECT outages FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![lease.job, lease.id],
+        )
+        .await
+        .map_err(JobError::retry)?
+        .ok_or(JobError::LostLease)?;
+    let outages = row
+        .get::<u32>("outages")
+        .map_err(JobError::retry)?
+        .saturating_add(hold.found_down.into());
+    let (run_at, wait_reason) = if hold.found_down {
+        let why = format!("tries {} again after a wait of its own", hold.reason.gate);
+        (now + hold.waits.after(outages), Some(why))
+    } else {
+        (now, None)
+    };
+    let reason = hold.reason.to_string();
+    let changed = tx
+        .execute(
+            "-- hold_job
+             UPDATE jobs SET state = 'scheduled', run_at = $3, attempt = attempt - 1, outages = $4, gate = $5, held_by = $6,
+                    lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
+                    wait_reason = $7, progress = COALESCE($8, progress)
+             WHERE id = $1 AND lease = $2 AND state = 'running'",
+            &params![
+                lease.job,
+                lease.id,
+                run_at,
+                outages,
+                hold.gate,
+                hold.held_by,
+                wait_reason,
+                progress
+            ],
+        )
+        .await
+        .map_err(JobError::retry)?;
+    held(changed)?;
+    tx.wake_claimer();
+    end_attempt(tx, lease, "snoozed", Some(&reason))
         .await
         .map_err(JobError::retry)
 }
@@ -145,7 +208,7 @@ pub(super) async fn fail<E>(
         Failure::Retry { error, wait } if !exhausted => {
             tx.execute(
                 "-- retry_job
-                 UPDATE jobs SET state = 'retryable', run_at = $3, rate_charged = $5, snoozes = 0,
+                 UPDATE jobs SET state = 'retryable', run_at = $3, rate_charged = $5, snoozes = 0, outages = 0,
                         lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                         last_error = $4, wait_reason = 'waits to be tried again after an error'
                  WHERE id = $1 AND lease = $2 AND state = 'running'",

@@ -1,5 +1,7 @@
 //! What the queue holds, for people and for `run --until-idle`. Reads only.
 
+pub mod gates;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -7,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use self::gates::Shut;
 use crate::{
     db::{Db, DbError, Row},
     params,
@@ -27,6 +30,8 @@ pub struct QueueDepth {
     pub limits: Vec<LimitUse>,
     /// When paused.
     pub paused: Option<Pause>,
+    /// Of the scheduled jobs, those that wait for an upstream: how many, by its gate.
+    pub held: BTreeMap<String, u64>,
 }
 
 /// A job that runs.
@@ -91,6 +96,14 @@ pub struct JobRow {
     pub max_attempts: u32,
     pub rescues: u32,
     pub snoozes: u32,
+    /// Tries in a row that found an upstream down.
+    pub outages: u32,
+    /// The gate of the upstream that it needs next.
+    pub gate: Option<String>,
+    /// The shut gate that holds it.
+    pub held_by: Option<String>,
+    /// When that is tried next, by this job or another.
+    pub held_until: Option<DateTime<Utc>>,
     pub worker: Option<String>,
     pub slot: Option<u32>,
     pub lease_expires_at: Option<DateTime<Utc>>,
@@ -199,16 +212,29 @@ pub async fn pending_work(db: &Db) -> Result<Pending, DbError> {
              SELECT 'due', '', '', count(*), min(run_at) FROM jobs WHERE state = 'available'
              UNION ALL
              SELECT CASE WHEN run_at <= $1 THEN 'due' ELSE 'later' END, queue, wait_reason, count(*), min(run_at)
-             FROM jobs WHERE state IN ('scheduled', 'retryable') GROUP BY 1, queue, wait_reason",
+             FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL GROUP BY 1, queue, wait_reason
+             UNION ALL
+             SELECT 'held', queue, held_by, count(*), min(run_at) FROM jobs WHERE held_by IS NOT NULL GROUP BY queue, held_by",
             &params![now],
         )
         .await?;
     let mut pending = Pending::default();
+    let shut = Shut::read(db).await?;
     for row in rows {
         let count: u64 = row.get("n")?;
         match row.get::<String>("kind")?.as_str() {
             "running" => pending.running += count,
             "due" => pending.due_now += count,
+            "held" => match shut.get(&row.get::<String>("wait_reason")?) {
+                // Opened a moment ago.
+                None => pending.due_now += count,
+                Some(gate) => pending.later.push(Later {
+                    queue: row.get("queue")?,
+                    count,
+                    earliest: gate.probe_at.map_or(now, |probe_at| probe_at.max(now)),
+                    reason: gate.why(),
+                }),
+            },
             _ => pending.later.push(Later {
                 queue: row.get("queue")?,
                 count,
@@ -258,6 +284,11 @@ pub async fn queue_depths(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
             started_at: row.get("started_at")?,
             attempt: row.get("attempt")?,
         });
+    }
+    for gate in Shut::read(db).await?.all() {
+        for (queue, count) in &gate.held {
+            entry(&mut depths, queue.clone()).held.insert(gate.key.clone(), *count);
+        }
     }
     let now = db.now().await?;
     for row in db
@@ -321,6 +352,7 @@ fn entry(depths: &mut BTreeMap<String, QueueDepth>, queue: String) -> &mut Queue
         running: Vec::new(),
         limits: Vec::new(),
         paused: None,
+        held: BTreeMap::new(),
     })
 }
 
@@ -330,6 +362,7 @@ fn entry(depths: &mut BTreeMap<String, QueueDepth>, queue: String) -> &mut Queue
 /// When the database cannot answer.
 pub async fn jobs(db: &Db, filter: &JobFilter) -> Result<Vec<JobRow>, DbError> {
     let limit = if filter.limit == 0 { 100 } else { filter.limit };
+    let shut = Shut::read(db).await?;
     db.fetch_all(
         "-- jobs_by_filter
          SELECT * FROM jobs
@@ -345,7 +378,7 @@ pub async fn jobs(db: &Db, filter: &JobFilter) -> Result<Vec<JobRow>, DbError> {
     )
     .await?
     .iter()
-    .map(job_row)
+    .map(|row| job_row(row, &shut))
     .collect()
 }
 
@@ -375,10 +408,10 @@ pub async fn count_jobs(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
 /// # Errors
 /// When the database cannot answer.
 pub async fn job(db: &Db, id: Uuid) -> Result<Option<JobRow>, DbError> {
+    let shut = Shut::read(db).await?;
     db.fetch_optional("-- job\nSELECT * FROM jobs WHERE id = $1", &params![id])
         .await?
-        .as_ref()
-        .map(job_row)
+        .map(|row| job_row(&row, &shut))
         .transpose()
 }
 
@@ -435,7 +468,22 @@ pub async fn workers(db: &Db) -> Result<Vec<WorkerRow>, DbError> {
         .collect()
 }
 
-fn job_row(row: &Row) -> Result<JobRow, DbError> {
+fn job_row(row: &Row, shut: &Shut) -> Result<JobRow, DbError> {
+    let mut job = stored_job(row)?;
+    // As it is now: what was true when it began to wait may be over.
+    let gate = match (&job.held_by, &job.gate, job.state.as_str()) {
+        (Some(key), ..) => shut.get(key),
+        (None, Some(key), "available") => shut.before(key, job.id),
+        _ => None,
+    };
+    if let Some(gate) = gate {
+        job.wait_reason = gate.why();
+        job.held_until = gate.probe_at;
+    }
+    Ok(job)
+}
+
+fn stored_job(row: &Row) -> Result<JobRow, DbError> {
     Ok(JobRow {
         id: row.get("id")?,
         queue: row.get("queue")?,
@@ -450,6 +498,10 @@ fn job_row(row: &Row) -> Result<JobRow, DbError> {
         max_attempts: row.get("max_attempts")?,
         rescues: row.get("rescues")?,
         snoozes: row.get("snoozes")?,
+        outages: row.get("outages")?,
+        gate: row.get("gate")?,
+        held_by: row.get("held_by")?,
+        held_until: None,
         worker: row.get("worker")?,
         slot: row.get("slot")?,
         lease_expires_at: row.get("lease_expires_at")?,

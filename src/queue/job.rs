@@ -26,6 +26,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// At most one live job of the queue has this key. Free again once the job is completed, cancelled or discarded.
     fn unique_key(&self) -> Option<String>;
 
+    /// The gate of the upstream that it calls first, such as `records:airline`: while that is down, it is not started. A gate
+    /// that nobody closed is open.
+    fn gate(&self) -> Option<String> {
+        None
+    }
+
     /// Does it. May be repeated after a crash at any point: only what [`JobContext::finish`] and [`JobContext::progress`]
     /// committed has happened.
     fn run(&self, ctx: &JobContext, env: &Self::Env) -> impl Future<Output = Result<Outcome, JobError>> + Send;

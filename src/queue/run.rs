@@ -1,6 +1,11 @@
 //! One run of one job: from the claim to what the row says afterwards.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use uuid::Uuid;
@@ -55,6 +60,7 @@ impl<E: Send + Sync + 'static> Runner<E> {
             snoozes: claimed.snoozes,
             worker: Arc::clone(&self.worker),
             progress: claimed.progress,
+            passages: Mutex::default(),
         };
         let policy = kind.policy();
         let ended = match kind.run(&claimed.args, &context, &self.env) {

@@ -284,6 +284,13 @@ async fn introduce<E: Send + Sync + 'static>(
     let mut tx = db.begin().await?;
     limits::apply(&mut tx, &policies, &settings.limits).await?;
     let now = tx.now().await?;
+    // A gate that is open holds nobody, whatever came in between when it opened.
+    tx.execute(
+        "-- holds_nobody
+         UPDATE gates SET releasing = $1 WHERE state = 'open' AND EXISTS (SELECT 1 FROM jobs WHERE held_by = gates.key)",
+        &params![true],
+    )
+    .await?;
     tx.execute(
         "-- introduce_worker
          INSERT INTO workers (id, host, pid, version, queues, started_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $6, $6)",

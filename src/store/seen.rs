@@ -84,16 +84,17 @@ const OBSERVATIONS: Sql = Sql::each(
 const SESSIONS_OF: Sql = Sql::each(
     "-- sessions_of_traces
      SELECT trace_id, session_id FROM seen_traces
-     WHERE source = $1 AND trace_id IN (SELECT value FROM json_each($2)) AND session_id IS NOT NULL",
+     WHERE source = $1 AND trace_id IN (SELECT value FROM json_each($2))",
     "-- sessions_of_traces
      SELECT trace_id, session_id FROM seen_traces
-     WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2)) AND session_id IS NOT NULL",
+     WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2))",
 );
 
+/// CROSS: SQLite's planner keeps the order, and begins with the session's few traces instead of the source's all observations.
 pub(super) const OF_SESSION: &str = "-- seen_of_session
     SELECT o.trace_id, o.observation_id, o.mark, o.started_at, o.last_activity_at, o.ends_session, t.environment
-    FROM seen_traces t JOIN seen_observations o ON o.source = t.source AND o.trace_id = t.trace_id
-    WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL";
+    FROM seen_traces t CROSS JOIN seen_observations o
+    WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL AND o.source = t.source AND o.trace_id = t.trace_id";
 
 /// Merges a page of observations, and stores the sessions that it changed.
 ///
@@ -108,7 +109,9 @@ pub async fn merge(tx: &mut Tx, source: &str, page: &[SeenObservation]) -> Resul
     let before = sessions_of(tx, source, &ids).await?;
     let rows: Json = traces.into_values().collect();
     tx.execute(TRACES, &params![source, rows]).await?;
-    let changed = tx.fetch_all(OBSERVATIONS, &params![source, observations_of_page(page)]).await?;
+    let changed = tx
+        .fetch_all(OBSERVATIONS, &params![source, observations_of_page(page)])
+        .await?;
     let changed = changed
         .iter()
         .map(|row| row.get::<String>("trace_id"))
@@ -172,7 +175,10 @@ fn observations_of_page(page: &[SeenObservation]) -> Json {
 async fn sessions_of(tx: &mut Tx, source: &str, traces: &Json) -> Result<BTreeMap<String, String>, DbError> {
     let rows = tx.fetch_all(SESSIONS_OF, &params![source, traces]).await?;
     rows.iter()
-        .map(|row| Ok((row.get("trace_id")?, row.get("session_id")?)))
+        .filter_map(|row| {
+            let session = row.get::<Option<String>>("session_id").transpose()?;
+            Some(session.and_then(|session| Ok((row.get("trace_id")?, session))))
+        })
         .collect()
 }
 
@@ -191,12 +197,17 @@ async fn recount(tx: &mut Tx, source: &str, session_id: &str) -> Result<bool, Db
         *trace = (trace.0.max(last), trace.1 || ends);
         let started: DateTime<Utc> = row.get("started_at")?;
         first = Some(first.map_or(started, |first| first.min(started)));
-        environment = environment.into_iter().chain(row.get::<Option<String>>("environment")?).min();
+        environment = environment
+            .into_iter()
+            .chain(row.get::<Option<String>>("environment")?)
+            .min();
         marks.push((row.get("observation_id")?, row.get("mark")?));
     }
     // The signal counts while nothing came after the trace that holds it: a call that went on is not over.
     let (Some(first_activity), Some((last_activity, ended))) = (first, traces.values().max().copied()) else {
-        return sessions::forget_unjudged(tx, &SessionKey::new(source, session_id)).await.map(|()| false);
+        return sessions::forget_unjudged(tx, &SessionKey::new(source, session_id))
+            .await
+            .map(|()| false);
     };
     let seen = SeenSession {
         session_id: session_id.to_owned(),
@@ -269,7 +280,10 @@ pub async fn group_loose(
             ended_at: row.get("last_activity_at")?,
         };
         let near = tx
-            .fetch_all(NEAR, &params![source, &user, trace.started_at - gap, trace.ended_at + gap])
+            .fetch_all(
+                NEAR,
+                &params![source, &user, trace.started_at - gap, trace.ended_at + gap],
+            )
             .await?;
         let mut session = None;
         for group in &near {
@@ -318,5 +332,4 @@ pub async fn loose_traces(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
 }
 
 #[cfg(test)]
-#[path = "seen_tests.rs"]
 mod tests;

@@ -190,6 +190,26 @@ pub async fn set_waiting(
     Ok(())
 }
 
+/// Marks that the session waits for its turn and for nothing else that is its own. Why its upstream does not answer is shown
+/// from the upstream's gate.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn set_waiting_its_turn(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- set_session_waiting_its_turn
+         UPDATE sessions SET waiting_until = NULL, updated_at = $3,
+                waiting_reason = CASE state WHEN 'verifying' THEN 'waiting for its turn at the system of record'
+                                            WHEN 'analyzing' THEN 'waiting to be read'
+                                            ELSE 'waiting for its analysis' END
+         WHERE source = $1 AND session_id = $2 AND state IN ('settled', 'analyzing', 'verifying')",
+        &params![&key.source, &key.session_id, now],
+    )
+    .await?;
+    Ok(())
+}
+
 /// The session is over: its analysis is called for, in this generation.
 ///
 /// # Errors

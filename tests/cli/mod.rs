@@ -2,5 +2,6 @@
 //! terminal.
 
 mod check;
+mod cloud9;
 mod program;
 mod run;

@@ -56,19 +56,18 @@ impl Program {
 
     /// Serves the folder `records` on a free port until it is dropped.
     pub(super) fn serve_records(&self) -> Records {
-        let mut child = self
-            .command(&["sandbox", "records", "records", "--listen", "127.0.0.1:0", "--json"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.serve(&["sandbox", "records", "records"])
+    }
+
+    /// Runs a sandbox's server on a free port until it is dropped.
+    pub(super) fn serve(&self, arguments: &[&str]) -> Records {
+        let arguments = [arguments, &["--listen", "127.0.0.1:0", "--json"]].concat();
+        let mut child = self.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         // The address is printed once it listens: waiting for it is waiting for the server.
         let mut answer = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !answer.trim_end().ends_with('}') {
-            assert!(
-                lines.read_line(&mut answer).unwrap() > 0,
-                "the records server ended: {answer}"
-            );
+            assert!(lines.read_line(&mut answer).unwrap() > 0, "the server ended: {answer}");
         }
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
         Records {

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{
     bakery::{self, Session},
     child::Child,
-    state::count,
+    state::{count, waiting},
     until,
     world::{Plan, World},
 };
@@ -147,12 +147,8 @@ async fn nothing_private_is_in_the_words_of_a_job_that_waits_or_failed() {
     let db = world.db().await;
     let child = world.child(&[("AFTERCALL_LOG", "trace")]);
     until("all wait for the kitchen", async || {
-        count(
-            &db,
-            "SELECT COUNT(*) AS n FROM sessions WHERE waiting_reason LIKE 'records:kitchen%'",
-        )
-        .await
-            == 3
+        let waits = waiting(&db).await;
+        waits.len() == 3 && waits.iter().all(|(_, why)| why.starts_with("records:kitchen"))
     })
     .await;
     drop(child);
@@ -161,6 +157,7 @@ async fn nothing_private_is_in_the_words_of_a_job_that_waits_or_failed() {
             "SELECT json_array(args, wait_reason, last_error, progress) AS line FROM jobs
              UNION ALL SELECT json_array(error) FROM job_attempts
              UNION ALL SELECT json_array(waiting_reason) FROM sessions
+             UNION ALL SELECT json_array(detail) FROM gates
              UNION ALL SELECT json_array(detail) FROM llm_calls
              UNION ALL SELECT json_array(reason) FROM source_faults
              UNION ALL SELECT json_array(detail) FROM audit_log",

@@ -122,9 +122,11 @@ async fn a_bundle_that_is_not_there_yet_is_waited_for() {
     let db = world.db().await;
     let pipeline = world.pipeline(&db).await;
     until("discovery waits for the file", async || {
-        let waits = "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'discover_sessions' AND snoozes >= 2 AND attempt <= 1
-            AND (wait_reason LIKE '%cannot read %bundle.jsonl%' OR state = 'running')";
-        count(&db, waits).await == 1
+        let waits =
+            "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'discover_sessions' AND outages >= 2 AND attempt <= 1";
+        let why = "SELECT COUNT(*) AS n FROM gates WHERE key = 'source:calls' AND state <> 'open'
+            AND detail LIKE '%cannot read %bundle.jsonl%'";
+        count(&db, waits).await == 1 && count(&db, why).await == 1
     })
     .await;
     std::fs::rename(&away, &here).unwrap();

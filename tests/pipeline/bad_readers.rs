@@ -12,7 +12,7 @@ use aftercall::{
 
 use crate::support::{
     bakery::{self, ordered, vanished},
-    state::{broken_promises, count, document, verdicts},
+    state::{broken_promises, count, document, verdicts, waiting},
     until,
     world::{Plan, World, idle},
 };
@@ -131,21 +131,12 @@ async fn waits_out(what: &str, reason: &str, trouble: Reply) {
     .await;
     let db = world.db().await;
     let pipeline = world.pipeline(&db).await;
-    let waiting = async || -> Vec<String> {
-        let rows = db
-            .fetch_all("SELECT waiting_reason FROM sessions ORDER BY session_id", &[])
-            .await
-            .unwrap();
-        rows.iter()
-            .filter_map(|row| row.get::<Option<String>>("waiting_reason").unwrap())
-            .collect()
-    };
     until("both sessions wait for the model, not for the first time", async || {
-        let reasons = waiting().await;
-        reasons.len() == 2
-            && reasons
+        let waits = waiting(&db).await;
+        waits.len() == 2
+            && waits
                 .iter()
-                .all(|text| text.starts_with("llm:default is not available") && text.contains(reason))
+                .all(|(_, text)| text.starts_with("llm:default is not available") && text.contains(reason))
             && count(&db, "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome = 'snoozed'").await >= 4
     })
     .await;

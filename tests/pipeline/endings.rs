@@ -15,7 +15,7 @@ use aftercall::{
 
 use crate::support::{
     bakery::{self, ordered, question, vanished},
-    state::{broken_promises, count, document, verdict},
+    state::{broken_promises, count, document, verdict, waiting},
     until,
     world::{Plan, SOURCE, World, idle},
 };
@@ -274,12 +274,23 @@ async fn a_source_that_is_no_longer_configured_leaves_its_sessions_waiting_with_
     let pipeline = other.pipeline(&db).await;
     until("the job waits for its source", async || {
         let waits =
-            "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'analyze_session' AND attempt = 0 AND state = 'scheduled'
-            AND wait_reason LIKE 'source calls is not in the configuration%'";
+            "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'analyze_session' AND attempt = 0 AND held_by = 'source:calls'";
         count(&db, waits).await == 1
     })
     .await;
     pipeline.shutdown().await;
+    let why = &waiting(&db).await[0].1;
+    assert!(
+        why.contains("(not_configured): source calls is not in the configuration"),
+        "{why}"
+    );
+    // Long before its gate would be tried by itself.
+    let mut tx = db.begin().await.unwrap();
+    tx.execute("UPDATE gates SET probe_at = probe_at + 86400000000", &[])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
     world.run_until_idle(&db).await;
+    assert_eq!(waiting(&db).await, []);
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 }

@@ -4,6 +4,7 @@ mod control;
 mod cron;
 mod enqueue;
 mod finish;
+mod gates;
 mod lease;
 mod limits;
 mod model;

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aftercall::queue::{self, Enqueued, control, inspect};
+use aftercall::{
+    db::Tx,
+    queue::{self, Enqueued, control, inspect},
+};
 use proptest::{
     prelude::*,
     strategy::{Strategy, ValueTree},
@@ -26,10 +29,12 @@ const STEP: u64 = 1000;
 
 #[derive(Debug, Clone)]
 enum Op {
-    Enqueue { what: Kind, key: Option<u8> },
+    Enqueue { what: Kind, key: Option<u8>, behind: bool },
     Advance,
     Pause,
     Resume,
+    CloseGate,
+    OpenGate,
     Cancel(prop::sample::Index),
     Retry(prop::sample::Index),
     RestartWorker,
@@ -51,10 +56,13 @@ fn op() -> impl Strategy<Value = Op> {
         (1..4_u32).prop_map(Kind::Snooze),
     ];
     prop_oneof![
-        6 => (kind, prop::option::of(0..3_u8)).prop_map(|(what, key)| Op::Enqueue { what, key }),
+        6 => (kind, prop::option::of(0..3_u8), any::<bool>())
+            .prop_map(|(what, key, behind)| Op::Enqueue { what, key, behind }),
         4 => Just(Op::Advance),
         1 => Just(Op::Pause),
         1 => Just(Op::Resume),
+        1 => Just(Op::CloseGate),
+        1 => Just(Op::OpenGate),
         2 => any::<prop::sample::Index>().prop_map(Op::Cancel),
         1 => any::<prop::sample::Index>().prop_map(Op::Retry),
         1 => Just(Op::RestartWorker),
@@ -68,13 +76,20 @@ struct Job {
     starts: usize,
     attempt: u32,
     snoozes: u32,
+    /// Behind the gate that the history opens and closes.
+    behind: bool,
+    held: bool,
 }
+
+/// That gate.
+const GATE: &str = "model";
 
 #[derive(Debug, Default)]
 struct Model {
     jobs: BTreeMap<Uuid, (Kind, Option<u8>, Job)>,
     order: Vec<Uuid>,
     paused: bool,
+    shut: bool,
 }
 
 impl Model {
@@ -99,6 +114,11 @@ impl Model {
             if job.state != "available" {
                 continue;
             }
+            if self.shut && job.behind {
+                job.state = "scheduled";
+                job.held = true;
+                continue;
+            }
             job.starts += 1;
             job.attempt += 1;
             job.state = match *kind {
@@ -119,7 +139,17 @@ impl Model {
 
     fn advance(&mut self) {
         for (_, _, job) in self.jobs.values_mut() {
-            if Self::is_live(job.state) {
+            if Self::is_live(job.state) && !job.held {
+                job.state = "available";
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        self.shut = false;
+        for (_, _, job) in self.jobs.values_mut() {
+            if job.held {
+                job.held = false;
                 job.state = "available";
             }
         }
@@ -140,6 +170,7 @@ async fn i13_random_histories_end_as_the_model_says(database: TestDb) {
             "-- x\nDELETE FROM jobs",
             "-- x\nDELETE FROM job_attempts",
             "-- x\nDELETE FROM queues",
+            "-- x\nDELETE FROM gates",
         ] {
             tx.execute(table, &[]).await.unwrap();
         }
@@ -155,7 +186,7 @@ async fn follow(database: &TestDb, history: &[Op]) {
     for (step, op) in history.iter().enumerate() {
         let mut tx = db.begin().await.unwrap();
         match op {
-            Op::Enqueue { what, key } => {
+            Op::Enqueue { what, key, behind } => {
                 let does = match *what {
                     Kind::Done => What::Done,
                     Kind::Fail => What::Fail,
@@ -163,6 +194,7 @@ async fn follow(database: &TestDb, history: &[Op]) {
                     Kind::Snooze(times) => What::Snooze { seconds: 60, times },
                 };
                 let mut job = Plain::of("model", does);
+                job.gate = behind.then(|| GATE.to_owned());
                 if let Some(key) = key {
                     job = job.unique(&format!("k{key}"));
                 }
@@ -177,19 +209,14 @@ async fn follow(database: &TestDb, history: &[Op]) {
                         starts: 0,
                         attempt: 0,
                         snoozes: 0,
+                        behind: *behind,
+                        held: false,
                     };
                     model.jobs.insert(id, (*what, *key, job));
                     model.order.push(id);
                 }
             }
-            Op::Pause => {
-                control::pause(&mut tx, "plain", "test", "model").await.unwrap();
-                model.paused = true;
-            }
-            Op::Resume => {
-                control::resume(&mut tx, "plain", "test").await.unwrap();
-                model.paused = false;
-            }
+            Op::Pause | Op::Resume | Op::CloseGate | Op::OpenGate => steer(&mut tx, op, &mut model).await,
             Op::Cancel(which) if !model.order.is_empty() => {
                 let id = *which.get(&model.order);
                 control::cancel(&mut tx, id, "test").await.unwrap();
@@ -197,6 +224,7 @@ async fn follow(database: &TestDb, history: &[Op]) {
                     && Model::is_live(job.state)
                 {
                     job.state = "cancelled";
+                    job.held = false;
                 }
             }
             Op::Retry(which) if !model.order.is_empty() => {
@@ -212,6 +240,8 @@ async fn follow(database: &TestDb, history: &[Op]) {
                         starts: job.starts,
                         attempt: 0,
                         snoozes: 0,
+                        behind: job.behind,
+                        held: false,
                     };
                 }
             }
@@ -238,6 +268,28 @@ async fn follow(database: &TestDb, history: &[Op]) {
         .await;
     }
     running.shutdown().await;
+}
+
+/// What an operator does to all jobs at once.
+async fn steer(tx: &mut Tx, op: &Op, model: &mut Model) {
+    match op {
+        Op::Pause => {
+            control::pause(tx, "plain", "test", "model").await.unwrap();
+            model.paused = true;
+        }
+        Op::Resume => {
+            control::resume(tx, "plain", "test").await.unwrap();
+            model.paused = false;
+        }
+        Op::CloseGate => {
+            control::close_gate(tx, GATE, "test", "model").await.unwrap();
+            model.shut = true;
+        }
+        _ => {
+            control::open_gate(tx, GATE, "test").await.unwrap();
+            model.open();
+        }
+    }
 }
 
 async fn seen(database: &TestDb) -> BTreeMap<Uuid, Job> {
@@ -267,6 +319,8 @@ async fn seen(database: &TestDb) -> BTreeMap<Uuid, Job> {
                 starts,
                 attempt: job.attempt,
                 snoozes: job.snoozes,
+                behind: job.gate.is_some(),
+                held: job.held_by.is_some(),
             },
         );
     }

@@ -11,6 +11,7 @@ use aftercall::{
     params,
     queue::{
         self, Enqueued, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, Registry, Running, WorkerSettings,
+        gate::{Outage, Waits},
         inspect::{self, JobRow},
         minutes, seconds,
     },
@@ -52,7 +53,30 @@ pub(crate) enum What {
     Stuck,
     /// Blocks its thread until the test lets it go.
     Block,
+    /// Calls the upstream behind this gate, which is up or down as the test says.
+    Call(String),
+    /// The same, and the call hangs until the test lets it go.
+    CallSlowly(String),
+    /// Calls it, and brings it down each time.
+    Poison(String),
+    /// Needs it, and ends without a call.
+    NoCall(String),
 }
+
+impl What {
+    fn gate(&self) -> Option<String> {
+        match self {
+            Self::Call(gate) | Self::CallSlowly(gate) | Self::Poison(gate) | Self::NoCall(gate) => Some(gate.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// How long the tests' gates stay closed: 10 s, 20 s, 40 s … 10 min.
+pub(crate) const WAITS: Waits = Waits {
+    first: Duration::from_secs(10),
+    most: Duration::from_mins(10),
+};
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -62,6 +86,9 @@ struct Seen {
     most_running: BTreeMap<String, usize>,
     results: Vec<(String, Result<(), JobError>)>,
     ready: BTreeSet<String>,
+    /// Upstreams that are down, and what they ask for.
+    down: BTreeMap<String, Option<Duration>>,
+    calls: Vec<String>,
 }
 
 /// What the jobs share with the test.
@@ -81,6 +108,48 @@ impl Drop for Inside<'_> {
 impl World {
     pub(crate) fn let_go(&self, key: &str) {
         self.seen.lock().unwrap().let_go.insert(key.to_owned());
+    }
+
+    /// From now on the upstream is down.
+    pub(crate) fn down(&self, gate: &str, retry_after: Option<Duration>) {
+        self.seen.lock().unwrap().down.insert(gate.to_owned(), retry_after);
+    }
+
+    /// From now on it answers.
+    pub(crate) fn up(&self, gate: &str) {
+        self.seen.lock().unwrap().down.remove(gate);
+    }
+
+    /// Jobs that called an upstream, in order.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.seen.lock().unwrap().calls.clone()
+    }
+
+    /// `Some`: how the job ended behind the gate.
+    async fn call(&self, key: &str, gate: &str, what: &What, ctx: &JobContext) -> Result<Option<Outcome>, JobError> {
+        if let Some(shut) = ctx.admit(gate).await? {
+            return ctx.hold(ctx.begin().await?, &shut, gate, WAITS).await.map(Some);
+        }
+        self.seen.lock().unwrap().calls.push(key.to_owned());
+        let down = self.seen.lock().unwrap().down.get(gate).copied();
+        if matches!(what, What::CallSlowly(_)) {
+            self.held(key).await;
+        }
+        let retry_after = match (what, down) {
+            (What::Poison(_), down) => down.flatten(),
+            (_, Some(retry_after)) => retry_after,
+            (_, None) => {
+                ctx.answered(gate).await;
+                return Ok(None);
+            }
+        };
+        let outage = Outage {
+            gate: gate.to_owned(),
+            reason: "unreachable".to_owned(),
+            detail: format!("no answer to {key}"),
+            retry_after,
+        };
+        ctx.hold(ctx.begin().await?, &outage, gate, WAITS).await.map(Some)
     }
 
     pub(crate) fn starts(&self) -> Vec<String> {
@@ -153,8 +222,13 @@ impl World {
     }
 
     async fn acted(&self, key: &str, what: &What, ctx: &JobContext, inside: Inside<'_>) -> Result<Outcome, JobError> {
+        if let What::Call(gate) | What::CallSlowly(gate) | What::Poison(gate) = what
+            && let Some(outcome) = self.call(key, gate, what, ctx).await?
+        {
+            return Ok(outcome);
+        }
         match what {
-            What::Done => {}
+            What::Done | What::Call(_) | What::CallSlowly(_) | What::Poison(_) | What::NoCall(_) => {}
             What::Hold => {
                 tokio::select! {
                     () = self.held(key) => {}
@@ -261,11 +335,13 @@ macro_rules! kinds {
                 pub(crate) part: String,
                 pub(crate) unique: Option<String>,
                 pub(crate) what: What,
+                /// Its gate, whatever it does.
+                pub(crate) gate: Option<String>,
             }
 
             impl $kind {
                 pub(crate) fn of(key: &str, what: What) -> Self {
-                    Self { key: key.to_owned(), part: String::new(), unique: None, what }
+                    Self { key: key.to_owned(), part: String::new(), unique: None, what, gate: None }
                 }
             }
 
@@ -288,6 +364,7 @@ macro_rules! kinds {
 
                 fn partition(&self) -> String { self.part.clone() }
                 fn unique_key(&self) -> Option<String> { self.unique.clone() }
+                fn gate(&self) -> Option<String> { self.gate.clone().or_else(|| self.what.gate()) }
 
                 async fn run(&self, ctx: &JobContext, world: &World) -> Result<Outcome, JobError> {
                     world.act(&self.key, format!("{}/{}", $name, self.part), &self.what, ctx).await

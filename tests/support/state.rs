@@ -3,7 +3,10 @@
 
 use std::fmt::Write as _;
 
-use aftercall::db::{Db, Row};
+use aftercall::{
+    db::{Db, Row},
+    store::inspect::sessions::{self, SessionFilter},
+};
 use serde_json::Value;
 
 /// Every row that a user can see, in order.
@@ -117,6 +120,22 @@ pub(crate) async fn broken_promises(db: &Db) -> Vec<String> {
         SELECT 'a verdict of ' || session_id || ' has no result' FROM verdicts v WHERE NOT EXISTS (SELECT 1
             FROM monitoring_results m WHERE m.source = v.source AND m.session_id = v.session_id AND m.generation >= v.generation)";
     rows(db, BROKEN).await
+}
+
+/// Why each session that has no verdict yet waits, as people are shown it.
+pub(crate) async fn waiting(db: &Db) -> Vec<(String, String)> {
+    let filter = SessionFilter {
+        statuses: vec!["waiting".to_owned()],
+        limit: 1_000,
+        ..SessionFilter::default()
+    };
+    let lines = sessions::list(db, &filter).await.unwrap();
+    let mut waiting: Vec<(String, String)> = lines
+        .into_iter()
+        .map(|line| (line.key.session_id, line.waiting_reason.unwrap_or_default()))
+        .collect();
+    waiting.sort();
+    waiting
 }
 
 /// One number from a statement that selects it as `n`.

@@ -14,7 +14,9 @@ use aftercall::{
     db::Db,
     pipeline::Pipeline,
     sandbox::{
-        Server, demo,
+        Server,
+        cloud9::{self, Practice},
+        demo,
         language_model::{self, ScriptedModel},
         records::{self, Records},
     },
@@ -36,6 +38,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
     pub(crate) records: Arc<Records>,
     pub(crate) model: Option<Arc<ScriptedModel>>,
+    practice: Option<Arc<Practice>>,
     directory: tempfile::TempDir,
     _servers: Vec<Server>,
 }
@@ -44,6 +47,9 @@ pub(crate) struct World {
 pub(crate) struct Plan {
     bundle: String,
     records: Records,
+    practice: Option<Practice>,
+    /// Key and value as TOML.
+    practice_settings: Vec<(String, String)>,
     model: Option<ScriptedModel>,
     /// Section, key, value as TOML.
     settings: Vec<(String, String, String)>,
@@ -59,6 +65,8 @@ impl Plan {
         Self {
             bundle: sessions.iter().map(Session::lines).collect(),
             records: bakery::records(sessions),
+            practice: None,
+            practice_settings: Vec::new(),
             model: None,
             settings: Vec::new(),
             files: Vec::new(),
@@ -91,6 +99,18 @@ impl Plan {
     /// These records, in place of the sessions'.
     pub(crate) fn records(mut self, records: Records) -> Self {
         self.records = records;
+        self
+    }
+
+    /// The system `practice` is this Cloud9, in place of a records server.
+    pub(crate) fn practice(mut self, practice: Practice) -> Self {
+        self.practice = Some(practice);
+        self
+    }
+
+    /// `key = value` for this Cloud9 alone; the value is TOML.
+    pub(crate) fn set_practice(mut self, key: &str, value: &str) -> Self {
+        self.practice_settings.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -139,6 +159,23 @@ impl Plan {
             toml.set(&section, "timeout", "'500ms'");
         }
         servers.push(records_server);
+        let practice = self.practice.map(Arc::new);
+        if let Some(practice) = &practice {
+            let server = cloud9::start(Arc::clone(practice)).await.unwrap();
+            let section = format!("[[records]] # {}", demo::SYSTEM);
+            toml.remove(&section, "base_url");
+            toml.set(&section, "kind", "'cloud9'");
+            toml.set(&section, "url", &format!("'{}{}'", server.url(), cloud9::PATH));
+            let (client_id, user, password) = cloud9::CREDENTIALS;
+            for (key, value) in [("client_id", client_id), ("user", user), ("password", password)] {
+                std::fs::write(path.join(key), value).unwrap();
+                toml.set(&section, key, &format!("'file:{key}'"));
+            }
+            for (key, value) in &self.practice_settings {
+                toml.set(&section, key, value);
+            }
+            servers.push(server);
+        }
         let model = self.model.map(Arc::new);
         if let Some(model) = &model {
             let server = language_model::start(Arc::clone(model)).await.unwrap();
@@ -167,6 +204,7 @@ impl Plan {
             config,
             records,
             model,
+            practice,
             directory,
             _servers: servers,
         }
@@ -187,6 +225,14 @@ impl Sections {
             self.sections.len() - 1
         });
         self.sections[at].1.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn remove(&mut self, section: &str, key: &str) {
+        for (name, keys) in &mut self.sections {
+            if name == section {
+                keys.remove(key);
+            }
+        }
     }
 
     fn set_all(&mut self, section: &str, key: &str, value: &str) {
@@ -235,6 +281,11 @@ impl World {
     /// Its database, made when absent.
     pub(crate) async fn db(&self) -> Db {
         Db::open(&self.config.database.location()).await.unwrap()
+    }
+
+    /// The Cloud9 that sessions are checked in.
+    pub(crate) fn practice(&self) -> Arc<Practice> {
+        Arc::clone(self.practice.as_ref().unwrap())
     }
 
     /// The model that reads.

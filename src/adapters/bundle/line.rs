@@ -6,11 +6,13 @@ use std::{
     io::{self, BufRead, BufReader, Seek, SeekFrom},
 };
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+
+use super::super::content::instant;
 
 /// Reads lines from an offset on, through one buffer.
 pub(super) struct Lines<'f> {
@@ -135,15 +137,6 @@ impl Head {
             changed: updated.map_or(last, |updated| updated.max(last)),
         })
     }
-}
-
-/// An instant as servers write it; one without a zone is taken as UTC.
-pub(super) fn instant(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Some(instant.to_utc());
-    }
-    let naive = text.parse::<NaiveDateTime>().ok()?;
-    Some(naive.and_utc())
 }
 
 impl<'de> Deserialize<'de> for Head {

@@ -5,7 +5,6 @@
 //! watermark says how far the file was read, with a fingerprint of what was read, so that a file that grew is read on from
 //! there and one that was replaced is read again. A line that cannot be read is reported by its number; the others go on.
 
-mod content;
 mod index;
 mod line;
 
@@ -22,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use self::index::{Index, LineRef, Taken};
+use self::index::{Index, LineRef, Taken, short_hash};
+use super::content::{Content, OBSERVATIONS};
 use crate::{
     domain::observation::Snapshot,
     ports::{SessionRef, Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
@@ -297,7 +297,7 @@ impl Shared {
             return Ok(None);
         };
         // Without the lock: other sessions are read at the same time.
-        let snapshot = content::collect(&mut file, &lines, self.config.session_bytes)?;
+        let snapshot = collect(&mut file, &lines, self.config.session_bytes)?;
         Ok(Some((snapshot, digest)))
     }
 
@@ -314,6 +314,32 @@ impl Shared {
             .session(session_id)
             .map(|session| (session.lines(), session.digest())))
     }
+}
+
+/// Reads these lines and puts them in order. Of too many observations, the first and the last are kept.
+fn collect(file: &mut File, lines: &[LineRef], bound: usize) -> io::Result<Snapshot> {
+    let half = OBSERVATIONS / 2;
+    let left_out = half..lines.len().saturating_sub(half).max(half);
+    let mut content = Content::new(bound);
+    let mut bytes = Vec::new();
+    for (position, line) in lines.iter().enumerate() {
+        let mut kept = None;
+        if !left_out.contains(&position) {
+            bytes.clear();
+            file.seek(SeekFrom::Start(line.offset))?;
+            (&mut *file).take(line.length).read_to_end(&mut bytes)?;
+            let line_bytes = bytes.trim_ascii_end();
+            if short_hash(line_bytes) != line.content {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is another file now"));
+            }
+            kept = content.read(line_bytes);
+        }
+        match kept {
+            Some(one) => content.add(one),
+            None => content.leave_out(line.length),
+        }
+    }
+    Ok(content.finish())
 }
 
 /// Forgets an index of a file that is no longer there.

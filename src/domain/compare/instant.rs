@@ -2,6 +2,9 @@
 //!
 //! `2026-03-17T09:50:00-04:00`, `3/17/2026 9:50:00 AM` and "Tuesday, March 17 at 9:50 in the morning" are the same. What one
 //! side does not name (a year, a time of day) is not compared; what neither can be compared by is undecided.
+//!
+//! A text may carry the zone that it is local to, `3/17/2026 9:50:00 AM [America/Chicago]` (RFC 9557's suffix): then the other
+//! side, where it carries none, is local to the same. Without any, both are read in the playbook's zone.
 
 use std::time::Duration;
 
@@ -26,6 +29,7 @@ struct Parts {
 }
 
 pub(super) fn compare(zone: Tz, tolerance: Duration, expected: &Value, actual: &Value) -> Comparison {
+    let zone = common_zone(zone, expected, actual);
     let (Some(left), Some(right)) = (parts(zone, expected), parts(zone, actual)) else {
         return unreadable(zone, expected);
     };
@@ -33,8 +37,13 @@ pub(super) fn compare(zone: Tz, tolerance: Duration, expected: &Value, actual: &
     if let Some(answer) = dates(&left, &right, tolerance) {
         return answer;
     }
-    if let (Some(left), Some(right)) = (whole(zone, &left), whole(zone, &right)) {
-        let apart = (left - right).num_seconds().unsigned_abs();
+    let (lefts, rights) = (whole(zone, &left), whole(zone, &right));
+    let pairs = lefts.iter().flat_map(|left| {
+        rights
+            .iter()
+            .map(move |right| (*left - *right).num_seconds().unsigned_abs())
+    });
+    if let Some(apart) = pairs.min() {
         return Comparison::of(apart <= tolerance.as_secs(), "the same instant", "another instant");
     }
     if let (Some(left), Some(right)) = (left.minutes, right.minutes) {
@@ -49,6 +58,7 @@ pub(super) fn compare(zone: Tz, tolerance: Duration, expected: &Value, actual: &
 }
 
 pub(super) fn compare_dates(zone: Tz, expected: &Value, actual: &Value) -> Comparison {
+    let zone = common_zone(zone, expected, actual);
     let (Some(left), Some(right)) = (parts(zone, expected), parts(zone, actual)) else {
         return unreadable(zone, expected);
     };
@@ -94,25 +104,58 @@ fn dates(left: &Parts, right: &Parts, tolerance: Duration) -> Option<Comparison>
     None
 }
 
-fn whole(zone: Tz, parts: &Parts) -> Option<DateTime<Utc>> {
-    if let Some(instant) = parts.instant {
-        return Some(instant);
-    }
-    let date = NaiveDate::from_ymd_opt(parts.year?, parts.month?, parts.day?)?;
-    let minutes = parts.minutes?;
-    let local = date.and_hms_opt(minutes / 60, minutes % 60, parts.seconds.unwrap_or(0))?;
-    in_zone(zone, local)
+/// The zone that the two are compared in: what is there knows best where it is.
+fn common_zone(default: Tz, expected: &Value, actual: &Value) -> Tz {
+    let own = |value: &Value| split_zone(value.as_str()?).1;
+    own(actual).or_else(|| own(expected)).unwrap_or(default)
 }
 
-/// The hour that is skipped in spring is read as the one after; the one that comes twice in autumn as the first.
-fn in_zone(zone: Tz, local: NaiveDateTime) -> Option<DateTime<Utc>> {
-    zone.from_local_datetime(&local)
-        .earliest()
-        .or_else(|| {
-            let later = local.checked_add_signed(chrono::Duration::hours(1))?;
-            zone.from_local_datetime(&later).earliest()
-        })
-        .map(|found| found.with_timezone(&Utc))
+/// A text and the zone that it carries.
+fn split_zone(text: &str) -> (&str, Option<Tz>) {
+    let text = text.trim();
+    let carried = text
+        .strip_suffix(']')
+        .and_then(|rest| rest.rsplit_once('['))
+        .and_then(|(rest, name)| Some((rest.trim_end(), name.parse::<Tz>().ok()?)));
+    match carried {
+        Some((rest, zone)) => (rest, Some(zone)),
+        None => (text, None),
+    }
+}
+
+/// The instants that the parts may mean: none when something is not named, two in the hour that comes twice in autumn.
+fn whole(zone: Tz, parts: &Parts) -> Vec<DateTime<Utc>> {
+    if let Some(instant) = parts.instant {
+        return vec![instant];
+    }
+    let local = || {
+        let date = NaiveDate::from_ymd_opt(parts.year?, parts.month?, parts.day?)?;
+        let minutes = parts.minutes?;
+        date.and_hms_opt(minutes / 60, minutes % 60, parts.seconds.unwrap_or(0))
+    };
+    local().map(|local| in_zone(zone, local)).unwrap_or_default()
+}
+
+/// The hour that is skipped in spring is read as the one after.
+fn in_zone(zone: Tz, local: NaiveDateTime) -> Vec<DateTime<Utc>> {
+    let read = |local: NaiveDateTime| {
+        let found = zone.from_local_datetime(&local);
+        let mut instants: Vec<DateTime<Utc>> = Vec::new();
+        for instant in [found.earliest(), found.latest()].into_iter().flatten() {
+            if !instants.contains(&instant.to_utc()) {
+                instants.push(instant.to_utc());
+            }
+        }
+        instants
+    };
+    let found = read(local);
+    if !found.is_empty() {
+        return found;
+    }
+    local
+        .checked_add_signed(chrono::Duration::hours(1))
+        .map(read)
+        .unwrap_or_default()
 }
 
 fn of_instant(zone: Tz, instant: DateTime<Utc>) -> Parts {
@@ -143,7 +186,18 @@ fn parts(zone: Tz, value: &Value) -> Option<Parts> {
                 .contains(&instant.year())
                 .then(|| of_instant(zone, instant))
         }
-        Value::String(text) => of_text(zone, text.trim()),
+        Value::String(text) => {
+            let (text, own) = split_zone(text);
+            let parts = of_text(own.unwrap_or(zone), text)?;
+            // Both sides are told in one zone, so that their dates can be compared.
+            match own {
+                Some(own) if own != zone => match whole(own, &parts).first() {
+                    Some(instant) => Some(of_instant(zone, *instant)),
+                    None => Some(parts),
+                },
+                _ => Some(parts),
+            }
+        }
         _ => None,
     }
 }

@@ -112,6 +112,90 @@ fn instants_agree_across_zones_spellings_and_speech() {
 }
 
 #[test]
+fn a_text_may_carry_its_zone_and_lends_it_to_the_other() {
+    for (left, right) in [
+        ("2026-03-17T09:50:00-05:00", "3/17/2026 9:50:00 AM [America/Chicago]"),
+        ("2026-03-17T10:50:00-04:00", "3/17/2026 9:50:00 AM [America/Chicago]"),
+        ("3/17/2026 9:50:00 AM", "3/17/2026 9:50:00 AM [America/Chicago]"),
+        ("Tuesday, March 17 at 9:50", "03/17/2026 09:50:00 AM[America/Chicago]"),
+        ("2026-03-18T00:30:00-04:00", "3/17/2026 11:30:00 PM [America/Chicago]"),
+        (
+            "3/18/2026 12:30:00 AM [America/New_York]",
+            "3/17/2026 11:30:00 PM [America/Chicago]",
+        ),
+        (
+            "2026-03-17T09:50:00-05:00[America/Chicago]",
+            "3/17/2026 9:50:00 AM [America/Chicago]",
+        ),
+        ("3/17/2026 9:50:00 AM", "3/17/2026 9:50:00 AM [Middle-earth]"),
+    ] {
+        for (left, right) in [(left, right), (right, left)] {
+            assert_eq!(
+                by("instant", json!(left), json!(right)),
+                Match::Same,
+                "{left} / {right}"
+            );
+        }
+    }
+    for (left, right) in [
+        ("2026-03-17T09:50:00-04:00", "3/17/2026 9:50:00 AM [America/Chicago]"),
+        (
+            "3/17/2026 9:50:00 AM [America/New_York]",
+            "3/17/2026 9:50:00 AM [America/Chicago]",
+        ),
+        ("2026-03-17T23:30:00-04:00", "3/17/2026 11:30:00 PM [America/Chicago]"),
+    ] {
+        assert_eq!(
+            by("instant", json!(left), json!(right)),
+            Match::Different,
+            "{left} / {right}"
+        );
+    }
+    assert_eq!(
+        by(
+            "date",
+            json!("08/29/2018"),
+            json!("8/29/2018 12:00:00 AM [America/Los_Angeles]")
+        ),
+        Match::Same
+    );
+}
+
+#[test]
+fn clocks_that_change_are_read_as_people_mean_them() {
+    // 2026-03-08 02:00 -> 03:00 and 2026-11-01 02:00 -> 01:00 in New York.
+    for (left, right) in [
+        ("2026-03-08T01:59:00-05:00", "3/8/2026 1:59:00 AM"),
+        ("2026-03-08T03:00:00-04:00", "3/8/2026 3:00:00 AM"),
+        ("2026-03-08T07:30:00Z", "3/8/2026 2:30:00 AM"), // a time that does not exist: the hour after
+        ("2026-11-01T00:59:00-04:00", "11/1/2026 12:59:00 AM"),
+        ("2026-11-01T01:30:00-04:00", "11/1/2026 1:30:00 AM"), // it comes twice, and the text does not say which
+        ("2026-11-01T01:30:00-05:00", "11/1/2026 1:30:00 AM"),
+        ("2026-11-01T02:00:00-05:00", "11/1/2026 2:00:00 AM"),
+        ("2026-07-01T09:00:00-04:00", "7/1/2026 9:00:00 AM"),
+        ("2026-12-01T09:00:00-05:00", "12/1/2026 9:00:00 AM"),
+    ] {
+        assert_eq!(
+            by("instant", json!(left), json!(right)),
+            Match::Same,
+            "{left} / {right}"
+        );
+    }
+    for (left, right) in [
+        ("2026-07-01T09:00:00-05:00", "7/1/2026 9:00:00 AM"),
+        ("2026-12-01T09:00:00-04:00", "12/1/2026 9:00:00 AM"),
+        ("2026-11-01T00:30:00-04:00", "11/1/2026 1:30:00 AM"),
+        ("2026-11-01T01:30:00-04:00", "2026-11-01T01:30:00-05:00"),
+    ] {
+        assert_eq!(
+            by("instant", json!(left), json!(right)),
+            Match::Different,
+            "{left} / {right}"
+        );
+    }
+}
+
+#[test]
 fn a_tolerance_reaches_over_midnight() {
     let rule = Rule::Instant {
         zone: new_york(),

@@ -84,9 +84,17 @@ impl Scene<'_> {
         };
         let written = match owner {
             FaultOwner::Agent => {
-                let written = about(&attempt.call.input, finding)
-                    .into_iter()
-                    .find(|value| **value == field.actual);
+                let values = about(&attempt.call.input, finding);
+                // As it was written, else as it means: the system may spell it otherwise.
+                let written = values
+                    .iter()
+                    .find(|value| ***value == field.actual)
+                    .or_else(|| {
+                        values
+                            .iter()
+                            .find(|value| self.same(finding, field, value, &field.actual))
+                    })
+                    .copied();
                 written
                     .and_then(|value| of_value(attempt.call, value))
                     .or_else(|| of_input(attempt.call))
@@ -105,17 +113,20 @@ impl Scene<'_> {
         }
     }
 
-    /// On which side of the call the value changed.
-    fn went_wrong(&self, finding: &Finding, field: &FieldVerdict, attempt: &Attempt<'_>) -> FaultOwner {
+    /// Whether two values of a field mean the same, by the playbook's rule.
+    fn same(&self, finding: &Finding, field: &FieldVerdict, left: &Value, right: &Value) -> bool {
         let text = Rule::Text;
         let rule = self
             .playbook
             .record(&finding.record)
             .and_then(|record| record.field(&field.name))
             .map_or(&text, |field| &field.compare);
-        let same = |left: &Value, right: &Value| {
-            compare(rule, &self.playbook.head.nicknames, left, right).outcome == Match::Same
-        };
+        compare(rule, &self.playbook.head.nicknames, left, right).outcome == Match::Same
+    }
+
+    /// On which side of the call the value changed.
+    fn went_wrong(&self, finding: &Finding, field: &FieldVerdict, attempt: &Attempt<'_>) -> FaultOwner {
+        let same = |left: &Value, right: &Value| self.same(finding, field, left, right);
         let call = attempt.call;
         if !about(&call.input, finding)
             .into_iter()

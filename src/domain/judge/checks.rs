@@ -55,6 +55,11 @@ impl Check<'_> {
         self.claims.iter().any(|claim| claim.state == ClaimState::Done)
     }
 
+    /// It looks for what this very call claims, because a request asks for that.
+    fn carries(&self, claim: &Claim) -> bool {
+        self.role == Role::Request && self.claims.iter().any(|own| std::ptr::eq(*own, claim))
+    }
+
     pub(super) fn is_promised(&self) -> bool {
         self.claims.iter().any(|claim| claim.state == ClaimState::Promised)
     }
@@ -259,6 +264,10 @@ fn supports<'a>(
         ) else {
             continue;
         };
+        // A file that was asked for as such is looked for as such.
+        if asked.iter().any(|check| check.carries(claim)) {
+            continue;
+        }
         let served = asked.iter().find(|check| {
             check.role == Role::Request
                 && rule.supports.contains(&check.record.kind)

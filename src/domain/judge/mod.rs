@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use self::{checks::checks, outcome::Judged};
 use super::{
     claim::Claim,
-    lookup::{Facts, Lookup},
+    lookup::{Fact, Facts, Lookup},
     playbook::Playbook,
     reading::{Reader, Reading},
     session::SessionKey,
@@ -77,6 +77,21 @@ pub fn look_again(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Lookup
         }
     }
     again.into_iter().filter(|lookup| facts.contains_key(lookup)).collect()
+}
+
+/// The lookups answered with "there is none" on which anything rests, be it good or bad: what deserves another look where
+/// a system that is overloaded says the same.
+pub fn absences(playbook: &Playbook, case: &Case, facts: &Facts) -> Vec<Lookup> {
+    if early::verdict(playbook, case).is_some() {
+        return Vec::new();
+    }
+    let used: BTreeSet<Lookup> = outcomes(playbook, case, facts)
+        .into_iter()
+        .flat_map(|judged| judged.used)
+        .collect();
+    used.into_iter()
+        .filter(|lookup| facts.get(lookup) == Some(&Fact::Absent))
+        .collect()
 }
 
 /// The verdict by the facts. Lookups that nobody answered count as unanswerable.

@@ -1,5 +1,7 @@
 //! Compares each check with what was found: one finding each, with its reason.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -31,6 +33,8 @@ pub(super) struct Judged {
     pub(super) attempted: bool,
     /// It is there, and the caller was told that it failed.
     pub(super) told_failed: bool,
+    /// Ids of other records that it belongs to (a patient's), by name.
+    pub(super) keys: BTreeMap<String, String>,
     /// Lookups still to ask.
     pub(super) ask: Vec<Lookup>,
     /// Lookups whose answers decided.
@@ -115,6 +119,7 @@ fn withdrawn(check: &Check<'_>) -> Judged {
         implied: false,
         attempted: false,
         told_failed: false,
+        keys: BTreeMap::new(),
         ask: Vec::new(),
         used: Vec::new(),
     }
@@ -377,6 +382,7 @@ fn finding(check: &Check<'_>, located: &Located, result: Result, said: &Said<'_>
         implied: false,
         attempted: !check.claims.is_empty(),
         told_failed,
+        keys: check.keys.clone(),
         ask: located.ask.clone(),
         used: located.used.clone(),
     }
@@ -427,7 +433,7 @@ fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mu
         if rule.when.as_ref().is_some_and(|when| !when.holds(&variables)) {
             continue;
         }
-        let expected: std::collections::BTreeMap<String, Value> = rule
+        let expected: BTreeMap<String, Value> = rule
             .fields
             .iter()
             .filter_map(|(name, source)| Some((name.clone(), source.get(&variables)?)))
@@ -438,7 +444,7 @@ fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mu
             record: touched,
             subject: check.subject.clone(),
             id: Some(id),
-            keys: std::collections::BTreeMap::new(),
+            keys: BTreeMap::new(),
             expected,
             reported: before
                 .map(|before| before.reported.clone())

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Case;
 use crate::domain::{
-    compare::{same_name, squeeze},
+    compare::{fold, same_name, squeeze},
     playbook::Playbook,
     reading::{Reading, Request},
 };
@@ -37,7 +37,7 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
             vec![request.clone()]
         };
         for copy in copies {
-            // A reader that says the same thing twice asks for it once.
+            // A reader that says the same thing twice asks for it once, unless there are two of one name.
             let same = |other: &Request| {
                 other.operation == copy.operation
                     && other.record == copy.record
@@ -46,7 +46,8 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
                     && other.fields == copy.fields
                     && (copy.id.is_some() || copy.subject.is_some())
             };
-            if !requests.iter().any(same) {
+            let known = requests.iter().filter(|other| same(other)).count();
+            if known < times_named(&named, copy.subject.as_deref()) {
                 requests.push(copy);
             }
         }
@@ -57,19 +58,19 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
     let Some(calls_for) = intent.calls_for.first() else {
         return requests;
     };
-    for name in named {
+    for (at, name) in named.iter().enumerate() {
         let is_known = |subject: &Option<String>| {
             subject
                 .as_ref()
-                .is_some_and(|subject| same_name(&playbook.head.nicknames, subject, &name))
+                .is_some_and(|subject| same_name(&playbook.head.nicknames, subject, name))
         };
-        let asked = requests.iter().any(|request| is_known(&request.subject));
+        let asked = requests.iter().filter(|request| is_known(&request.subject)).count();
         let all_have_subjects = requests.iter().all(|request| request.subject.is_some());
-        if !asked && all_have_subjects {
+        if asked < times_named(&named[..=at], Some(name)) && all_have_subjects {
             requests.push(Request {
                 operation: calls_for.operation,
                 record: calls_for.record.clone(),
-                subject: Some(name),
+                subject: Some(name.clone()),
                 id: None,
                 fields: BTreeMap::new(),
                 quote: String::new(),
@@ -79,6 +80,12 @@ pub(super) fn requests(playbook: &Playbook, case: &Case) -> Vec<Request> {
         }
     }
     requests
+}
+
+/// How many of this name the intent's details list: two children may share one. One where they list none.
+fn times_named(named: &[String], subject: Option<&str>) -> usize {
+    let Some(subject) = subject.map(fold) else { return 1 };
+    named.iter().filter(|name| fold(name) == subject).count().max(1)
 }
 
 fn named_subjects(playbook: &Playbook, reading: &Reading) -> Vec<String> {

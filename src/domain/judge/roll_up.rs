@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Case, checks::Role, outcome::Judged};
+use super::{Case, carried::same_id, checks::Role, outcome::Judged};
 use crate::domain::{
     compare::same_name,
     playbook::{Playbook, RollUp},
@@ -69,6 +69,21 @@ impl Group<'_> {
         self.members.iter().all(|one| one.finding.outcome == Outcome::Confirmed)
     }
 
+    /// What it holds belongs to another than this does.
+    fn is_anothers(&self, one: &Judged) -> bool {
+        self.members.iter().any(|member| {
+            let differs = |(name, key): (&String, &String)| member.keys.get(name).is_some_and(|own| !same_id(own, key));
+            one.keys.iter().any(differs)
+        })
+    }
+
+    /// What it holds belongs to this very record.
+    fn owns(&self, one: &Judged) -> bool {
+        let Some(id) = &one.finding.id else { return false };
+        let mut keys = self.members.iter().flat_map(|member| member.keys.values());
+        keys.any(|key| same_id(key, id))
+    }
+
     fn some(&self) -> bool {
         self.members.iter().any(|one| one.finding.outcome == Outcome::Confirmed)
     }
@@ -78,16 +93,22 @@ impl Group<'_> {
     }
 }
 
-/// Findings by subject, in order of appearance; those without one come last.
+/// Findings by subject, in order of appearance; those without one come last. Two of one name whose records belong to
+/// different others (two patients called Alex) are two.
 fn groups<'a>(playbook: &Playbook, deciding: &[&'a Judged]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for one in deciding {
         let subject = one.finding.subject.as_ref();
-        let known = groups.iter_mut().find(|group| match (&group.subject, subject) {
-            (Some(left), Some(right)) => same_name(&playbook.head.nicknames, left, right),
+        let fits = |group: &Group<'_>| match (&group.subject, subject) {
+            (Some(left), Some(right)) => same_name(&playbook.head.nicknames, left, right) && !group.is_anothers(one),
             (None, None) => true,
             _ => false,
-        });
+        };
+        let at = groups
+            .iter()
+            .position(|group| fits(group) && group.owns(one))
+            .or_else(|| groups.iter().position(fits));
+        let known = at.map(|at| &mut groups[at]);
         match known {
             Some(group) => {
                 // The fuller spelling names the group.

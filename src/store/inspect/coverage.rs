@@ -1,8 +1,11 @@
 //! Whether every session is accounted for: seen = verdicts + waiting + skipped + errors, nothing unexplained.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::waiting::ShutGates;
 use crate::db::{Db, DbError};
 
 /// One source.
@@ -28,6 +31,9 @@ pub struct Coverage {
     pub unexplained: u64,
     /// Places of the source that could not be read.
     pub unreadable: u64,
+    /// Of those that wait, how many wait for an upstream that is down, by what is wrong with it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting_for: BTreeMap<String, u64>,
 }
 
 /// All sources, by name.
@@ -56,10 +62,13 @@ pub async fn by_source(db: &Db) -> Result<Vec<Coverage>, DbError> {
             &[],
         )
         .await?;
+    let mut waiting_for = waiting_for(db).await?;
     rows.iter()
         .map(|row| {
+            let source: String = row.get("source")?;
             Ok(Coverage {
-                source: row.get("source")?,
+                waiting_for: waiting_for.remove(&source).unwrap_or_default(),
+                source,
                 seen: row.get("seen")?,
                 pass: row.get("pass")?,
                 partial: row.get("partial")?,
@@ -72,6 +81,32 @@ pub async fn by_source(db: &Db) -> Result<Vec<Coverage>, DbError> {
             })
         })
         .collect()
+}
+
+/// How many sessions of each source wait for an upstream that is down, by what is wrong with it.
+async fn waiting_for(db: &Db) -> Result<BTreeMap<String, BTreeMap<String, u64>>, DbError> {
+    let shut = ShutGates::read(db).await?;
+    let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    if shut.is_empty() {
+        return Ok(all);
+    }
+    let rows = db
+        .fetch_all(
+            "-- sessions_waiting_by_place
+             SELECT source, state, system, COUNT(*) AS sessions FROM sessions WHERE state <> 'done'
+             GROUP BY source, state, system",
+            &[],
+        )
+        .await?;
+    for row in rows {
+        let (source, state): (String, String) = (row.get("source")?, row.get("state")?);
+        let system: Option<String> = row.get("system")?;
+        if let Some((reason, _)) = shut.before(&state, &source, system.as_deref()) {
+            let count: u64 = row.get("sessions")?;
+            *all.entry(source).or_default().entry(reason).or_default() += count;
+        }
+    }
+    Ok(all)
 }
 
 /// Something in a source that could not be read.
@@ -159,6 +194,7 @@ mod tests {
             waiting: 2,
             unexplained: 2,
             unreadable: 0,
+            waiting_for: BTreeMap::new(),
         };
         let broken = Coverage {
             source: "broken".to_owned(),

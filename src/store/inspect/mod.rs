@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod session;
 pub mod sessions;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

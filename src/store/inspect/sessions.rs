@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::waiting::ShutGates;
 use crate::{
     db::{Db, DbError, Row},
     domain::session::SessionKey,
@@ -27,7 +28,7 @@ pub struct SessionLine {
     pub first_activity_at: DateTime<Utc>,
     /// Latest activity.
     pub last_activity_at: DateTime<Utc>,
-    /// Why there is no verdict yet.
+    /// Why there is no verdict yet, as it is now.
     pub waiting_reason: Option<String>,
     /// Until when it waits, where that is known.
     pub waiting_until: Option<DateTime<Utc>>,
@@ -88,7 +89,7 @@ pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, D
         .fetch_all(
             "-- list_sessions
              SELECT s.source, s.session_id, s.state, s.generation, s.environment, s.first_activity_at, s.last_activity_at,
-                    s.waiting_reason, s.waiting_until, s.incomplete, m.generation AS judged, m.verification_status,
+                    s.waiting_reason, s.waiting_until, s.incomplete, s.system, m.generation AS judged, m.verification_status,
                     m.intent_type, m.intent_confidence, m.verdict_summary, m.diagnostic_status, m.analyzed_at,
                     v.reason, v.severity
              FROM sessions s
@@ -109,10 +110,11 @@ pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, D
             ],
         )
         .await?;
-    rows.iter().map(read).collect()
+    let shut = ShutGates::read(db).await?;
+    rows.iter().map(|row| read(row, &shut)).collect()
 }
 
-fn read(row: &Row) -> Result<SessionLine, DbError> {
+fn read(row: &Row, shut: &ShutGates) -> Result<SessionLine, DbError> {
     let state: String = row.get("state")?;
     let verdict = match row.get::<Option<u32>>("judged")? {
         None => None,
@@ -132,16 +134,22 @@ fn read(row: &Row) -> Result<SessionLine, DbError> {
         Some(verdict) if state == "done" => verdict.status.clone(),
         _ => "waiting".to_owned(),
     };
+    let source: String = row.get("source")?;
+    let system: Option<String> = row.get("system")?;
+    let (waiting_reason, waiting_until) = match shut.before(&state, &source, system.as_deref()) {
+        Some((reason, until)) => (Some(reason), until),
+        None => (row.get("waiting_reason")?, row.get("waiting_until")?),
+    };
     Ok(SessionLine {
-        key: SessionKey::new(row.get::<String>("source")?, row.get::<String>("session_id")?),
+        key: SessionKey::new(source, row.get::<String>("session_id")?),
         status,
         state,
         generation: row.get("generation")?,
         environment: row.get("environment")?,
         first_activity_at: row.get("first_activity_at")?,
         last_activity_at: row.get("last_activity_at")?,
-        waiting_reason: row.get("waiting_reason")?,
-        waiting_until: row.get("waiting_until")?,
+        waiting_reason,
+        waiting_until,
         incomplete: row.get("incomplete")?,
         verdict,
     })

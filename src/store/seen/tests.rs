@@ -113,7 +113,12 @@ fn pages_in_any_order_and_twice_end_in_the_same_sessions() {
             .into_iter()
             .map(|((trace, id), (session, second))| {
                 let session = session.map(|session| format!("s{session}"));
-                seen(&format!("t{trace}"), &format!("o{trace}-{id}"), session.as_deref(), second)
+                seen(
+                    &format!("t{trace}"),
+                    &format!("o{trace}-{id}"),
+                    session.as_deref(),
+                    second,
+                )
             })
             .collect();
         (Just(list.clone()), Just(list).prop_shuffle())
@@ -145,11 +150,18 @@ async fn an_end_signal_counts_until_the_call_goes_on() {
     let (_folder, db) = database().await;
     let mut bye = seen("t2", "hangup", Some("call"), 10);
     bye.ends_session = true;
-    let page = [seen("t1", "a", Some("call"), 0), bye, seen("t2", "wrapper", Some("call"), 12)];
+    let page = [
+        seen("t1", "a", Some("call"), 0),
+        bye,
+        seen("t2", "wrapper", Some("call"), 12),
+    ];
     merge_page(&db, &page).await;
     assert!(session(&db, "call").await.unwrap().ended);
     merge_page(&db, &[seen("t1", "late", Some("call"), 2)]).await;
-    assert!(session(&db, "call").await.unwrap().ended, "a late span of an earlier turn");
+    assert!(
+        session(&db, "call").await.unwrap().ended,
+        "a late span of an earlier turn"
+    );
     merge_page(&db, &[seen("t3", "more", Some("call"), 60)]).await;
     assert!(!session(&db, "call").await.unwrap().ended);
 }
@@ -170,7 +182,11 @@ async fn traces_without_a_session_are_grouped_once_they_rest_and_keep_their_id()
     merge_page(&db, &[of_ada("t1", 50)]).await;
     assert_eq!(group(&db, at(2_000)).await, 2);
     let grown = session(&db, &id).await.unwrap();
-    assert_eq!(grown.first_activity_at, at(50), "an earlier trace that came late joins, and the id stays");
+    assert_eq!(
+        grown.first_activity_at,
+        at(50),
+        "an earlier trace that came late joins, and the id stays"
+    );
     assert_eq!(all_sessions(&db).await.len(), 2);
     assert!(loose_traces(&db).await.unwrap().is_empty());
 }
@@ -191,12 +207,27 @@ async fn a_trace_that_names_its_session_after_all_leaves_its_group() {
 async fn what_is_read_is_found_by_index() {
     let (_folder, db) = database().await;
     for (plan, index) in [
-        (db.plan_of(OF_SESSION, &params!["calls", "s"]).await, "seen_traces_session"),
-        (db.plan_of(SESSIONS_OF, &params!["calls", json!(["t"])]).await, "sqlite_autoindex_seen_traces_1"),
-        (db.plan_of(LOOSE, &params!["calls", at(0), 10_u32]).await, "seen_traces_loose"),
-        (db.plan_of(NEAR, &params!["calls", "", at(0), at(1)]).await, "seen_traces_grouped"),
+        (
+            db.plan_of(OF_SESSION, &params!["calls", "s"]).await,
+            "seen_traces_session",
+        ),
+        (
+            db.plan_of(SESSIONS_OF, &params!["calls", json!(["t"])]).await,
+            "sqlite_autoindex_seen_traces_1",
+        ),
+        (
+            db.plan_of(LOOSE, &params!["calls", at(0), 10_u32]).await,
+            "seen_traces_loose",
+        ),
+        (
+            db.plan_of(NEAR, &params!["calls", "", at(0), at(1)]).await,
+            "seen_traces_grouped",
+        ),
     ] {
         assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
-        assert!(!plan.iter().any(|step| step.starts_with("SCAN seen_")), "{index}: {plan:#?}");
+        assert!(
+            !plan.iter().any(|step| step.starts_with("SCAN seen_")),
+            "{index}: {plan:#?}"
+        );
     }
 }

@@ -1,25 +1,18 @@
 //! One session's content, read leniently and bounded: what is too large is cut, and the cut is visible.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-};
+use std::collections::HashMap;
 
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{
-    index::{LineRef, short_hash},
-    line::instant,
-};
 use crate::domain::{
     nesting::is_too_deep,
     observation::{Cut, Observation, Snapshot},
 };
 
-/// Observations kept of one session; of more, the first and the last are.
-const OBSERVATIONS: usize = 20_000;
+/// Observations kept of one session.
+pub(super) const OBSERVATIONS: usize = 20_000;
 /// Bytes kept of what is neither input nor output.
 const SMALL: usize = 16 << 10;
 /// A field other than input and output that is longer is left out unread.
@@ -28,7 +21,7 @@ const LARGEST_OTHER: usize = 1 << 20;
 const SHORTEST: usize = 256;
 
 /// An observation whose input and output are still text.
-struct Gathered {
+pub(super) struct Gathered {
     observation: Observation,
     /// Input and output.
     io: [Option<Field>; 2],
@@ -40,68 +33,118 @@ struct Field {
     cut: usize,
 }
 
-/// Reads these lines and puts them in order. Keeps at most about `bound` bytes of input and output: the largest fields are
-/// cut first, and keep their head.
-pub(super) fn collect(file: &mut File, lines: &[LineRef], bound: usize) -> io::Result<Snapshot> {
-    let mut cut = Cut {
-        observations: 0,
-        bytes: 0,
-    };
-    let half = OBSERVATIONS / 2;
-    let left_out = half..lines.len().saturating_sub(half).max(half);
-    let mut gathered: Vec<Gathered> = Vec::new();
-    let mut total = 0;
-    let mut cap = bound;
-    let mut bytes = Vec::new();
-    for (position, line) in lines.iter().enumerate() {
-        let mut kept = None;
-        if !left_out.contains(&position) {
-            bytes.clear();
-            file.seek(SeekFrom::Start(line.offset))?;
-            (&mut *file).take(line.length).read_to_end(&mut bytes)?;
-            let line_bytes = bytes.trim_ascii_end();
-            if short_hash(line_bytes) != line.content {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is another file now"));
-            }
-            kept = read(line_bytes, &mut cut);
+impl Gathered {
+    /// What is known of it besides input and output: a source may know more than the observation itself says.
+    pub(super) fn observation_mut(&mut self) -> &mut Observation {
+        &mut self.observation
+    }
+}
+
+/// The content gathered so far. Keeps at most about `bound` bytes of input and output: the largest fields are cut first,
+/// and keep their head.
+pub(super) struct Content {
+    gathered: Vec<Gathered>,
+    cut: Cut,
+    bound: usize,
+    /// The length that fields are cut to by now.
+    cap: usize,
+    /// Bytes of input and output kept.
+    total: usize,
+}
+
+impl Content {
+    pub(super) fn new(bound: usize) -> Self {
+        Self {
+            gathered: Vec::new(),
+            cut: Cut {
+                observations: 0,
+                bytes: 0,
+            },
+            bound,
+            cap: bound,
+            total: 0,
         }
-        let Some(mut one) = kept else {
-            cut.observations += 1;
-            cut.bytes += line.length;
-            continue;
-        };
+    }
+
+    /// Reads one observation from its JSON object. `None` when it is none after all.
+    pub(super) fn read(&mut self, object: &[u8]) -> Option<Gathered> {
+        read(object, &mut self.cut)
+    }
+
+    /// How many observations are kept so far.
+    pub(super) fn kept(&self) -> usize {
+        self.gathered.len()
+    }
+
+    /// Keeps it.
+    pub(super) fn add(&mut self, one: Gathered) {
+        let one = self.shortened(one);
+        self.gathered.push(one);
+        self.fit();
+    }
+
+    /// Keeps it in place of the one that was kept at this position: the source has a newer version of it.
+    pub(super) fn replace(&mut self, position: usize, one: Gathered) {
+        let one = self.shortened(one);
+        if let Some(place) = self.gathered.get_mut(position) {
+            let old = std::mem::replace(place, one);
+            self.total -= old.io.iter().flatten().map(|field| field.text.len()).sum::<usize>();
+        }
+        self.fit();
+    }
+
+    fn shortened(&mut self, mut one: Gathered) -> Gathered {
         for field in one.io.iter_mut().flatten() {
-            shorten(field, cap);
-            total += field.text.len();
+            shorten(field, self.cap);
+            self.total += field.text.len();
         }
-        gathered.push(one);
-        // Cut as we go, so that memory stays within twice the bound whatever the session's size.
-        if total > bound.saturating_mul(2) {
-            (cap, total) = fit(&mut gathered, bound);
+        one
+    }
+
+    /// Cuts as we go, so that memory stays within twice the bound whatever the session's size.
+    fn fit(&mut self) {
+        if self.total > self.bound.saturating_mul(2) {
+            (self.cap, self.total) = fit(&mut self.gathered, self.bound);
         }
     }
-    fit(&mut gathered, bound);
-    let mut observations = Vec::with_capacity(gathered.len());
-    for one in gathered {
-        let mut observation = one.observation;
-        let [input, output] = one.io.map(|field| match field {
-            None => Value::Null,
-            Some(Field { text, cut: 0 }) => decoded(text),
-            Some(Field { text, cut: left_out }) => {
-                cut.bytes += left_out as u64;
-                Value::String(format!("{text}… [{left_out} bytes cut]"))
-            }
-        });
-        observation.input = input;
-        observation.output = output;
-        observations.push(observation);
+
+    /// Counts an observation that is not kept.
+    pub(super) fn leave_out(&mut self, bytes: u64) {
+        self.cut.observations += 1;
+        self.cut.bytes += bytes;
     }
-    observations.sort_by(|a, b| (a.start_time, &a.id).cmp(&(b.start_time, &b.id)));
-    let nothing = cut.observations == 0 && cut.bytes == 0;
-    Ok(Snapshot {
-        observations,
-        cut: (!nothing).then_some(cut),
-    })
+
+    /// Counts bytes of input or output that the source did not give.
+    pub(super) fn cut_bytes(&mut self, bytes: u64) {
+        self.cut.bytes += bytes;
+    }
+
+    /// All of it, in order.
+    pub(super) fn finish(mut self) -> Snapshot {
+        fit(&mut self.gathered, self.bound);
+        let mut cut = self.cut;
+        let mut observations = Vec::with_capacity(self.gathered.len());
+        for one in self.gathered {
+            let mut observation = one.observation;
+            let [input, output] = one.io.map(|field| match field {
+                None => Value::Null,
+                Some(Field { text, cut: 0 }) => decoded(text),
+                Some(Field { text, cut: left_out }) => {
+                    cut.bytes += left_out as u64;
+                    Value::String(format!("{text}… [{left_out} bytes cut]"))
+                }
+            });
+            observation.input = input;
+            observation.output = output;
+            observations.push(observation);
+        }
+        observations.sort_by(|a, b| (a.start_time, &a.id).cmp(&(b.start_time, &b.id)));
+        let nothing = cut.observations == 0 && cut.bytes == 0;
+        Snapshot {
+            observations,
+            cut: (!nothing).then_some(cut),
+        }
+    }
 }
 
 /// Finds the length that all fields have to be cut to, and cuts them. Gives that length and the new total.
@@ -264,4 +307,13 @@ fn decoded(text: String) -> Value {
         Ok(value) if !is_too_deep(&value) => value,
         _ => Value::String(text),
     }
+}
+
+/// An instant as servers write it; one without a zone is taken as UTC.
+pub(super) fn instant(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Some(instant.to_utc());
+    }
+    let naive = text.parse::<NaiveDateTime>().ok()?;
+    Some(naive.and_utc())
 }
