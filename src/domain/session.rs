@@ -146,7 +146,8 @@ pub enum Settled {
 /// after the one that first saw it, found nothing else. That time went by proves nothing while the source cannot be asked.
 ///
 /// The deadline counts from when both its last activity and our first sight of it lie behind: a session that is first seen
-/// long after it ended still gets its two scans.
+/// long after it ended still gets its two scans. An end signal settles at once; where the content is another at every look
+/// even past the deadline, it is flagged all the same.
 pub fn settled(
     rules: &SettleRules,
     ended: bool,
@@ -156,15 +157,19 @@ pub fn settled(
     scan_began: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Settled {
-    if ended {
-        return Settled::Yes { incomplete: false };
-    }
     let rests_at = last_activity_at + rules.settle_after;
     let steady_at = digest_since + SettleRules::STEADY;
-    if now >= rests_at && scan_began >= steady_at {
+    let is_steady = scan_began >= steady_at;
+    let is_late = now >= last_activity_at.max(open_since) + rules.settle_deadline;
+    if ended {
+        return Settled::Yes {
+            incomplete: is_late && !is_steady,
+        };
+    }
+    if now >= rests_at && is_steady {
         return Settled::Yes { incomplete: false };
     }
-    if now >= last_activity_at.max(open_since) + rules.settle_deadline {
+    if is_late {
         return Settled::Yes { incomplete: true };
     }
     let (reason, until) = if now < rests_at {
@@ -208,6 +213,19 @@ mod tests {
         assert_eq!(
             settled(&RULES, true, at(10), at(10), at(10), at(10), at(10)),
             Settled::Yes { incomplete: false }
+        );
+    }
+
+    #[test]
+    fn an_end_signal_of_a_content_that_never_rests_is_flagged_after_the_deadline() {
+        assert_eq!(
+            settled(&RULES, true, at(10), at(10), at(40), at(40), at(40)),
+            Settled::Yes { incomplete: true }
+        );
+        assert_eq!(
+            settled(&RULES, true, at(10), at(10), at(10), at(40), at(40)),
+            Settled::Yes { incomplete: false },
+            "the same since it was seen: only nobody came by"
         );
     }
 
