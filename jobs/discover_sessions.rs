@@ -266,6 +266,7 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
         now,
     ) {
         Settled::Yes { incomplete } => {
+            let incomplete = incomplete || never_rests(entry, session, now);
             cycle.counts.settled += 1;
             call_for_analysis(tx, session, incomplete).await
         }
@@ -274,6 +275,13 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
             sessions::set_waiting(tx, &session.key, &reason, Some(until)).await
         }
     }
+}
+
+/// Whether it looked settled before, was another content when it was read, and its deadline has come since: it is read as it
+/// is, or it would be settled and read for ever.
+fn never_rests(entry: &SourceEntry, session: &StoredSession, now: DateTime<Utc>) -> bool {
+    let was_unsettled = session.settled_at.is_some_and(|at| at > session.open_since);
+    was_unsettled && entry.settle.is_late(session.last_activity_at, session.open_since, now)
 }
 
 /// Calls for its analysis: in its first generation, or in the next when the one before was read.

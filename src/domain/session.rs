@@ -121,6 +121,11 @@ pub struct SettleRules {
 impl SettleRules {
     /// How long the content must have been the same.
     pub const STEADY: Duration = Duration::from_mins(1);
+
+    /// Whether the deadline has come, counted from when both the last activity and our first sight of it lie behind.
+    pub fn is_late(&self, last_activity_at: DateTime<Utc>, open_since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        now >= last_activity_at.max(open_since) + self.settle_deadline
+    }
 }
 
 /// Whether a session is over.
@@ -146,8 +151,7 @@ pub enum Settled {
 /// after the one that first saw it, found nothing else. That time went by proves nothing while the source cannot be asked.
 ///
 /// The deadline counts from when both its last activity and our first sight of it lie behind: a session that is first seen
-/// long after it ended still gets its two scans. An end signal settles at once; where the content is another at every look
-/// even past the deadline, it is flagged all the same.
+/// long after it ended still gets its two scans.
 pub fn settled(
     rules: &SettleRules,
     ended: bool,
@@ -157,19 +161,15 @@ pub fn settled(
     scan_began: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Settled {
-    let rests_at = last_activity_at + rules.settle_after;
-    let steady_at = digest_since + SettleRules::STEADY;
-    let is_steady = scan_began >= steady_at;
-    let is_late = now >= last_activity_at.max(open_since) + rules.settle_deadline;
     if ended {
-        return Settled::Yes {
-            incomplete: is_late && !is_steady,
-        };
-    }
-    if now >= rests_at && is_steady {
         return Settled::Yes { incomplete: false };
     }
-    if is_late {
+    let rests_at = last_activity_at + rules.settle_after;
+    let steady_at = digest_since + SettleRules::STEADY;
+    if now >= rests_at && scan_began >= steady_at {
+        return Settled::Yes { incomplete: false };
+    }
+    if rules.is_late(last_activity_at, open_since, now) {
         return Settled::Yes { incomplete: true };
     }
     let (reason, until) = if now < rests_at {
@@ -213,19 +213,6 @@ mod tests {
         assert_eq!(
             settled(&RULES, true, at(10), at(10), at(10), at(10), at(10)),
             Settled::Yes { incomplete: false }
-        );
-    }
-
-    #[test]
-    fn an_end_signal_of_a_content_that_never_rests_is_flagged_after_the_deadline() {
-        assert_eq!(
-            settled(&RULES, true, at(10), at(10), at(40), at(40), at(40)),
-            Settled::Yes { incomplete: true }
-        );
-        assert_eq!(
-            settled(&RULES, true, at(10), at(10), at(10), at(40), at(40)),
-            Settled::Yes { incomplete: false },
-            "the same since it was seen: only nobody came by"
         );
     }
 

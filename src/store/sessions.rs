@@ -42,7 +42,7 @@ pub struct StoredSession {
     pub system: Option<String>,
     /// Looks at the systems of record so far, while verifying.
     pub look_round: u32,
-    /// When its analysis was first called for.
+    /// When its analysis was called for last.
     pub settled_at: Option<DateTime<Utc>>,
 }
 

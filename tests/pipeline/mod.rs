@@ -9,6 +9,7 @@ mod bad_records;
 mod cloud9;
 mod cloud9_faults;
 mod cloud9_rules;
+mod completion;
 mod coverage;
 mod demo;
 mod endings;
