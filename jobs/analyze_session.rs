@@ -130,6 +130,7 @@ impl Job for AnalyzeSession {
         sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest)
             .await
             .or_retry()?;
+        seen::use_end_signals(&mut tx, &key).await.or_retry()?;
         readings::save(&mut tx, &key, self.generation, &stored_reading)
             .await
             .or_retry()?;

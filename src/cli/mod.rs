@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod context;
+mod coverage;
 mod demo;
 mod enqueue;
 mod escape;
@@ -84,6 +85,7 @@ enum Command {
     Init(init::Init),
     Check(check::Check),
     Migrate(migrate::Migrate),
+    Coverage(coverage::Coverage),
     Sessions(sessions::Sessions),
     Show(show::Show),
     Queues(queues::Queues),
@@ -125,6 +127,7 @@ impl Cli {
             Command::Init(command) => command.execute(&context),
             Command::Check(command) => command.execute(&context),
             Command::Migrate(command) => command.execute(&context).await,
+            Command::Coverage(command) => command.execute(&context).await,
             Command::Sessions(command) => command.execute(&context).await,
             Command::Show(command) => command.execute(&context).await,
             Command::Queues(command) => command.execute(&context).await,

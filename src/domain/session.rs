@@ -120,6 +120,13 @@ pub struct SettleRules {
     pub settle_deadline: Duration,
 }
 
+impl SettleRules {
+    /// Whether the deadline has come, counted from when both the last activity and our first sight of it lie behind.
+    pub fn is_late(&self, last_activity_at: DateTime<Utc>, open_since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        now >= last_activity_at.max(open_since) + self.settle_deadline
+    }
+}
+
 /// Whether a session is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
@@ -161,7 +168,7 @@ pub fn settled(
     if now >= rests_at && scan_began >= steady_at {
         return Settled::Yes { incomplete: false };
     }
-    if now >= last_activity_at.max(open_since) + rules.settle_deadline {
+    if rules.is_late(last_activity_at, open_since, now) {
         return Settled::Yes { incomplete: true };
     }
     let (reason, until) = if now < rests_at {

@@ -10,6 +10,7 @@ mod budget;
 mod cloud9;
 mod cloud9_faults;
 mod cloud9_rules;
+mod completion;
 mod coverage;
 mod demo;
 mod endings;

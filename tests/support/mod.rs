@@ -4,6 +4,7 @@ pub(crate) mod bakery;
 pub(crate) mod child;
 pub(crate) mod practice;
 pub(crate) mod state;
+pub(crate) mod window;
 pub(crate) mod world;
 
 use std::{future::Future, time::Duration};
