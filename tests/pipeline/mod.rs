@@ -11,6 +11,7 @@ mod cloud9_faults;
 mod cloud9_rules;
 mod coverage;
 mod demo;
+mod drill;
 mod endings;
 mod hostile;
 mod limits;
