@@ -13,6 +13,7 @@ mod cloud9_rules;
 mod completion;
 mod coverage;
 mod demo;
+mod drill;
 mod endings;
 mod hostile;
 mod limits;
