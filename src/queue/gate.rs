@@ -9,7 +9,7 @@
 //! ```
 //!
 //! While it is not open, one job at a time, the probe, may call; everybody else waits without a counted attempt, and is not
-//! even started ([`super::held`]). The database is authoritative: `gates.probe_job` says who may call. A gate is named by its
+//! even started (`held.rs`). The database is authoritative: `gates.probe_job` says who may call. A gate is named by its
 //! upstream (`llm:default`); one for a part of it has its name behind a slash (`llm:default/calls`), and a job behind the
 //! part is also behind the whole.
 

@@ -14,6 +14,7 @@
 //!                                                                        rescues used up ► discarded
 //! ```
 //!
+//! Behind an upstream that is down a job is `scheduled` with `held_by`, until its gate lets it go ([`gate`]).
 //! `available`, `scheduled` and `retryable` are cancelled at once. Every arrow out of `running` carries the claim's lease
 //! and changes nothing when the row has another one by then.
 

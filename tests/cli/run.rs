@@ -209,6 +209,45 @@ fn a_system_of_record_that_is_down_is_not_a_verdict() {
 }
 
 #[test]
+fn what_is_down_is_listed_tried_and_closed_by_hand() {
+    let program = Program::new();
+    program.write(
+        "sessions.jsonl",
+        &session("a", "I want to cancel my reservation ABC123."),
+    );
+    let arguments = ["run", "--until-idle", "--max-wait", "2s", "--bundle", "sessions.jsonl"];
+    let where_to = ["--playbook", "airline", "--records", "http://127.0.0.1:9"];
+    program
+        .run_with(&[&arguments[..], &where_to].concat(), &[LOOK_ONCE])
+        .exits(1);
+    let gates = program.run(&["gate", "list", "--json"]).exits(0).json();
+    let gate = &gates[0];
+    assert_eq!(
+        (&gate["key"], &gate["state"]),
+        (&"records:airline".into(), &"closed".into())
+    );
+    assert_eq!(
+        (&gate["reason"], &gate["held"]["verify_session"]),
+        (&"unreachable".into(), &1.into())
+    );
+    let tried = program.run(&["gate", "open", "records:airline"]).exits(0).stdout;
+    assert!(tried.contains("tried now"), "{tried}");
+
+    let close = |key| ["gate", "close", key, "--reason", "maintenance"];
+    let misspelt = program.run(&close("records:airlin")).exits(1).stderr;
+    assert!(misspelt.contains("did you mean `records:airline`?"), "{misspelt}");
+    program.run(&close("records:airline")).exits(0);
+    let queues = program.run(&["queues"]).exits(0).stdout;
+    assert!(
+        queues.contains("closed_by_hand") && queues.contains("when opened by hand"),
+        "{queues}"
+    );
+    program.run(&["gate", "open", "records:airline"]).exits(0);
+    let not_shut = program.run(&["gate", "open", "records:airline"]).exits(1).stderr;
+    assert!(not_shut.contains("not shut"), "{not_shut}");
+}
+
+#[test]
 fn a_file_that_is_something_else_is_a_fault_and_no_flood() {
     let program = Program::new();
     program.write("sessions.csv", &"session,status\n".repeat(2_500));
