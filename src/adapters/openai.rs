@@ -5,6 +5,7 @@
 //! an outcome, not an error: asking again would pay again for the same.
 
 mod body;
+mod probe;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
@@ -21,7 +22,7 @@ use super::{
     plain_text::one_line,
     secret::Secret,
 };
-use crate::ports::{ChatAnswer, ChatRequest, Finish, LanguageModel, Role, UpstreamError, UpstreamReason, Usage};
+use crate::ports::{ChatAnswer, ChatRequest, Finish, LanguageModel, Probe, Role, UpstreamError, UpstreamReason, Usage};
 
 /// One configured model.
 #[derive(Debug, Clone)]
@@ -392,6 +393,10 @@ impl LanguageModel for OpenAi {
                 return Err(self.refusal(&reply, &said));
             }
         }
+    }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        self.ask_of_no_importance().await
     }
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod context;
 mod demo;
+mod doctor;
 mod enqueue;
 mod escape;
 mod failure;
@@ -83,6 +84,7 @@ enum Command {
     Run(Box<run::Run>),
     Init(init::Init),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
     Sessions(sessions::Sessions),
     Show(show::Show),
@@ -124,6 +126,7 @@ impl Cli {
             Command::Run(command) => command.execute(&context).await,
             Command::Init(command) => command.execute(&context),
             Command::Check(command) => command.execute(&context),
+            Command::Doctor(command) => command.execute(&context).await,
             Command::Migrate(command) => command.execute(&context).await,
             Command::Sessions(command) => command.execute(&context).await,
             Command::Show(command) => command.execute(&context).await,

@@ -8,7 +8,9 @@
 //! not in SQLite's busy handler; reads have their own connections and never wait for a writer (WAL).
 
 pub mod clock;
+pub mod condition;
 mod error;
+pub mod health;
 mod migrate;
 mod row;
 mod sqlite;
@@ -121,6 +123,28 @@ impl Db {
         };
         clock::prepare(&db).await?;
         Ok(db)
+    }
+
+    /// A database that is there as it is, to look at: neither made nor migrated, and nothing can be written. Connects when it
+    /// is first asked. Only for one whose schema is known to be up to date ([`health::look`]).
+    pub fn to_look(location: &Location) -> Self {
+        let Location::Sqlite { path, durability } = location;
+        Self {
+            engine: Arc::new(Engine::Sqlite(SqliteDb::to_look(path, *durability))),
+            jobs_changed: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Opens a database as it is, to look at it: makes none, and neither migrates nor converts it.
+    ///
+    /// # Errors
+    /// When there is none, or the file is not a database.
+    pub async fn open_as_is(location: &Location) -> Result<Self, DbError> {
+        let Location::Sqlite { path, durability } = location;
+        Ok(Self {
+            engine: Arc::new(Engine::Sqlite(SqliteDb::open_as_is(path, *durability).await?)),
+            jobs_changed: Arc::new(Notify::new()),
+        })
     }
 
     /// Opens one more set of connections to the same database, for a thread with a runtime of its own. Does not migrate.

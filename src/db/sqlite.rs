@@ -150,9 +150,19 @@ impl SqliteDb {
         }
         make_private(path);
         let options = SqliteConnectOptions::new()
-            .filename(path)
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
+            .journal_mode(SqliteJournalMode::Wal);
+        Self::connect(path, durability, options).await
+    }
+
+    /// Opens what is there and changes nothing of it, not even its journal mode.
+    pub(super) async fn open_as_is(path: &Path, durability: Durability) -> Result<Self, DbError> {
+        Self::connect(path, durability, SqliteConnectOptions::new()).await
+    }
+
+    async fn connect(path: &Path, durability: Durability, options: SqliteConnectOptions) -> Result<Self, DbError> {
+        let options = options
+            .filename(path)
             .synchronous(match durability {
                 Durability::Normal => SqliteSynchronous::Normal,
                 Durability::Full => SqliteSynchronous::Full,
@@ -206,6 +216,29 @@ impl SqliteDb {
             beside: false,
             waiting_beside: Arc::default(),
         })
+    }
+
+    /// Connections that only read a file that is there, and change nothing about it.
+    pub(super) fn to_look(path: &Path, durability: Durability) -> Self {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("query_only", "on");
+        Self {
+            path: path.to_owned(),
+            durability,
+            writer: Arc::new(Mutex::new(Writer {
+                connection: None,
+                dirty: false,
+            })),
+            readers: SqlitePoolOptions::new()
+                .max_connections(READERS)
+                .connect_lazy_with(options.clone()),
+            watcher: SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options),
+            beside: false,
+            waiting_beside: Arc::default(),
+        }
     }
 
     pub(super) async fn reopen(&self) -> Result<Self, DbError> {

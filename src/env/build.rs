@@ -27,14 +27,14 @@ use crate::{
     store::retention::Ages,
 };
 
-use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
+use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry, Upstreams};
 
-impl Env {
+impl Upstreams {
     /// Builds the adapters that the configuration names. Does not call any of them.
     ///
     /// # Errors
-    /// When a playbook does not hold, a schedule is none, or a playbook speaks of a system that is not configured.
-    pub fn build(config: &Config, db: &Db) -> anyhow::Result<Self> {
+    /// When a playbook does not hold, or speaks of a system that is not configured.
+    pub fn build(config: &Config) -> anyhow::Result<Self> {
         let mut sources = BTreeMap::new();
         for source in &config.sources {
             sources.insert(source.name.clone(), build_source(source)?);
@@ -86,11 +86,30 @@ impl Env {
             );
         }
         Ok(Self {
+            sources,
+            systems,
+            model: config.llm.as_ref().map(build_model).transpose()?,
+        })
+    }
+}
+
+impl Env {
+    /// Builds the adapters that the configuration names. Does not call any of them.
+    ///
+    /// # Errors
+    /// When a playbook does not hold, a schedule is none, or a playbook speaks of a system that is not configured.
+    pub fn build(config: &Config, db: &Db) -> anyhow::Result<Self> {
+        let Upstreams {
+            sources,
+            systems,
+            model,
+        } = Upstreams::build(config)?;
+        Ok(Self {
             db: db.clone(),
             settings: settings(config)?,
             sources,
             systems,
-            model: config.llm.as_ref().map(build_model).transpose()?,
+            model,
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })
     }

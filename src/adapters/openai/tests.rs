@@ -207,3 +207,66 @@ async fn a_refusal_for_another_reason_does_not_weaken_the_next_question() {
     client.complete(&request()).await.unwrap();
     assert_eq!(model.seen().last().unwrap().format, "json_schema");
 }
+
+async fn probed(model: ScriptedModel) -> (Arc<ScriptedModel>, Result<crate::ports::Probe, UpstreamError>) {
+    let (model, _server, client) = serving(model).await;
+    let probe = client.probe().await;
+    assert!(!format!("{probe:?}").contains("sk-peer"), "{probe:?}");
+    (model, probe)
+}
+
+#[tokio::test]
+async fn a_probe_says_which_model_and_which_formats_the_server_takes() {
+    let text = || ScriptedModel::new(|_| Scripted::Cut("{\"ok\"".to_owned()));
+    for (model, warning, says) in [
+        (
+            text().listing(&["gpt-x:latest"]),
+            false,
+            ["it serves gpt-x", "json_schema is taken"],
+        ),
+        (
+            text().listing(&["other"]),
+            false,
+            ["not in its list of models", "json_schema is taken"],
+        ),
+        (text(), false, ["lists no models", "json_schema is taken"]),
+        (
+            text().taking(Formats::JsonObject),
+            false,
+            ["gpt-x", "json_object is taken"],
+        ),
+        (text().taking(Formats::Text), true, ["gpt-x", "are refused"]),
+        (text().with_new_token_limit(), false, ["gpt-x", "json_schema is taken"]),
+    ] {
+        let (model, probe) = probed(model).await;
+        let probe = probe.unwrap();
+        assert!(probe.server_date.is_some());
+        assert_eq!(probe.notes.iter().any(|note| note.warning), warning, "{probe:?}");
+        for (note, says) in probe.notes.iter().zip(says) {
+            assert!(note.text.contains(says), "{says}: {probe:?}");
+        }
+        let seen = model.seen();
+        assert_eq!(seen.len(), 1, "one question is answered, and paid");
+        let limit = ["max_tokens", "max_completion_tokens"].map(|name| seen[0].body[name].as_u64().unwrap_or_default());
+        assert_eq!(limit.iter().sum::<u64>(), 16);
+    }
+    let (_, probe) = probed(ScriptedModel::new(|_| Scripted::Filtered)).await;
+    assert!(probe.unwrap().notes[1].warning);
+}
+
+#[tokio::test]
+async fn a_probe_that_is_refused_says_why() {
+    for (status, code, reason) in [
+        (401, "authentication_error", UpstreamReason::AuthInvalid),
+        (402, "payment", UpstreamReason::BillingExhausted),
+        (404, "model_not_found", UpstreamReason::ModelUnavailable),
+        (503, "overloaded", UpstreamReason::Unreachable),
+    ] {
+        let said = "Incorrect API key provided: sk-peer".to_owned();
+        let reply = Scripted::Error(status, code.to_owned(), said);
+        let (_, probe) = probed(ScriptedModel::new(move |_| reply.clone())).await;
+        assert_eq!(probe.unwrap_err().reason, reason);
+    }
+    let (_, probe) = probed(ScriptedModel::new(|_| Scripted::Hang)).await;
+    assert_eq!(probe.unwrap_err().reason, UpstreamReason::Unreachable);
+}
