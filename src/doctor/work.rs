@@ -70,11 +70,10 @@ fn shut_gate(gate: &GateLine, now: DateTime<Utc>) -> Finding {
             | UpstreamReason::ModelUnavailable
             | UpstreamReason::Budget,
         ) => Some("mend it, then `aftercall gate open` tries it at once"),
-        Some(_) => None,
         None if reason == crate::env::NOT_CONFIGURED => {
             Some("add its section to the configuration again and restart, or cancel its jobs")
         }
-        None => None,
+        _ => None,
     };
     match needs_a_person {
         Some(advice) => Finding::fail(check, found, advice),
