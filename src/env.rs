@@ -136,6 +136,16 @@ pub struct Settings {
     pub outage_wait_most: Duration,
 }
 
+/// Everything outside the process but the database, by the names of the configuration.
+pub struct Upstreams {
+    /// By name.
+    pub sources: BTreeMap<String, SourceEntry>,
+    /// By name.
+    pub systems: BTreeMap<String, RecordsEntry>,
+    /// The LLM, where one is configured.
+    pub model: Option<ModelEntry>,
+}
+
 /// Everything that a job may touch.
 pub struct Env {
     /// The database.

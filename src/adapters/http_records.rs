@@ -4,6 +4,8 @@
 //! cannot be asked safely is not asked at all. A refusal of one question is [`Fact::Unknown`]; trouble of the system is an
 //! error that closes its gate; only the system's own "no" is [`Fact::Absent`].
 
+mod probe;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
@@ -26,7 +28,7 @@ use crate::{
         lookup::{Fact, HttpLookup, HttpMethod, Lookup},
         nesting::{MOST_LEVELS, is_too_deep},
     },
-    ports::{Answer, SystemOfRecord, UpstreamError, UpstreamReason},
+    ports::{Answer, Probe, SystemOfRecord, UpstreamError, UpstreamReason},
 };
 
 /// How much of a request's text is kept as evidence, in characters.
@@ -362,6 +364,10 @@ impl SystemOfRecord for HttpRecords {
             request: head(&text, REQUEST_TEXT),
             status: Some(reply.status),
         })
+    }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        self.look_for_what_cannot_be().await
     }
 }
 

@@ -5,6 +5,7 @@
 //! an outcome, not an error: asking again would pay again for the same.
 
 mod body;
+mod probe;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
@@ -21,13 +22,7 @@ use super::{
     plain_text::one_line,
     secret::Secret,
 };
-use crate::ports::{
-    ChatAnswer, ChatMessage, ChatRequest, Finish, JsonSchema, LanguageModel, Probe, Role, UpstreamError,
-    UpstreamReason, Usage,
-};
-
-/// Tokens of the answer to a probe: models that think first refuse to answer in one.
-const PROBE_TOKENS: u32 = 16;
+use crate::ports::{ChatAnswer, ChatRequest, Finish, LanguageModel, Probe, Role, UpstreamError, UpstreamReason, Usage};
 
 /// One configured model.
 #[derive(Debug, Clone)]
@@ -402,40 +397,7 @@ impl LanguageModel for OpenAi {
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
-        let request = ChatRequest {
-            messages: vec![ChatMessage {
-                role: Role::User,
-                content: "Answer {\"ok\": true}".to_owned(),
-            }],
-            schema: Some(JsonSchema {
-                name: "probe".to_owned(),
-                schema: json!({
-                    "type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
-                    "additionalProperties": false,
-                }),
-            }),
-            max_tokens: PROBE_TOKENS,
-        };
-        let answer = self.complete(&request).await?;
-        let mut probe = Probe::default();
-        let served = one_line(&answer.model, 100);
-        let asked = one_line(&self.model, 100);
-        // A dated version of the model (`gpt-x-2026-01-01`) is what was asked for.
-        if served.starts_with(&asked) || asked.ends_with(&served) {
-            probe.ok(format!("model {served} answers"));
-        } else {
-            probe.warn(format!(
-                "asked for model {asked}, {served} answers: check `model` if that is not an alias of it"
-            ));
-        }
-        match self.dialect().format {
-            Format::JsonSchema => probe.ok("takes JSON schemas"),
-            Format::JsonObject => probe.ok("takes no JSON schemas: it is asked for JSON objects, with the schema in words"),
-            Format::Prompt => probe.warn(
-                "takes no response format: it is asked for JSON in words alone; more answers may have to be asked for twice",
-            ),
-        }
-        Ok(probe)
+        self.ask_of_no_importance().await
     }
 }
 

@@ -25,35 +25,17 @@ pub(super) struct Check {
 
 /// What was found.
 #[derive(Debug, Default, Serialize)]
-struct Report {
+pub(super) struct Report {
     ok: bool,
-    checked: Vec<String>,
-    faults: Vec<String>,
+    /// What holds.
+    pub(super) checked: Vec<String>,
+    /// What does not, with file, line and reason.
+    pub(super) faults: Vec<String>,
 }
 
 impl Check {
     pub(super) fn execute(self, context: &Context) -> Result<(), Failure> {
-        let mut report = Report::default();
-        let file = context.config_file();
-        match context.config(Overrides::default()) {
-            Ok(config) => {
-                let shown = if file.exists() {
-                    file.display().to_string()
-                } else {
-                    "defaults (no file)".to_owned()
-                };
-                report.checked.push(format!("configuration: {shown}"));
-                check_sources(&config, &mut report);
-            }
-            // The faults themselves, without the count before them.
-            Err(Failure::Usage(text)) => report.faults.extend(text.lines().skip(1).map(str::to_owned)),
-            Err(other) => return Err(other),
-        }
-        for path in self.playbook {
-            check_playbook(&PlaybookName::File(path), &mut report);
-        }
-        report.faults.dedup();
-        report.ok = report.faults.is_empty();
+        let report = report(context, self.playbook)?;
         context.out.print(&report, |_| {
             let checked = report.checked.iter().map(|line| format!("ok: {line}"));
             let lines: Vec<String> = report.faults.iter().cloned().chain(checked).collect();
@@ -65,6 +47,32 @@ impl Check {
             count => Err(Failure::Fault(format!("{count} faults"))),
         }
     }
+}
+
+/// Checks the configuration, the playbooks that it names, and these.
+pub(super) fn report(context: &Context, playbooks: Vec<PathBuf>) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let file = context.config_file();
+    match context.config(Overrides::default()) {
+        Ok(config) => {
+            let shown = if file.exists() {
+                file.display().to_string()
+            } else {
+                "defaults (no file)".to_owned()
+            };
+            report.checked.push(format!("configuration: {shown}"));
+            check_sources(&config, &mut report);
+        }
+        // The faults themselves, without the count before them.
+        Err(Failure::Usage(text)) => report.faults.extend(text.lines().skip(1).map(str::to_owned)),
+        Err(other) => return Err(other),
+    }
+    for path in playbooks {
+        check_playbook(&PlaybookName::File(path), &mut report);
+    }
+    report.faults.dedup();
+    report.ok = report.faults.is_empty();
+    Ok(report)
 }
 
 fn check_sources(config: &Config, report: &mut Report) {

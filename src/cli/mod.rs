@@ -7,6 +7,7 @@ mod check;
 mod context;
 mod coverage;
 mod demo;
+mod doctor;
 mod enqueue;
 mod escape;
 mod failure;
@@ -84,6 +85,7 @@ enum Command {
     Run(Box<run::Run>),
     Init(init::Init),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
     Coverage(coverage::Coverage),
     Sessions(sessions::Sessions),
@@ -126,6 +128,7 @@ impl Cli {
             Command::Run(command) => command.execute(&context).await,
             Command::Init(command) => command.execute(&context),
             Command::Check(command) => command.execute(&context),
+            Command::Doctor(command) => command.execute(&context).await,
             Command::Migrate(command) => command.execute(&context).await,
             Command::Coverage(command) => command.execute(&context).await,
             Command::Sessions(command) => command.execute(&context).await,

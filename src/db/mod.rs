@@ -8,6 +8,7 @@
 //! not in SQLite's busy handler (between processes: `turn`); reads have their own connections and never wait for a writer (WAL).
 
 pub mod clock;
+pub mod condition;
 mod error;
 mod migrate;
 mod row;
@@ -130,6 +131,19 @@ impl Db {
         };
         clock::prepare(&db).await?;
         Ok(db)
+    }
+
+    /// Opens a database as it is, to look at it: makes none, and neither migrates nor converts it.
+    ///
+    /// # Errors
+    /// When there is none, or the file is not a database.
+    pub async fn open_as_is(location: &Location) -> Result<Self, DbError> {
+        let Location::Sqlite { path, durability } = location;
+        Ok(Self {
+            engine: Arc::new(Engine::Sqlite(SqliteDb::open_as_is(path, *durability).await?)),
+            jobs_changed: Arc::new(Notify::new()),
+            statements: Arc::default(),
+        })
     }
 
     /// Opens one more set of connections to the same database, for a thread with a runtime of its own. Does not migrate.

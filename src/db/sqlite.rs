@@ -139,9 +139,19 @@ impl SqliteDb {
         }
         make_private(path);
         let options = SqliteConnectOptions::new()
-            .filename(path)
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
+            .journal_mode(SqliteJournalMode::Wal);
+        Self::connect(path, durability, options).await
+    }
+
+    /// Opens what is there and changes nothing of it, not even its journal mode.
+    pub(super) async fn open_as_is(path: &Path, durability: Durability) -> Result<Self, DbError> {
+        Self::connect(path, durability, SqliteConnectOptions::new()).await
+    }
+
+    async fn connect(path: &Path, durability: Durability, options: SqliteConnectOptions) -> Result<Self, DbError> {
+        let options = options
+            .filename(path)
             .synchronous(match durability {
                 Durability::Normal => SqliteSynchronous::Normal,
                 Durability::Full => SqliteSynchronous::Full,

@@ -29,17 +29,17 @@ use crate::{
     store::retention::Ages,
 };
 
-use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry};
+use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry, Upstreams};
 
 /// Large sessions that one process analyses at once: each takes some 100 MB, and the others wait as what was read of them.
 const LARGE_SESSIONS: usize = 1;
 
-impl Env {
+impl Upstreams {
     /// Builds the adapters that the configuration names. Does not call any of them.
     ///
     /// # Errors
-    /// When a playbook does not hold, a schedule is none, or a playbook speaks of a system that is not configured.
-    pub fn build(config: &Config, db: &Db) -> anyhow::Result<Self> {
+    /// When a playbook does not hold, or speaks of a system that is not configured.
+    pub fn build(config: &Config) -> anyhow::Result<Self> {
         let mut sources = BTreeMap::new();
         for source in &config.sources {
             sources.insert(source.name.clone(), build_source(source)?);
@@ -91,8 +91,6 @@ impl Env {
             );
         }
         Ok(Self {
-            db: db.clone(),
-            settings: settings(config)?,
             sources,
             systems,
             model: config
@@ -100,6 +98,27 @@ impl Env {
                 .as_ref()
                 .map(|llm| build_model(llm, &config.sources))
                 .transpose()?,
+        })
+    }
+}
+
+impl Env {
+    /// Builds the adapters that the configuration names. Does not call any of them.
+    ///
+    /// # Errors
+    /// When a playbook does not hold, a schedule is none, or a playbook speaks of a system that is not configured.
+    pub fn build(config: &Config, db: &Db) -> anyhow::Result<Self> {
+        let Upstreams {
+            sources,
+            systems,
+            model,
+        } = Upstreams::build(config)?;
+        Ok(Self {
+            db: db.clone(),
+            settings: settings(config)?,
+            sources,
+            systems,
+            model,
             large_sessions: Semaphore::new(LARGE_SESSIONS),
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })

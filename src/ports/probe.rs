@@ -1,10 +1,14 @@
 //! What a person should know of an upstream before the first job runs.
 
+use chrono::{DateTime, Utc};
+
 /// What a try of an upstream showed. That it cannot answer at all is an [`super::UpstreamError`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Probe {
     /// In the order found.
     pub notes: Vec<ProbeNote>,
+    /// What its clock says (`Date` of an answer), where it tells.
+    pub server_date: Option<DateTime<Utc>>,
 }
 
 /// One thing found.

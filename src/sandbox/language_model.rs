@@ -94,6 +94,8 @@ pub struct ScriptedModel {
     /// Refuses `max_tokens` as newer models do.
     only_max_completion_tokens: bool,
     api_key: Option<String>,
+    /// What `GET /v1/models` lists; `None`: there is no such list.
+    models: Option<Vec<String>>,
     requests: AtomicU64,
     seen: Mutex<Vec<Asked>>,
 }
@@ -106,6 +108,7 @@ impl ScriptedModel {
             formats: Formats::default(),
             only_max_completion_tokens: false,
             api_key: None,
+            models: None,
             requests: AtomicU64::new(0),
             seen: Mutex::new(Vec::new()),
         }
@@ -154,6 +157,13 @@ impl ScriptedModel {
         self
     }
 
+    /// Lists these models.
+    #[must_use]
+    pub fn listing(mut self, models: &[&str]) -> Self {
+        self.models = Some(models.iter().map(|&model| model.to_owned()).collect());
+        self
+    }
+
     /// Requests so far, refused ones included.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -192,6 +202,10 @@ async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers:
         if given != Some(&format!("Bearer {key}")) {
             return error(401, "authentication_error", "Invalid API Key");
         }
+    }
+    if let (&Method::GET, "/v1/models", Some(models)) = (&method, uri.path(), &model.models) {
+        let listed: Vec<Value> = models.iter().map(|id| json!({"id": id, "object": "model"})).collect();
+        return Json(json!({"object": "list", "data": listed})).into_response();
     }
     if method != Method::POST || uri.path() != "/v1/chat/completions" {
         return error(404, "not_found_error", "File Not Found");

@@ -134,3 +134,43 @@ pub async fn save_cycle(
     }
     Ok(())
 }
+
+/// The latest discovery cycle of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastCycle {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended; `None` while it runs or waits.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Sessions with activity.
+    pub seen: u64,
+    /// Things that could not be read.
+    pub faults: u64,
+    /// Why it could not finish, without content of a session.
+    pub error: Option<String>,
+}
+
+/// The latest discovery cycle of a source; `None` before the first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn last_cycle(db: &Db, source: &str) -> Result<Option<LastCycle>, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- last_cycle
+             SELECT started_at, finished_at, seen, faults, error FROM discovery_cycles WHERE source = $1
+             ORDER BY started_at DESC, id DESC LIMIT 1",
+            &params![source],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(LastCycle {
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+            seen: row.get("seen")?,
+            faults: row.get("faults")?,
+            error: row.get("error")?,
+        })
+    })
+    .transpose()
+}

@@ -7,11 +7,12 @@
 
 mod index;
 mod line;
+mod probe;
 
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -25,7 +26,7 @@ use self::index::{Index, LineRef, Taken, short_hash};
 use super::content::{Content, OBSERVATIONS};
 use crate::{
     domain::observation::Snapshot,
-    ports::{SessionRef, Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
+    ports::{Probe, SessionRef, Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
 };
 
 /// Faults reported by one slice.
@@ -147,6 +148,10 @@ impl TraceSource for Bundle {
         let session_id = session.session_id.clone();
         self.off_the_runtime(move |shared| shared.read(&session_id)).await
     }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        self.off_the_runtime(Shared::probe).await
+    }
 }
 
 impl Shared {
@@ -172,15 +177,17 @@ impl Shared {
     }
 
     fn open(&self) -> io::Result<(File, u64)> {
-        let file = File::open(&self.config.path)?;
-        let metadata = file.metadata()?;
+        // Before opening it: opening a pipe waits for whoever writes into it.
+        let metadata = std::fs::metadata(&self.config.path)?;
         if metadata.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
         }
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        Ok((file, metadata.len()))
+        let file = File::open(&self.config.path)?;
+        let length = file.metadata()?.len();
+        Ok((file, length))
     }
 
     fn scan(&self, watermark: Watermark) -> Result<Slice, UpstreamError> {
@@ -403,18 +410,6 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
-}
-
-/// Whether a path can be read as a bundle at all: for `check` and `doctor`.
-///
-/// # Errors
-/// When it cannot, with what to do.
-pub fn check_readable(path: &Path) -> Result<(), UpstreamError> {
-    let bundle = Bundle::new(BundleConfig::new("bundle", path));
-    match bundle.shared.open() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(bundle.shared.broken(&error)),
-    }
 }
 
 #[cfg(test)]

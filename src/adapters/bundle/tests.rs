@@ -408,8 +408,48 @@ async fn a_file_that_cannot_be_read_says_what_to_do() {
             error.detail.contains(advice) && error.detail.contains(&path.display().to_string()),
             "{error}"
         );
-        assert!(check_readable(&path).is_err());
+        let probed = Bundle::new(BundleConfig::new("calls", &path))
+            .probe()
+            .await
+            .unwrap_err();
+        assert_eq!(probed, error);
     }
+}
+
+#[tokio::test]
+async fn a_probe_looks_at_the_first_line_and_repeats_nothing_of_it() {
+    let probe = async |bytes: &[u8], settle| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.jsonl");
+        std::fs::write(&path, bytes).unwrap();
+        let config = BundleConfig {
+            settle,
+            ..BundleConfig::new("calls", &path)
+        };
+        let probe = Bundle::new(config).probe().await.unwrap();
+        assert!(!format!("{probe:?}").contains("Ann"), "{probe:?}");
+        let last = probe.notes.last().unwrap();
+        (last.warning, last.text.clone())
+    };
+    let good = "{\"id\":\"1\",\"traceId\":\"t\",\"startTime\":\"2026-08-20T10:00:00Z\",\"input\":\"Ann\"}\n";
+    let (warning, text) = probe(good.as_bytes(), BundleSettle::EndOfFile).await;
+    assert!(!warning && text.contains("is an observation"), "{text}");
+    for bad in [
+        "Ann called\n",
+        "{\"id\":\"Ann\"}\n",
+        "{\"data\":[{\"id\":\"Ann\"}]}",
+        "{\"id\":\"Ann",
+    ] {
+        let (warning, text) = probe(bad.as_bytes(), BundleSettle::EndOfFile).await;
+        assert!(warning && text.contains("is no observation"), "{bad}: {text}");
+    }
+    let (warning, text) = probe(b"{\"id\":\"Ann", BundleSettle::Idle).await;
+    assert!(!warning && text.contains("still being written"), "{text}");
+    assert!(probe(b"", BundleSettle::EndOfFile).await.0);
+    assert!(!probe(b"", BundleSettle::Idle).await.0);
+    let giant = format!("{{\"input\":\"{}", "Ann ".repeat(2 << 20));
+    let (warning, text) = probe(giant.as_bytes(), BundleSettle::EndOfFile).await;
+    assert!(!warning && text.contains("longer than"), "{text}");
 }
 
 #[tokio::test]

@@ -190,3 +190,89 @@ fn a_faulty_configuration_is_named() {
     };
     assert!(build("http://x", select).contains("lookup.select"));
 }
+
+/// Probes a server that answers every path but its base with the fault.
+async fn probed(fault: Option<Fault>, how: HttpLookup) -> Result<Probe, UpstreamError> {
+    let known = Arc::new(Records::new());
+    let server = records::start(Arc::clone(&known)).await.unwrap();
+    if let Some(fault) = fault {
+        known.fail("", fault, u64::MAX);
+    }
+    let probe = asking(&server.url(), how).probe().await;
+    for shown in [
+        format!("{probe:?}"),
+        format!("{:?}", probe.as_ref().map_err(ToString::to_string)),
+    ] {
+        assert!(!shown.contains("sk-77"), "{shown}");
+    }
+    probe
+}
+
+fn page(status: u16) -> Fault {
+    Fault::Body(
+        status,
+        "text/html; charset=utf-8",
+        "<html>Nothing here</html>".to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn a_probe_asks_for_what_cannot_be_and_reads_the_answer_as_an_api_would_give_it() {
+    let by_path = || by_id("/{{ session }}/reservations/{{ id }}");
+    let answered = |fault: Option<Fault>| async move {
+        let probe = probed(fault, by_path()).await.unwrap();
+        assert!(probe.server_date.is_some());
+        assert_eq!(probe.notes.len(), 1, "{probe:?}");
+        probe.notes.into_iter().next().unwrap()
+    };
+    let json = |status, body: &str| Some(Fault::Body(status, "application/json", body.to_owned()));
+    for (fault, says) in [
+        (None, "has no `reservation` called aftercall-probe (404 Not Found)"),
+        (json(200, "[]"), "has no `reservation` called aftercall-probe (200 OK)"),
+        (json(422, "{}"), "is refused (422"),
+    ] {
+        let note = answered(fault).await;
+        assert!(!note.warning && note.text.contains(says), "{}", note.text);
+    }
+    for (fault, says) in [
+        (json(200, "{\"id\": 1}"), "which nobody made"),
+        (json(200, "{\"id\": "), "not complete JSON"),
+        (Some(page(200)), "page for people"),
+        (Some(Fault::Html), "page for people"),
+        // Its base answers 404 as JSON, which is no API that is there either.
+        (Some(page(404)), "would make every record missing"),
+    ] {
+        let note = answered(fault).await;
+        assert!(note.warning && note.text.contains(says), "{}", note.text);
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_is_not_answered_says_why() {
+    for (fault, reason) in [
+        (Fault::Status(401), UpstreamReason::AuthInvalid),
+        (Fault::Status(403), UpstreamReason::AuthInvalid),
+        (Fault::Status(503), UpstreamReason::Unreachable),
+        (Fault::RetryAfter(429, 9), UpstreamReason::RateLimited),
+        (Fault::Hang, UpstreamReason::Unreachable),
+    ] {
+        let error = probed(Some(fault.clone()), by_id("/{{ session }}/reservations/{{ id }}"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason, reason, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_sends_no_post() {
+    let searching = HttpLookup {
+        method: HttpMethod::Post,
+        body: Some("{\"id\": {{ id }}}".to_owned()),
+        ..by_id("/search")
+    };
+    let probe = probed(None, searching).await.unwrap();
+    assert!(
+        !probe.notes[0].warning && probe.notes[0].text.contains("by POST only"),
+        "{probe:?}"
+    );
+}

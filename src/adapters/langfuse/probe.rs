@@ -1,8 +1,5 @@
 //! What a person should know of a Langfuse server before the first scan.
 
-use chrono::{DateTime, Utc};
-use reqwest::header::DATE;
-
 use super::{
     Langfuse,
     generation::{self, Api},
@@ -11,13 +8,11 @@ use super::{
     wire::{Health, Projects},
 };
 use crate::{
-    adapters::{client::Reply, plain_text::one_line},
+    adapters::plain_text::one_line,
     ports::{Probe, UpstreamError},
 };
 
 const ANSWER_BYTES: usize = 1 << 20;
-/// A server's clock that differs more than this moves windows noticeably: the overlap still covers it.
-const NOTICEABLE_SKEW_S: i64 = 60;
 
 impl Langfuse {
     pub(super) async fn look_at_server(&self) -> Result<Probe, UpstreamError> {
@@ -42,7 +37,7 @@ impl Langfuse {
         } else {
             probe.ok(format!("keys accepted: project {}", names.join(", ")));
         }
-        describe_clock(&reply, &mut probe);
+        probe.server_date = reply.date;
         self.probe_version(&mut probe).await;
         self.probe_generation(&mut probe).await?;
         self.describe_limits(&mut probe);
@@ -106,27 +101,5 @@ impl Langfuse {
             )),
             (None, _) => probe.ok("it names no rate limit"),
         }
-    }
-}
-
-/// How far the server's clock is from this machine's: windows are reckoned on ours, observations are dated elsewhere.
-fn describe_clock(reply: &Reply, probe: &mut Probe) {
-    let date = reply.headers.get(DATE).and_then(|date| date.to_str().ok());
-    let Some(theirs) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) else {
-        return;
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the machine's own clock is what is compared here"
-    )]
-    let skew = (theirs.to_utc() - Utc::now()).num_seconds();
-    if skew.abs() > NOTICEABLE_SKEW_S {
-        probe.warn(format!(
-            "its clock is {} s {} this machine's: set both by NTP",
-            skew.abs(),
-            if skew > 0 { "ahead of" } else { "behind" }
-        ));
-    } else {
-        probe.ok("its clock agrees with this machine's");
     }
 }

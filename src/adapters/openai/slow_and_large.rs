@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::ports::{ChatMessage, Role};
 
 /// How the one connection is answered, after its request was read.
 enum Peer {

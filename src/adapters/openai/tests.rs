@@ -282,38 +282,6 @@ async fn recorded_refusals_have_their_reason() {
 }
 
 #[tokio::test]
-async fn a_probe_costs_one_short_answer_and_says_what_the_server_takes() {
-    for (formats, says, warns) in [
-        (Formats::JsonSchema, "takes JSON schemas", false),
-        (Formats::JsonObject, "takes no JSON schemas", false),
-        (Formats::Text, "takes no response format", true),
-    ] {
-        let script = ScriptedModel::new(|_| Scripted::Text("{}".to_owned())).taking(formats);
-        let (model, _server, client) = serving(script).await;
-        let probe = client.probe().await.unwrap();
-        let note = probe.notes.iter().find(|note| note.text.contains(says)).unwrap();
-        assert_eq!(note.warning, warns, "{probe:?}");
-        // The script answers by another name than it was asked by.
-        assert!(
-            probe.notes[0].warning && probe.notes[0].text.contains("scripted-model answers"),
-            "{probe:?}"
-        );
-        let answered = model.seen();
-        assert_eq!(answered.len(), 1);
-        assert!(answered[0].body["max_tokens"].as_u64().unwrap() <= 16);
-    }
-    let error = serving(ScriptedModel::new(|_| {
-        Scripted::Error(402, "x".to_owned(), "pay".to_owned())
-    }))
-    .await
-    .2
-    .probe()
-    .await
-    .unwrap_err();
-    assert_ne!(error.reason, UpstreamReason::BadAnswer);
-}
-
-#[tokio::test]
 async fn a_stream_that_calls_itself_json_is_read_and_an_empty_content_is_no_error() {
     let stream = "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"{}\"}]},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     let answer = answered(Scripted::Raw(200, "application/json", stream.to_owned()))
@@ -325,4 +293,67 @@ async fn a_stream_that_calls_itself_json_is_read_and_an_empty_content_is_no_erro
         .await
         .unwrap();
     assert_eq!((answer.text.as_str(), answer.usage), ("", Usage::default()));
+}
+
+async fn probed(model: ScriptedModel) -> (Arc<ScriptedModel>, Result<crate::ports::Probe, UpstreamError>) {
+    let (model, _server, client) = serving(model).await;
+    let probe = client.probe().await;
+    assert!(!format!("{probe:?}").contains("sk-peer"), "{probe:?}");
+    (model, probe)
+}
+
+#[tokio::test]
+async fn a_probe_says_which_model_and_which_formats_the_server_takes() {
+    let text = || ScriptedModel::new(|_| Scripted::Cut("{\"ok\"".to_owned()));
+    for (model, warning, says) in [
+        (
+            text().listing(&["gpt-x:latest"]),
+            false,
+            ["it serves gpt-x", "json_schema is taken"],
+        ),
+        (
+            text().listing(&["other"]),
+            false,
+            ["not in its list of models", "json_schema is taken"],
+        ),
+        (text(), false, ["lists no models", "json_schema is taken"]),
+        (
+            text().taking(Formats::JsonObject),
+            false,
+            ["gpt-x", "json_object is taken"],
+        ),
+        (text().taking(Formats::Text), true, ["gpt-x", "are refused"]),
+        (text().with_new_token_limit(), false, ["gpt-x", "json_schema is taken"]),
+    ] {
+        let (model, probe) = probed(model).await;
+        let probe = probe.unwrap();
+        assert!(probe.server_date.is_some());
+        assert_eq!(probe.notes.iter().any(|note| note.warning), warning, "{probe:?}");
+        for (note, says) in probe.notes.iter().zip(says) {
+            assert!(note.text.contains(says), "{says}: {probe:?}");
+        }
+        let seen = model.seen();
+        assert_eq!(seen.len(), 1, "one question is answered, and paid");
+        let limit = ["max_tokens", "max_completion_tokens"].map(|name| seen[0].body[name].as_u64().unwrap_or_default());
+        assert_eq!(limit.iter().sum::<u64>(), 16);
+    }
+    let (_, probe) = probed(ScriptedModel::new(|_| Scripted::Filtered)).await;
+    assert!(probe.unwrap().notes[1].warning);
+}
+
+#[tokio::test]
+async fn a_probe_that_is_refused_says_why() {
+    for (status, code, reason) in [
+        (401, "authentication_error", UpstreamReason::AuthInvalid),
+        (402, "payment", UpstreamReason::BillingExhausted),
+        (404, "model_not_found", UpstreamReason::ModelUnavailable),
+        (503, "overloaded", UpstreamReason::Unreachable),
+    ] {
+        let said = "Incorrect API key provided: sk-peer".to_owned();
+        let reply = Scripted::Error(status, code.to_owned(), said);
+        let (_, probe) = probed(ScriptedModel::new(move |_| reply.clone())).await;
+        assert_eq!(probe.unwrap_err().reason, reason);
+    }
+    let (_, probe) = probed(ScriptedModel::new(|_| Scripted::Hang)).await;
+    assert_eq!(probe.unwrap_err().reason, UpstreamReason::Unreachable);
 }

@@ -1,0 +1,125 @@
+//! Whether a system of record answers as an API does, by asking for a record that cannot exist.
+//!
+//! The trap is an address that is almost right: a proxy, a login page or a web site that answers 404 to everything looks
+//! like a system in which every record is missing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use reqwest::Url;
+
+use super::{HttpRecords, Reply};
+use crate::{
+    adapters::client,
+    domain::lookup::{Fact, HttpLookup, HttpMethod, Lookup},
+    ports::{Probe, UpstreamError, UpstreamReason},
+};
+
+/// Stands for every value of a session in the question.
+const NOBODY: &str = "aftercall-probe";
+/// Between the two calls: the pace of a lane that nobody configured.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl HttpRecords {
+    /// Only GETs are sent: a POST may be more than a search.
+    pub(super) async fn look_for_what_cannot_be(&self) -> Result<Probe, UpstreamError> {
+        let mut probe = Probe::default();
+        let Some((record, target)) = self.lookups.iter().find_map(|(record, (how, _))| {
+            let target = self.question_about_nobody(record, how)?;
+            Some((record, target))
+        }) else {
+            return self.look_at_base(probe).await;
+        };
+        let reply = self.get(&target).await?;
+        probe.server_date = reply.date;
+        if let Some(refused) = client::refusal(&self.upstream, &reply, None) {
+            return Err(refused);
+        }
+        let status = client::status_name(reply.status);
+        if reply.is_html() {
+            return self.doubt(probe, &reply, &target).await;
+        }
+        let select = self.lookups.get(record).and_then(|(_, select)| select.as_ref());
+        match self.fact(&reply, select) {
+            Ok(Fact::Absent) => probe.ok(format!("it answers, and has no `{record}` called {NOBODY} ({status})")),
+            Ok(Fact::Unknown { .. }) => probe.ok(format!(
+                "it answers; a made-up `{record}` is refused ({status}), which tells no more"
+            )),
+            Ok(Fact::Found { .. }) => probe.warn(format!(
+                "it answers {status} with a record to GET {target}, which nobody made: every record would be found; look at the \
+                 playbook's lookup of `{record}`"
+            )),
+            Err(error) if error.reason == UpstreamReason::BadAnswer => {
+                probe.warn(format!("GET {target}: {}; check base_url", error.detail));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(probe)
+    }
+
+    /// A page for people: only there, or everywhere?
+    async fn doubt(&self, mut probe: Probe, reply: &Reply, target: &str) -> Result<Probe, UpstreamError> {
+        let status = client::status_name(reply.status);
+        if matches!(reply.status, 404 | 410) {
+            tokio::time::sleep(PAUSE).await;
+            let base = self.get("").await?;
+            if base.is_success() && !base.is_html() {
+                probe.ok(format!(
+                    "it answers, and has no record called {NOBODY} ({status}, said in a page)"
+                ));
+                return Ok(probe);
+            }
+        }
+        probe.warn(format!(
+            "it answers {status} with a page for people to GET {target}: a wrong base_url looks like this, and would make every \
+             record missing; check base_url and sign-in"
+        ));
+        Ok(probe)
+    }
+
+    async fn look_at_base(&self, mut probe: Probe) -> Result<Probe, UpstreamError> {
+        let reply = self.get("").await?;
+        probe.server_date = reply.date;
+        if let Some(refused) = client::refusal(&self.upstream, &reply, None) {
+            return Err(refused);
+        }
+        let status = client::status_name(reply.status);
+        let why = if self.lookups.is_empty() {
+            "no playbook of an enabled source asks it anything"
+        } else {
+            "the playbooks ask it by POST only, which is not tried"
+        };
+        probe.ok(format!("its base_url answers {status}; {why}"));
+        Ok(probe)
+    }
+
+    /// The path and query of a lookup with a made-up value for everything; `None` where that cannot be asked.
+    fn question_about_nobody(&self, record: &str, how: &HttpLookup) -> Option<String> {
+        if how.method != HttpMethod::Get {
+            return None;
+        }
+        let mut keys = BTreeMap::new();
+        for (_, template) in self.address_templates.templates() {
+            for name in template.undeclared_variables(false) {
+                keys.insert(name, NOBODY.to_owned());
+            }
+        }
+        let lookup = Lookup {
+            system: self.name.clone(),
+            record: record.to_owned(),
+            id: Some(NOBODY.to_owned()),
+            keys,
+        };
+        Some(self.question(&lookup, how).ok()?.target)
+    }
+
+    async fn get(&self, target: &str) -> Result<Reply, UpstreamError> {
+        let address = Url::parse(&format!("{}{target}", self.base_url)).map_err(|_| UpstreamError {
+            upstream: self.upstream.clone(),
+            reason: UpstreamReason::BadAnswer,
+            detail: "base_url and the playbook's lookup give no address: check both".to_owned(),
+            retry_after: None,
+        })?;
+        let request = self.client.get(address).headers(self.headers.clone());
+        client::exchange(&self.upstream, request, self.bounds).await
+    }
+}

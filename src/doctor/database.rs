@@ -1,0 +1,218 @@
+//! The database: there, sound, up to date, writable, with room to grow.
+
+use std::{io, path::Path, time::Duration};
+
+use super::{Finding, Look, bounded, clock, work};
+use crate::{
+    config::{Config, duration},
+    db::{Db, DbErrorKind, Location, applied_version, condition, latest_version},
+};
+
+const CHECK: &str = "database";
+/// Below this much free disk, the next commit may fail.
+const LEAST_FREE: u64 = 100 << 20;
+/// Below this much free disk, somebody should make room.
+const LITTLE_FREE: u64 = 1 << 30;
+/// A write that waits longer for its turn is worth a word.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Everything that is read from the database and its folder.
+pub(super) fn looks(config: &Config, timeout: Duration) -> Vec<Look<'_>> {
+    let location = config.database.location();
+    let Location::Sqlite { path, .. } = location.clone();
+    if !path.exists() {
+        let found = format!("there is no database {} yet", path.display());
+        let absent = Finding::warn(CHECK, found, "`aftercall run` makes one, as does `aftercall migrate`");
+        return vec![
+            Box::pin(async move { vec![absent] }),
+            bounded("disk", timeout, async move { vec![free_space(&path)] }),
+        ];
+    }
+    vec![
+        bounded(CHECK, timeout, {
+            let location = location.clone();
+            async move { opened(config, &location, timeout).await }
+        }),
+        bounded("disk", timeout, async move { vec![free_space(&path)] }),
+    ]
+}
+
+async fn opened(config: &Config, location: &Location, timeout: Duration) -> Vec<Finding> {
+    let db = match Db::open_as_is(location).await {
+        Ok(db) => db,
+        Err(error) => {
+            let advice = match error.kind {
+                DbErrorKind::Damaged => "restore a backup, or choose another file with `database.path` or --db",
+                DbErrorKind::Busy => "another process holds it: try again",
+                _ => "look at the file's and its folder's owner and mode",
+            };
+            return vec![Finding::fail(CHECK, error.to_string(), advice)];
+        }
+    };
+    let mut findings = vec![schema(&db).await];
+    // An older schema may lack what the next questions ask for.
+    let current = findings.iter().all(|finding| finding.level == super::Level::Ok);
+    let (sound, journal, lock) = tokio::join!(soundness(&db, timeout / 2), journal(&db), lock(&db));
+    findings.extend([sound, journal, lock]);
+    if current {
+        findings.push(clock::of_database(&db).await);
+        findings.extend(work::look(config, &db).await);
+    }
+    findings
+}
+
+async fn schema(db: &Db) -> Finding {
+    let latest = latest_version();
+    match applied_version(db).await {
+        Ok(applied) if applied == latest => Finding::ok(CHECK, format!("opens; its schema is up to date ({latest})")),
+        Ok(applied) if applied > latest => Finding::fail(
+            CHECK,
+            format!("its schema {applied} is newer than this aftercall knows ({latest})"),
+            "run the newer aftercall, or choose another file with --db",
+        ),
+        Ok(applied) => Finding::warn(
+            CHECK,
+            format!("its schema is {applied}, this aftercall's {latest}"),
+            "`aftercall migrate` brings it up to date, as does `aftercall run`; back it up before",
+        ),
+        Err(error) if error.kind == DbErrorKind::Damaged => Finding::fail(
+            CHECK,
+            error.to_string(),
+            "restore a backup, or choose another file with `database.path` or --db",
+        ),
+        Err(error) => Finding::fail(
+            CHECK,
+            format!("it has no schema of aftercall: {error}"),
+            "`aftercall migrate` makes it; if the file is somebody else's, choose another with --db",
+        ),
+    }
+}
+
+async fn soundness(db: &Db, timeout: Duration) -> Finding {
+    const RESTORE: &str = "stop aftercall, keep a copy of the file, and restore a backup";
+    match tokio::time::timeout(timeout, condition::first_damage(db)).await {
+        Ok(Ok(None)) => Finding::ok(CHECK, "its pages are sound (quick_check)"),
+        Ok(Ok(Some(damage))) => Finding::fail(CHECK, format!("it is damaged: {damage}"), RESTORE),
+        Ok(Err(error)) => Finding::fail(CHECK, format!("its pages cannot be checked: {error}"), RESTORE),
+        Err(_) => Finding::warn(
+            CHECK,
+            format!(
+                "its pages were not all looked at within {}, and none of those was damaged",
+                duration::format(timeout)
+            ),
+            "a longer --timeout looks at more",
+        ),
+    }
+}
+
+async fn journal(db: &Db) -> Finding {
+    match condition::journal_mode(db).await {
+        Ok(mode) if mode == "wal" => Finding::ok(CHECK, "journal mode wal"),
+        Ok(mode) => Finding::warn(
+            CHECK,
+            format!("journal mode {mode}: readers and the writer block each other"),
+            "`aftercall run` sets it to wal, unless the file is on a network file system: move it to a local disk",
+        ),
+        Err(error) => Finding::fail(CHECK, error.to_string(), "see the first line of this check"),
+    }
+}
+
+async fn lock(db: &Db) -> Finding {
+    match tokio::time::timeout(LOCK_WAIT, condition::take_write_lock(db)).await {
+        Ok(Ok(())) => Finding::ok(CHECK, "can be written"),
+        Ok(Err(error)) if error.kind != DbErrorKind::Busy => Finding::fail(
+            CHECK,
+            format!("cannot be written: {error}"),
+            "give this user the file and its folder to write, or choose another with --db",
+        ),
+        Ok(Err(_)) | Err(_) => Finding::warn(
+            CHECK,
+            format!(
+                "another process has held its write lock for {}",
+                duration::format(LOCK_WAIT)
+            ),
+            "if it stays so, look for a program beside aftercall that has the file open",
+        ),
+    }
+}
+
+/// Size of the file with what is beside it, and what is left on its disk.
+fn free_space(path: &Path) -> Finding {
+    const CHECK: &str = "disk";
+    let size: u64 = ["", "-wal"]
+        .iter()
+        .filter_map(|suffix| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            std::fs::metadata(name).ok()
+        })
+        .map(|file| file.len())
+        .sum();
+    match free_beside(path) {
+        Ok(free) => judge_space(size, free),
+        Err(error) => Finding::warn(
+            CHECK,
+            format!("the free space beside {} cannot be read: {error}", path.display()),
+            "look at it with `df`",
+        ),
+    }
+}
+
+fn judge_space(size: u64, free: u64) -> Finding {
+    const CHECK: &str = "disk";
+    let found = format!("the database takes {}, its disk has {} left", bytes(size), bytes(free));
+    if free < LEAST_FREE {
+        let advice = format!(
+            "make room now: commits fail on a full disk (at least {})",
+            bytes(LEAST_FREE)
+        );
+        Finding::fail(CHECK, found, advice)
+    } else if free < LITTLE_FREE {
+        let advice = format!(
+            "make room (at least {}), or shorten `retention.snapshots`",
+            bytes(LITTLE_FREE)
+        );
+        Finding::warn(CHECK, found, advice)
+    } else {
+        Finding::ok(CHECK, found)
+    }
+}
+
+/// Of the nearest folder that is there already.
+fn free_beside(path: &Path) -> io::Result<u64> {
+    let path = std::path::absolute(path)?;
+    let folder = path
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.is_dir())
+        .unwrap_or_else(|| Path::new("/"));
+    let volume = rustix::fs::statvfs(folder)?;
+    Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn little_room_warns_and_none_fails() {
+        for (free, level) in [
+            (LITTLE_FREE, Level::Ok),
+            (LITTLE_FREE - 1, Level::Warn),
+            (LEAST_FREE, Level::Warn),
+            (LEAST_FREE - 1, Level::Fail),
+        ] {
+            assert_eq!(judge_space(5 << 20, free).level, level, "{free}");
+        }
+        assert!(judge_space(5 << 20, LITTLE_FREE).found.contains("takes 5 MiB"));
+    }
+}
