@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aftercall::sandbox::{
     Server,
-    langfuse::{self, FakeLangfuse, Recorded, SECRET_KEY},
+    langfuse::{self, Clock, FakeLangfuse, Recorded, SECRET_KEY},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -40,7 +40,7 @@ pub(crate) fn sent(sessions: &[Session], began: DateTime<Utc>) -> Vec<Recorded> 
     reason = "what a server holds is dated by the machine's clock, as that of a real one is"
 )]
 pub(crate) fn hours_ago(hours: i64) -> DateTime<Utc> {
-    Utc::now() - TimeDelta::hours(hours)
+    Clock::running().now() - TimeDelta::hours(hours)
 }
 
 /// Starts the server, and makes it a source of the world, judged by the playbook `orthodontics`.
