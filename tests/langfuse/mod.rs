@@ -1,6 +1,8 @@
 //! The Langfuse source against servers of four releases.
 
 mod read;
+mod recorded;
 mod refusals;
+mod replay;
 mod scan;
 mod world;

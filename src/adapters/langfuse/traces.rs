@@ -168,6 +168,7 @@ impl TracesApi<'_> {
             query.push(("toTimestamp", written(session.last_activity + margin)));
             let reply = self.server.get(PATH, &query, PAGE_BYTES).await?;
             let list: List<'_> = self.server.parse(PATH, &reply)?;
+            self.server.note_deprecation(list.deprecation);
             for raw in &list.data {
                 let trace = serde_json::from_str::<Trace<'_>>(raw.get()).ok();
                 ids.extend(trace.and_then(|trace| trace.id.0));
