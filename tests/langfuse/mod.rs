@@ -5,4 +5,5 @@ mod recorded;
 mod refusals;
 mod replay;
 mod scan;
+mod upgrade;
 mod world;
