@@ -1,9 +1,11 @@
 //! A session is read whole, with the digest that the scans gave it.
 
+use std::collections::BTreeSet;
+
 use aftercall::{
-    domain::{playbook::Playbook, transcript::Transcript},
+    domain::{observation::Snapshot, playbook::Playbook, transcript::Transcript},
     ports::TraceSource,
-    sandbox::langfuse::Version,
+    sandbox::langfuse::{Endpoint, Fault, Version, When},
 };
 use serde_json::json;
 
@@ -114,5 +116,47 @@ async fn a_large_session_is_cut_visibly_and_keeps_its_digest() {
             .collect();
         assert!(starts.is_sorted(), "{version:?}");
         assert!(snapshot.observations.iter().all(|seen| seen.start_time < noon()));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_that_the_server_refuses_whole_is_read_in_pages_as_it_would_have_been() {
+    for version in [Version::V2, Version::V3] {
+        let mut world = World::new(version).await;
+        let mut said = turn("one", 1, -600);
+        for number in 0..120 {
+            let mut step = said[1].clone();
+            step.id = format!("step-{number}");
+            step.start_time += chrono::TimeDelta::milliseconds(number);
+            said.push(step);
+        }
+        world.fake.ingest(said);
+        world.scan(1).await.unwrap();
+        let whole = world.read("one").await;
+        world
+            .fake
+            .fault(Fault::Status(422), When::Always, Some(Endpoint::Trace));
+        // A page of fifty is too much at first.
+        world
+            .fake
+            .fault(Fault::Status(422), When::Next(1), Some(Endpoint::Observations));
+        let in_pages = world.read("one").await;
+        let ids = |snapshot: &Snapshot| {
+            snapshot
+                .observations
+                .iter()
+                .map(|seen| seen.id.clone())
+                .collect::<BTreeSet<_>>()
+        };
+        assert!(whole.observations.len() >= 122, "{version:?}");
+        assert_eq!(ids(&whole), ids(&in_pages), "{version:?}");
+        assert_eq!(in_pages.observations.len(), whole.observations.len(), "{version:?}");
+        assert_eq!(world.fake.count(Endpoint::Observations), 1 + 5, "{version:?}");
+
+        world
+            .fake
+            .fault(Fault::Status(422), When::Always, Some(Endpoint::Observations));
+        let error = world.source.read(&world.seen.session("one")).await.unwrap_err();
+        assert!(error.detail.contains("422") && error.detail.contains("v4"), "{error}");
     }
 }
