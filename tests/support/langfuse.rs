@@ -35,10 +35,6 @@ pub(crate) fn sent(sessions: &[Session], began: DateTime<Utc>) -> Vec<Recorded> 
 }
 
 /// Some hours ago: inside the look back of a first scan, and long settled.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what a server holds is dated by the machine's clock, as that of a real one is"
-)]
 pub(crate) fn hours_ago(hours: i64) -> DateTime<Utc> {
     Clock::running().now() - TimeDelta::hours(hours)
 }
