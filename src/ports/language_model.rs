@@ -115,7 +115,5 @@ pub trait LanguageModel: Send + Sync {
     ///
     /// # Errors
     /// When it cannot answer now.
-    async fn probe(&self) -> Result<Probe, UpstreamError> {
-        Ok(Probe::default())
-    }
+    async fn probe(&self) -> Result<Probe, UpstreamError>;
 }

@@ -38,7 +38,5 @@ pub trait SystemOfRecord: Send + Sync {
     ///
     /// # Errors
     /// When it cannot answer now.
-    async fn probe(&self) -> Result<Probe, UpstreamError> {
-        Ok(Probe::default())
-    }
+    async fn probe(&self) -> Result<Probe, UpstreamError>;
 }

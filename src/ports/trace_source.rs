@@ -112,7 +112,5 @@ pub trait TraceSource: Send + Sync {
     ///
     /// # Errors
     /// When the source cannot answer now.
-    async fn probe(&self) -> Result<Probe, UpstreamError> {
-        Ok(Probe::default())
-    }
+    async fn probe(&self) -> Result<Probe, UpstreamError>;
 }

@@ -15,7 +15,7 @@ use aftercall::{
     },
     env::{Env, worker_settings},
     jobs::{self, DiscoverSessions},
-    ports::{SeenObservation, SessionRef, Slice, TraceSource, UpstreamError, UpstreamReason},
+    ports::{Probe, SeenObservation, SessionRef, Slice, TraceSource, UpstreamError, UpstreamReason},
     queue::{self, Running},
 };
 use async_trait::async_trait;
@@ -187,6 +187,10 @@ impl TraceSource for Window {
             more: page + 1 < known,
             ..Slice::default()
         })
+    }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        Ok(Probe::default())
     }
 
     async fn read(&self, session: &SessionRef) -> Result<Option<(Snapshot, String)>, UpstreamError> {
