@@ -71,18 +71,17 @@ impl Doctor {
                 .into_iter()
                 .map(|line| Finding::ok("configuration", line)),
         );
-        match context.config(Overrides::default()) {
-            Ok(config) => checks.extend(doctor::examine(&config, Scope::Everything, self.timeout).await),
+        if let Ok(config) = context.config(Overrides::default()) {
+            checks.extend(doctor::examine(&config, Scope::Everything, self.timeout).await);
+        } else {
+            checks.push(Finding::warn(
+                "upstreams",
+                "not looked at, because of the configuration",
+                "mend it, then look again",
+            ));
             // With its secrets alone missing, the database can be looked at all the same.
-            Err(_) => {
-                checks.push(Finding::warn(
-                    "upstreams",
-                    "not looked at, because of the configuration",
-                    "mend it, then look again",
-                ));
-                if let Ok(config) = context.config_to_look() {
-                    checks.extend(doctor::examine(&config, Scope::DatabaseOnly, self.timeout).await);
-                }
+            if let Ok(config) = context.config_to_look() {
+                checks.extend(doctor::examine(&config, Scope::DatabaseOnly, self.timeout).await);
             }
         }
         let report = Report::new(checks);

@@ -10,7 +10,6 @@
 pub mod clock;
 pub mod condition;
 mod error;
-pub mod health;
 mod migrate;
 mod row;
 mod sqlite;
@@ -123,16 +122,6 @@ impl Db {
         };
         clock::prepare(&db).await?;
         Ok(db)
-    }
-
-    /// A database that is there as it is, to look at: neither made nor migrated, and nothing can be written. Connects when it
-    /// is first asked. Only for one whose schema is known to be up to date ([`health::look`]).
-    pub fn to_look(location: &Location) -> Self {
-        let Location::Sqlite { path, durability } = location;
-        Self {
-            engine: Arc::new(Engine::Sqlite(SqliteDb::to_look(path, *durability))),
-            jobs_changed: Arc::new(Notify::new()),
-        }
     }
 
     /// Opens a database as it is, to look at it: makes none, and neither migrates nor converts it.

@@ -218,29 +218,6 @@ impl SqliteDb {
         })
     }
 
-    /// Connections that only read a file that is there, and change nothing about it.
-    pub(super) fn to_look(path: &Path, durability: Durability) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(false)
-            .busy_timeout(BUSY_TIMEOUT)
-            .pragma("query_only", "on");
-        Self {
-            path: path.to_owned(),
-            durability,
-            writer: Arc::new(Mutex::new(Writer {
-                connection: None,
-                dirty: false,
-            })),
-            readers: SqlitePoolOptions::new()
-                .max_connections(READERS)
-                .connect_lazy_with(options.clone()),
-            watcher: SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options),
-            beside: false,
-            waiting_beside: Arc::default(),
-        }
-    }
-
     pub(super) async fn reopen(&self) -> Result<Self, DbError> {
         let mut beside = Self::open(&self.path, self.durability).await?;
         beside.beside = true;

@@ -3,5 +3,6 @@
 
 mod check;
 mod cloud9;
+mod doctor;
 mod program;
 mod run;
