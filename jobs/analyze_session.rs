@@ -5,7 +5,10 @@
 //! `verify_session`. Safe to run twice: snapshot, reading and verdict are keyed by session and generation, and a paid
 //! answer is stored before it is used.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 
 use super::VerifySession;
 use crate::{
@@ -26,10 +29,13 @@ use crate::{
         readings::{self, StoredReading},
         seen,
         sessions::{self, StoredSession},
-        snapshots,
+        snapshots::{self, Packed},
     },
     verdict_writer,
 };
+
+/// Compressed bytes above which a session is large: some megabytes of text.
+const LARGE: usize = 1 << 20;
 
 /// Analyse this generation of this session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,12 +96,20 @@ impl Job for AnalyzeSession {
             return ctx.finish(tx).await;
         }
 
+        let snapshot = Arc::new(snapshot);
+        let packed = snapshots::pack(&snapshot).await.or_retry()?;
+        // Held to the end: what a large session takes is many times what is stored of it.
+        let _room = if packed.bytes() > LARGE {
+            Some(room_for_large(ctx, env).await?)
+        } else {
+            None
+        };
         let transcript = Transcript::of(&snapshot, &entry.playbook);
         let read = match readings::load(&env.db, &key, self.generation).await.or_retry()? {
             Some(stored) => Read::Reading(stored),
             None if reader::is_paid(env, &key) => {
                 if !stored {
-                    self.keep_snapshot(ctx, &key, &snapshot, &digest).await?;
+                    self.keep_snapshot(ctx, &key, &packed, &digest).await?;
                 }
                 reader::read(ctx, env, entry, &key, self.generation, &transcript).await?
             }
@@ -110,12 +124,13 @@ impl Job for AnalyzeSession {
         if !sessions::is_current(&mut tx, &key, self.generation).await.or_retry()? {
             return ctx.finish(tx).await;
         }
-        snapshots::save(&mut tx, &key, self.generation, &snapshot, &digest)
+        snapshots::save(&mut tx, &key, self.generation, &packed, &digest)
             .await
             .or_retry()?;
         sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest)
             .await
             .or_retry()?;
+        seen::use_end_signals(&mut tx, &key).await.or_retry()?;
         readings::save(&mut tx, &key, self.generation, &stored_reading)
             .await
             .or_retry()?;
@@ -161,12 +176,12 @@ impl AnalyzeSession {
         &self,
         ctx: &JobContext,
         key: &SessionKey,
-        snapshot: &Snapshot,
+        packed: &Packed,
         digest: &str,
     ) -> Result<(), JobError> {
         let mut tx = ctx.begin().await?;
         if sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
-            snapshots::save(&mut tx, key, self.generation, snapshot, digest)
+            snapshots::save(&mut tx, key, self.generation, packed, digest)
                 .await
                 .or_retry()?;
             sessions::set_state(&mut tx, key, SessionState::Analyzing, Some("being read"))
@@ -201,6 +216,15 @@ impl AnalyzeSession {
         )
         .await
         .map(drop)
+    }
+}
+
+/// Waits until few other large sessions are in memory.
+async fn room_for_large<'e>(ctx: &JobContext, env: &'e Env) -> Result<SemaphorePermit<'e>, JobError> {
+    tokio::select! {
+        biased;
+        () = ctx.cancelled().cancelled() => Err(JobError::Cancelled),
+        permit = env.large_sessions.acquire() => permit.or_retry(),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     db::{DbError, Tx},
@@ -68,12 +68,8 @@ impl Job for DiscoverSessions {
             Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
         };
         let gate = format!("source:{}", self.source);
-        // Also what was counted before a crash or an outage: its sessions are stored, and not seen as new again.
-        let mut counts = ctx
-            .last_progress()
-            .and_then(|counts| CycleCounts::deserialize(counts).ok())
-            .unwrap_or_default();
-        let scan_began = env.db.now().await.or_retry()?;
+        let now = env.db.now().await.or_retry()?;
+        let mut cycle = Cycle::resumed(ctx.last_progress(), now);
         loop {
             let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
             let now = env.db.now().await.or_retry()?;
@@ -82,44 +78,75 @@ impl Job for DiscoverSessions {
                 Called::Outage(outage) => {
                     let mut tx = ctx.begin().await?;
                     let error = Some(outage.to_string());
-                    sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, error.as_deref())
-                        .await
-                        .or_retry()?;
-                    tx.set_progress(json!(counts));
+                    sources::save_cycle(
+                        &mut tx,
+                        ctx.id(),
+                        &self.source,
+                        cycle.began,
+                        &cycle.counts,
+                        false,
+                        error.as_deref(),
+                    )
+                    .await
+                    .or_retry()?;
+                    tx.set_progress(json!(cycle));
                     return env.wait_for(ctx, tx, &self.source, &outage).await;
                 }
             };
             let mut tx = ctx.begin().await?;
-            self.store_slice(&mut tx, entry, &slice, &mut counts).await.or_retry()?;
-            sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, false, None)
+            self.store_slice(&mut tx, entry, &slice, &mut cycle).await.or_retry()?;
+            sources::save_cycle(&mut tx, ctx.id(), &self.source, cycle.began, &cycle.counts, false, None)
                 .await
                 .or_retry()?;
-            tx.set_progress(json!(counts));
+            tx.set_progress(json!(cycle));
             ctx.progress(tx).await?;
             fault::hit(FaultPoint::AfterSlice);
             if !slice.more {
                 break;
             }
         }
-        self.reopen_changed(ctx, entry, &mut counts).await?;
-        self.group_loose(ctx, entry, &mut counts).await?;
-        self.settle_all(ctx, entry, scan_began, &mut counts).await?;
+        self.reopen_changed(ctx, entry, &mut cycle).await?;
+        self.group_loose(ctx, entry, &mut cycle).await?;
+        self.settle_all(ctx, entry, &mut cycle).await?;
 
         let mut tx = ctx.begin().await?;
-        sources::save_cycle(&mut tx, ctx.id(), &self.source, &counts, true, None)
+        sources::save_cycle(&mut tx, ctx.id(), &self.source, cycle.began, &cycle.counts, true, None)
             .await
             .or_retry()?;
         tracing::info!(
             source = self.source,
-            seen = counts.seen,
-            new = counts.new,
-            settled = counts.settled,
-            reopened = counts.reopened,
-            waiting = counts.waiting,
-            faults = counts.faults,
+            seen = cycle.counts.seen,
+            new = cycle.counts.new,
+            settled = cycle.counts.settled,
+            reopened = cycle.counts.reopened,
+            waiting = cycle.counts.waiting,
+            faults = cycle.counts.faults,
             "sessions discovered"
         );
         ctx.finish(tx).await
+    }
+}
+
+/// How far this job is, over all of its runs: kept on the job's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Cycle {
+    /// When its first run began. A run that goes on after an outage or a crash does not scan again what an earlier one did:
+    /// it is the same scan, not a second one that finds nothing else.
+    began: DateTime<Utc>,
+    /// Also what was counted before: those sessions are stored, and not seen as new again.
+    #[serde(flatten)]
+    counts: CycleCounts,
+}
+
+impl Cycle {
+    fn resumed(progress: Option<&Value>, now: DateTime<Utc>) -> Self {
+        let began = progress.and_then(|before| before.get("began"));
+        Self {
+            began: began.and_then(|began| DateTime::deserialize(began).ok()).unwrap_or(now),
+            counts: progress
+                .and_then(|before| CycleCounts::deserialize(before).ok())
+                .unwrap_or_default(),
+        }
     }
 }
 
@@ -129,15 +156,15 @@ impl DiscoverSessions {
         tx: &mut Tx,
         entry: &SourceEntry,
         slice: &Slice,
-        counts: &mut CycleCounts,
+        cycle: &mut Cycle,
     ) -> Result<(), DbError> {
         for seen in &slice.sessions {
-            counts.seen += 1;
-            counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
+            cycle.counts.seen += 1;
+            cycle.counts.new += u64::from(sessions::save_seen(tx, &self.source, seen).await?);
         }
         let merged = seen::merge(tx, &self.source, &slice.observations).await?;
-        counts.seen += merged.changed;
-        counts.new += merged.new;
+        cycle.counts.seen += merged.changed;
+        cycle.counts.new += merged.new;
         for (index, fault) in slice.faults.iter().enumerate() {
             // A file that is something else altogether must not flood the log: all of them are stored and counted.
             if index < FAULTS_LOGGED {
@@ -157,18 +184,13 @@ impl DiscoverSessions {
                 "more cannot be read: is it a file of observations, one JSON object per line?"
             );
         }
-        counts.faults += slice.faults.len() as u64;
-        counts.slices += 1;
+        cycle.counts.faults += slice.faults.len() as u64;
+        cycle.counts.slices += 1;
         sources::save_watermark(tx, &self.source, entry.kind, &slice.watermark).await
     }
 
     /// A session that was resumed after its verdict is looked at again, where the policy says so.
-    async fn reopen_changed(
-        &self,
-        ctx: &JobContext,
-        entry: &SourceEntry,
-        counts: &mut CycleCounts,
-    ) -> Result<(), JobError> {
+    async fn reopen_changed(&self, ctx: &JobContext, entry: &SourceEntry, cycle: &mut Cycle) -> Result<(), JobError> {
         if entry.reanalyze == Reanalyze::Never {
             return Ok(());
         }
@@ -182,20 +204,15 @@ impl DiscoverSessions {
             }
             for session in &changed {
                 sessions::reopen(&mut tx, &session.key).await.or_retry()?;
-                counts.reopened += 1;
+                cycle.counts.reopened += 1;
             }
-            tx.set_progress(json!(counts));
+            tx.set_progress(json!(cycle));
             ctx.progress(tx).await?;
         }
     }
 
     /// Makes sessions of traces that name none, where the source asks for it, once those have come to rest.
-    async fn group_loose(
-        &self,
-        ctx: &JobContext,
-        entry: &SourceEntry,
-        counts: &mut CycleCounts,
-    ) -> Result<(), JobError> {
+    async fn group_loose(&self, ctx: &JobContext, entry: &SourceEntry, cycle: &mut Cycle) -> Result<(), JobError> {
         if !entry.group_without_session {
             return Ok(());
         }
@@ -209,21 +226,15 @@ impl DiscoverSessions {
             if traces == 0 {
                 return Ok(());
             }
-            counts.seen += merged.changed;
-            counts.new += merged.new;
-            tx.set_progress(json!(counts));
+            cycle.counts.seen += merged.changed;
+            cycle.counts.new += merged.new;
+            tx.set_progress(json!(cycle));
             ctx.progress(tx).await?;
         }
     }
 
-    async fn settle_all(
-        &self,
-        ctx: &JobContext,
-        entry: &SourceEntry,
-        scan_began: DateTime<Utc>,
-        counts: &mut CycleCounts,
-    ) -> Result<(), JobError> {
-        counts.waiting = 0;
+    async fn settle_all(&self, ctx: &JobContext, entry: &SourceEntry, cycle: &mut Cycle) -> Result<(), JobError> {
+        cycle.counts.waiting = 0;
         let mut after = None;
         loop {
             let mut tx = ctx.begin().await?;
@@ -235,21 +246,15 @@ impl DiscoverSessions {
             };
             after = Some(last.key.session_id.clone());
             for session in &waiting {
-                settle(&mut tx, entry, session, scan_began, counts).await.or_retry()?;
+                settle(&mut tx, entry, session, cycle).await.or_retry()?;
             }
-            tx.set_progress(json!(counts));
+            tx.set_progress(json!(cycle));
             ctx.progress(tx).await?;
         }
     }
 }
 
-async fn settle(
-    tx: &mut Tx,
-    entry: &SourceEntry,
-    session: &StoredSession,
-    scan_began: DateTime<Utc>,
-    counts: &mut CycleCounts,
-) -> Result<(), DbError> {
+async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle: &mut Cycle) -> Result<(), DbError> {
     let now = tx.now().await?;
     match settled(
         &entry.settle,
@@ -257,18 +262,26 @@ async fn settle(
         session.last_activity_at,
         session.open_since,
         session.digest_since,
-        scan_began,
+        cycle.began,
         now,
     ) {
         Settled::Yes { incomplete } => {
-            counts.settled += 1;
+            let incomplete = incomplete || never_rests(entry, session, now);
+            cycle.counts.settled += 1;
             call_for_analysis(tx, session, incomplete).await
         }
         Settled::NotYet { reason, until } => {
-            counts.waiting += 1;
+            cycle.counts.waiting += 1;
             sessions::set_waiting(tx, &session.key, &reason, Some(until)).await
         }
     }
+}
+
+/// Whether it looked settled before, was another content when it was read, and its deadline has come since: it is read as it
+/// is, or it would be settled and read for ever.
+fn never_rests(entry: &SourceEntry, session: &StoredSession, now: DateTime<Utc>) -> bool {
+    let was_unsettled = session.settled_at.is_some_and(|at| at > session.open_since);
+    was_unsettled && entry.settle.is_late(session.last_activity_at, session.open_since, now)
 }
 
 /// Calls for its analysis: in its first generation, or in the next when the one before was read.

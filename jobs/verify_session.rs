@@ -5,7 +5,10 @@
 //! found is looked for again later, by snoozing, before it is called missing. Safe to run twice: lookups only read, facts
 //! and verdict are keyed by session and generation.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -169,16 +172,25 @@ impl VerifySession {
                 return Ok(None);
             }
             for lookup in plan {
-                wait_for_lane(ctx, env, system).await?;
-                let asked_at = env.db.now().await.or_retry()?;
-                let started = std::time::Instant::now();
-                let answer = match outside::call(ctx, &gate, system.system.look_up(&lookup)).await? {
+                // Before the lane: a call that is not made takes no turn, and none is late because of the question.
+                if let Some(outage) = outside::shut(ctx, &gate).await? {
+                    return Ok(Some(outage));
+                }
+                let asked_at = wait_for_lane(ctx, env, system).await?;
+                let started = Instant::now();
+                let (called, ()) = futures::future::join(
+                    outside::call_admitted(ctx, &gate, system.system.look_up(&lookup)),
+                    keep_pause(env, system, asked_at, started),
+                )
+                .await;
+                let answer = match called? {
                     Called::Answer(answer) => answer,
                     Called::Outage(outage) => return Ok(Some(outage)),
                 };
+                let (masked, request) = mask::asked(&lookup, &answer.request);
                 look.evidence.push(Evidence {
-                    lookup: lookup.clone(),
-                    request: answer.request,
+                    lookup: masked,
+                    request,
                     status: answer.status,
                     fact: mask::fact(&answer.fact),
                     at: asked_at,
@@ -334,16 +346,31 @@ impl VerifySession {
     }
 }
 
-/// Holds the pace: reserves the lane's next call and waits for it.
-async fn wait_for_lane(ctx: &JobContext, env: &Env, system: &RecordsEntry) -> Result<(), JobError> {
+/// Holds the pace: reserves the lane's next call and waits for it. Answers when that is: now.
+async fn wait_for_lane(ctx: &JobContext, env: &Env, system: &RecordsEntry) -> Result<DateTime<Utc>, JobError> {
     if system.pace.is_zero() {
-        return Ok(());
+        return env.db.now().await.or_retry();
     }
-    let (now, call_at) = lanes::reserve(&env.db, system.name(), system.pace).await.or_retry()?;
-    let wait = (call_at - now).to_std().unwrap_or_default();
+    let reserved = lanes::reserve(&env.db, system.name(), system.pace).await.or_retry()?;
     tokio::select! {
         biased;
         () = ctx.cancelled().cancelled() => Err(JobError::Cancelled),
-        () = tokio::time::sleep(wait) => Ok(()),
+        () = tokio::time::sleep_until(reserved.instant().into()) => Ok(reserved.now()),
+    }
+}
+
+/// What a call takes from here to the wire.
+const LEAVING: Duration = Duration::from_millis(1);
+
+/// While the call is on its way, and whatever comes of it: the pause counts from when it has surely left.
+async fn keep_pause(env: &Env, system: &RecordsEntry, asked_at: DateTime<Utc>, started: Instant) {
+    if system.pace.is_zero() {
+        return;
+    }
+    // On a machine where this wakes up late, the call has left late as well.
+    tokio::time::sleep(LEAVING).await;
+    let left_at = asked_at + started.elapsed();
+    if let Err(error) = lanes::left_at(&env.db, system.name(), system.pace, left_at).await {
+        tracing::warn!(system = system.name(), %error, "when a call left cannot be noted: the next one keeps to the plan");
     }
 }

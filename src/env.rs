@@ -5,6 +5,7 @@ mod build;
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use cron::Schedule;
+use tokio::sync::Semaphore;
 
 pub use self::build::{load_playbook, worker_settings};
 pub use crate::config::{AlertRule, Reanalyze};
@@ -99,6 +100,8 @@ pub struct ModelEntry {
     pub mask: bool,
     /// Price of a million tokens, in the user's currency: what is sent, what is answered.
     pub prices: (f64, f64),
+    /// What a source may spend in a day (UTC), by its name, in millionths of that currency. A source without one: no bound.
+    pub daily_budgets: BTreeMap<String, u64>,
 }
 
 /// When the recurring jobs are enqueued.
@@ -155,6 +158,9 @@ pub struct Env {
     pub systems: BTreeMap<String, RecordsEntry>,
     /// `None`: the offline classifier reads and rules alone explain.
     pub model: Option<ModelEntry>,
+    /// Places for large sessions: a process analyses only so many of them at once, whatever the limit of the queue is, since
+    /// each takes its memory.
+    pub large_sessions: Semaphore,
     /// The user's own readings, which replace every reader.
     pub readings: Option<ReadingsFile>,
 }

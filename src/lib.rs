@@ -17,7 +17,8 @@
 //!   which SQLite and PostgreSQL differ.
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
 //!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
-//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`doctor`] looks at what it needs; [`sandbox`] is a world to try it in.
+//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`doctor`] looks at what it needs; [`sandbox`] is a
+//!   world to try it in.
 
 pub mod adapters;
 pub mod bench;

@@ -42,6 +42,11 @@ impl Pipeline {
         Ok(Self { env, running })
     }
 
+    /// The longest time so far between two signs of life of this process that reached the database.
+    pub fn longest_silence(&self) -> Duration {
+        self.running.longest_silence()
+    }
+
     /// Stops claiming, lets running jobs end, and hands back what is left.
     pub async fn shutdown(self) {
         self.running.shutdown().await;

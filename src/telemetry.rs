@@ -4,6 +4,9 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+/// Crates that write what they send and receive when they are asked for everything: keys, transcripts, rows.
+const WIRE: [&str; 7] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "sqlx", "tower_http"];
+
 /// How to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
@@ -18,12 +21,18 @@ pub struct Telemetry {
 /// # Errors
 /// When the filter cannot be read.
 pub fn start(telemetry: &Telemetry) -> Result<(), String> {
-    let filter = EnvFilter::builder().parse(&telemetry.filter).map_err(|error| {
+    let mut filter = EnvFilter::builder().parse(&telemetry.filter).map_err(|error| {
         format!(
             "--log: `{}` is not a log filter ({error}): write error, warn, info, debug or trace, or TARGET=LEVEL,…",
             telemetry.filter.escape_debug()
         )
     })?;
+    // Whatever the filter says: what goes over the wire is private.
+    for target in WIRE {
+        if let Ok(quiet) = format!("{target}=warn").parse() {
+            filter = filter.add_directive(quiet);
+        }
+    }
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -4,6 +4,7 @@
 
 mod cli;
 mod faults;
+mod langfuse;
 mod pipeline;
 mod queue;
 mod rules;

@@ -108,6 +108,13 @@ impl Content {
         }
     }
 
+    /// Takes back what was kept from this position on: it is not the session's after all.
+    pub(super) fn take_back(&mut self, position: usize) {
+        for one in self.gathered.drain(position.min(self.gathered.len())..) {
+            self.total -= one.io.iter().flatten().map(|field| field.text.len()).sum::<usize>();
+        }
+    }
+
     /// Counts an observation that is not kept.
     pub(super) fn leave_out(&mut self, bytes: u64) {
         self.cut.observations += 1;

@@ -5,6 +5,10 @@
 //! Hiding too much does no harm, since it comes back; a date is hidden only where it is a date of birth, because other dates
 //! are what a session is about.
 
+mod asked;
+
+pub use self::asked::asked;
+
 use std::{collections::HashMap, sync::LazyLock};
 
 use regex::Regex;
@@ -12,16 +16,16 @@ use serde_json::Value;
 
 use crate::domain::lookup::Fact;
 
-/// Dates of birth that are also looked for where no birth is spoken of.
-const KNOWN_DATES: usize = 200;
+/// Dates of birth and phone numbers that are also looked for where nothing says what they are.
+const KNOWN: usize = 200;
 
-const DATE: &str = r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2}(?:st|nd|rd|th)?,? \d{4}|\d{1,2}(?:st|nd|rd|th)?(?: of)? (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*,? \d{4}";
+const DATE: &str = r"\d{4}[./-]\d{1,2}[./-]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2}(?:st|nd|rd|th)?,? \d{4}|\d{1,2}(?:st|nd|rd|th)?(?: of|[.-])?[ -]?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[.,-]?[ -]?(?:\d{4}|\d{2})";
 
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| pattern(r"\[?\b(?:EMAIL|PHONE|DATE_OF_BIRTH|CARD|TEXT)_\d+\b\]?"));
 static EMAIL: LazyLock<Regex> = LazyLock::new(|| pattern(r"[\p{L}\d._%+'-]+@[\p{L}\d-]+(?:\.[\p{L}\d-]+)+"));
 static BIRTH: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
-        r"(?is)\b(?:born|birth|births|birthday|birthdate|dob|date_of_birth|birth_date|d\.o\.b)\b.{{0,60}}?\b({DATE})\b"
+        r"(?is)\b(?:born|birth|births|birthday|birthdate|dob|date_of_birth|birth_date|d\.o\.b)\b.{{0,60}}?\b({DATE}|(?:19|20)\d{{6}})\b"
     ))
 });
 static DIGITS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\+?\(?\d(?:[ ().-]{0,2}\d){6,18}"));
@@ -38,7 +42,8 @@ pub struct Mask {
     tokens: HashMap<String, String>,
     originals: HashMap<String, String>,
     counts: HashMap<&'static str, u32>,
-    dates: Vec<String>,
+    /// What is personal wherever it stands, and what it is.
+    known: Vec<(String, &'static str)>,
 }
 
 impl Mask {
@@ -63,44 +68,60 @@ impl Mask {
         mask
     }
 
-    /// Gets to know the dates of birth in a value that will be shown, whole or in parts: a part no longer says what its date
-    /// is. A field's name tells, also where it stands beside the value (`{"name": "dob", "expected": …}`).
+    /// Gets to know the dates of birth and phone numbers in a value that will be shown, whole or in parts: a part no longer
+    /// says what it is. A field's name tells, also where it stands beside the value (`{"name": "dob", "expected": …}`).
     pub(super) fn learn(&mut self, value: &Value) {
         if self.on {
-            self.learn_births(value, false);
+            self.learn_named(value, None);
         }
     }
 
-    fn learn_births(&mut self, value: &Value, birth: bool) {
-        match value {
-            Value::String(text) if birth => {
-                for date in ANY_DATE.find_iter(text) {
-                    self.know(date.as_str());
-                }
-            }
-            Value::String(text) => self.know_births_in(text),
-            Value::Array(items) => items.iter().for_each(|item| self.learn_births(item, birth)),
-            Value::Object(fields) => {
-                let birth = birth || fields.get("name").and_then(Value::as_str).is_some_and(is_birth);
+    fn learn_named(&mut self, value: &Value, named: Option<Named>) {
+        match (value, named) {
+            (Value::String(text), None) => self.know_births_in(text),
+            (Value::String(text), Some(named)) => self.learn_text(text, named),
+            // A number without quotes is one to call, or a day, as much as with them.
+            (Value::Number(number), Some(named)) => self.learn_text(&number.to_string(), named),
+            (Value::Array(items), named) => items.iter().for_each(|item| self.learn_named(item, named)),
+            (Value::Object(fields), named) => {
+                let named = named.or_else(|| fields.get("name").and_then(Value::as_str).and_then(Named::of));
                 for (name, field) in fields {
-                    self.learn_births(field, birth || is_birth(name));
+                    self.learn_named(field, named.or_else(|| Named::of(name)));
                 }
             }
             _ => {}
         }
     }
 
+    fn learn_text(&mut self, text: &str, named: Named) {
+        let digits = text.chars().filter(char::is_ascii_digit).count();
+        match named {
+            Named::Birth => {
+                let before = self.known.len();
+                for date in ANY_DATE.find_iter(text) {
+                    self.know(date.as_str(), "DATE_OF_BIRTH");
+                }
+                // `19900405`: without its name a number like any other.
+                if self.known.len() == before && digits >= 6 && text.len() <= 20 {
+                    self.know(text.trim(), "DATE_OF_BIRTH");
+                }
+            }
+            Named::Phone if (7..=15).contains(&digits) && text.len() <= 30 => self.know(text.trim(), "PHONE"),
+            Named::Phone => {}
+        }
+    }
+
     fn know_births_in(&mut self, text: &str) {
         for found in BIRTH.captures_iter(text) {
             if let Some(date) = found.get(1) {
-                self.know(date.as_str());
+                self.know(date.as_str(), "DATE_OF_BIRTH");
             }
         }
     }
 
-    fn know(&mut self, date: &str) {
-        if self.dates.len() < KNOWN_DATES && !self.dates.iter().any(|known| known == date) {
-            self.dates.push(date.to_owned());
+    fn know(&mut self, original: &str, kind: &'static str) {
+        if self.known.len() < KNOWN && !self.known.iter().any(|(known, _)| known == original) {
+            self.known.push((original.to_owned(), kind));
         }
     }
 
@@ -127,9 +148,9 @@ impl Mask {
                 take(date.start(), date.end(), "DATE_OF_BIRTH");
             }
         }
-        for date in &self.dates {
-            for (start, _) in text.match_indices(date.as_str()) {
-                take(start, start + date.len(), "DATE_OF_BIRTH");
+        for (original, kind) in &self.known {
+            for (start, _) in text.match_indices(original.as_str()) {
+                take(start, start + original.len(), kind);
             }
         }
         for found in DIGITS.find_iter(text) {
@@ -245,6 +266,25 @@ pub fn fact(fact: &Fact) -> Fact {
         Fact::Unknown { reason } => Fact::Unknown {
             reason: mask.hide(reason),
         },
+    }
+}
+
+/// What a field's name says of its value.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    Birth,
+    Phone,
+}
+
+impl Named {
+    fn of(name: &str) -> Option<Self> {
+        if is_birth(name) {
+            return Some(Self::Birth);
+        }
+        let name = name.to_ascii_lowercase();
+        let is_phone = ["phone", "mobile"].iter().any(|word| name.contains(word))
+            || name.split('_').any(|part| matches!(part, "tel" | "cell" | "fax"));
+        is_phone.then_some(Self::Phone)
     }
 }
 
@@ -400,6 +440,47 @@ mod tests {
         }
         assert_eq!(stored["amount"], 1_520);
         assert_eq!(stored["by"]["[EMAIL_1]"]["seats"], 2);
+    }
+
+    #[test]
+    fn a_phone_number_without_quotes_is_hidden_in_a_tools_text_and_where_it_is_repeated() {
+        let output = json!({"contact": {"mobile_phone": 441_632_960_961_u64, "seats": 1_234_567}, "tel": "5550100"});
+        let mut mask = Mask::over(std::iter::empty());
+        mask.learn(&output);
+        let hidden = mask.hide(&output.to_string());
+        assert_eq!(
+            hidden,
+            r#"{"contact":{"mobile_phone":[PHONE_1],"seats":1234567},"tel":"[PHONE_2]"}"#
+        );
+        assert_eq!(mask.hide("I have 441632960961 here"), "I have [PHONE_1] here");
+        assert_eq!(mask.restore(&hidden), output.to_string());
+    }
+
+    #[test]
+    fn a_date_of_birth_is_known_in_every_shape() {
+        for date in [
+            "1990/04/05",
+            "1990.4.5",
+            "5-Apr-1990",
+            "5 Apr 90",
+            "05. April 1990",
+            "5th of April 1990",
+            "19900405",
+            "04/05/90",
+            "Apr. 5, 1990",
+        ] {
+            assert_eq!(
+                hidden(&format!("born on {date}.")),
+                "born on [DATE_OF_BIRTH_1].",
+                "{date}"
+            );
+            let mut mask = Mask::over(std::iter::empty());
+            mask.learn(&json!({"birthDate": date}));
+            assert_eq!(mask.hide(&format!("it is {date}")), "it is [DATE_OF_BIRTH_1]", "{date}");
+        }
+        let mut mask = Mask::over(std::iter::empty());
+        mask.learn(&json!({"dob": 19_900_405}));
+        assert_eq!(mask.hide("19900405 and 1990"), "[DATE_OF_BIRTH_1] and 1990");
     }
 
     #[test]

@@ -280,7 +280,8 @@ impl OpenAi {
         if reply.is_html() {
             return Err(bad("the answer is an HTML page, not the API's: check base_url"));
         }
-        let body = if reply.media_type == "text/event-stream" {
+        // Some gateways stream without saying so.
+        let body = if reply.media_type == "text/event-stream" || reply.body.trim_ascii_start().starts_with(b"data:") {
             assembled(&reply.body).ok_or_else(|| bad("the answer is a stream that broke off"))?
         } else {
             serde_json::from_slice(&reply.body).map_err(|_| bad("the answer is not complete JSON"))?
@@ -400,5 +401,7 @@ impl LanguageModel for OpenAi {
     }
 }
 
+#[cfg(test)]
+mod slow_and_large;
 #[cfg(test)]
 mod tests;

@@ -2,5 +2,12 @@
 //! machine's, now.
 
 mod by_hand;
-mod memory;
+mod child;
+mod distribution;
+pub mod lane;
+mod large;
+pub mod memory;
+mod peak;
+pub mod pickup;
 pub mod pipeline;
+mod sessions;

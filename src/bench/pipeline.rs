@@ -2,25 +2,26 @@
 //! statements by hand.
 
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{by_hand, memory};
+use super::{
+    by_hand, peak,
+    sessions::{reservation, session_id, write_bundle},
+};
 use crate::{
     config::{Config, PlaybookName, RecordsConfig, SourceConfig},
     db::{Db, Location},
     pipeline::Pipeline,
     queue::{self, Job, JobContext, JobError, Limit, Outcome, Policy, Registry, WorkerSettings, inspect},
     sandbox::records::{self, Records},
-    store::sessions,
+    store,
 };
 
 /// Goal: no-op jobs against the statements by hand.
@@ -99,7 +100,7 @@ impl Report {
 /// When the database or the sandbox's server cannot be started, or not every session passed.
 pub async fn run(directory: &Path, sessions: u64, noop_jobs: u64) -> anyhow::Result<Report> {
     let (elapsed, pipeline_jobs) = run_sessions(directory, sessions).await?;
-    let peak_memory_mb = memory::peak_mb(); // of the flow: before the other two phases can raise it
+    let peak_memory_mb = peak::peak_mb(); // of the flow: before the other two phases can raise it
     let noop = run_noop(directory, noop_jobs).await?;
     let by_hand = by_hand::run(directory, noop_jobs).await?;
     let per_second = |count: u64, time: Duration| count as f64 / time.as_secs_f64();
@@ -149,7 +150,7 @@ async fn run_sessions(directory: &Path, sessions: u64) -> anyhow::Result<(Durati
     server.stop().await;
 
     ensure!(state.is_idle(), "the sessions did not end within 30 minutes: {state:?}");
-    let passed = sessions::count_with_status(&db, "pass").await?;
+    let passed = store::sessions::count_with_status(&db, "pass").await?;
     ensure!(
         passed == sessions,
         "{passed} of {sessions} sessions passed: the bench would compare apples with pears"
@@ -157,40 +158,6 @@ async fn run_sessions(directory: &Path, sessions: u64) -> anyhow::Result<(Durati
     let jobs = inspect::count_jobs(&db, &inspect::JobFilter::default()).await?;
     db.close().await;
     Ok((elapsed, jobs))
-}
-
-fn session_id(n: u64) -> String {
-    format!("bench-{n:06}")
-}
-
-fn reservation(n: u64) -> String {
-    format!("R{n:06}")
-}
-
-/// Two turns and one tool call each.
-fn write_bundle(path: &Path, sessions: u64) -> anyhow::Result<()> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut out = BufWriter::new(file);
-    for n in 0..sessions {
-        let (session, id) = (session_id(n), reservation(n));
-        let trace = format!("{session}-t1");
-        let root = json!({
-            "id": format!("{trace}-root"), "traceId": trace, "sessionId": session, "type": "AGENT", "name": "turn-1",
-            "isRootObservation": true, "startTime": "2026-03-02T10:00:00.000Z", "endTime": "2026-03-02T10:00:02.000Z",
-            "input": format!("Please cancel my reservation {id}."),
-            "output": format!("Your reservation {id} has been cancelled."),
-        });
-        let tool = json!({
-            "id": format!("{trace}-tool"), "traceId": trace, "sessionId": session, "type": "TOOL",
-            "name": "cancel_reservation", "parentObservationId": format!("{trace}-root"),
-            "startTime": "2026-03-02T10:00:01.000Z", "endTime": "2026-03-02T10:00:01.500Z",
-            "input": json!({ "reservation_id": id }).to_string(),
-            "output": json!({ "reservation_id": id, "status": "cancelled" }).to_string(),
-        });
-        writeln!(out, "{root}\n{tool}")?;
-    }
-    out.flush()?;
-    Ok(())
 }
 
 /// Does nothing, durably.

@@ -1,5 +1,7 @@
 //! `aftercall bench`: how fast this machine is.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::{context::Context, failure::Failure, wiring};
@@ -14,6 +16,9 @@ pub(super) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Pipeline(Pipeline),
+    Pickup(Pickup),
+    Lane(Lane),
+    Memory(Memory),
 }
 
 const EXAMPLE: &str = "\
@@ -32,10 +37,80 @@ struct Pipeline {
     noop_jobs: u64,
 }
 
+const PICKUP_EXAMPLE: &str = "\
+Example:
+  $ aftercall bench pickup --jobs 200";
+
+/// Measures how long a job waits to be started, within one process and across two on one file, idle and busy
+#[derive(Debug, Args)]
+#[command(after_help = PICKUP_EXAMPLE)]
+struct Pickup {
+    /// How many jobs to measure in each case
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: u64,
+    /// The second process: the database that both work on
+    #[arg(long, hide = true, value_name = "FILE")]
+    worker: Option<PathBuf>,
+    /// The second process: a queue to serve
+    #[arg(long, hide = true, value_name = "NAME", requires = "worker")]
+    queue: Vec<String>,
+}
+
+const LANE_EXAMPLE: &str = "\
+Example:
+  $ aftercall bench lane --sessions 50";
+
+/// Measures at a server how well the pause between two calls is kept under a backlog, by one process and by two
+#[derive(Debug, Args)]
+#[command(after_help = LANE_EXAMPLE)]
+struct Lane {
+    /// How many sessions wait in each of the eight cases; each takes the pause, a fifth of a second
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    sessions: u64,
+}
+
+const MEMORY_EXAMPLE: &str = "\
+Example:
+  $ aftercall bench memory --megabytes 5";
+
+/// Measures the most memory that sessions as large as they come take, and the scan of many observations
+#[derive(Debug, Args)]
+#[command(after_help = MEMORY_EXAMPLE)]
+struct Memory {
+    /// How large a session is [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    megabytes: Option<u64>,
+    /// A case's own process: the sessions
+    #[arg(long, hide = true, value_name = "FILE")]
+    of: Option<PathBuf>,
+    /// A case's own process: where the system of record is; without it, only the scan is done
+    #[arg(long, hide = true, value_name = "URL")]
+    records: Option<String>,
+    /// A case's own process: where the LLM is
+    #[arg(long, hide = true, value_name = "URL")]
+    model: Option<String>,
+}
+
 impl Bench {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let What::Pipeline(pipeline) = self.what;
-        let Pipeline { sessions, noop_jobs } = pipeline;
-        wiring::bench_pipeline(context, sessions, noop_jobs).await
+        match self.what {
+            What::Pipeline(Pipeline { sessions, noop_jobs }) => {
+                wiring::bench_pipeline(context, sessions, noop_jobs).await
+            }
+            What::Pickup(Pickup {
+                worker: Some(file),
+                queue,
+                ..
+            }) => wiring::bench_pickup_worker(&file, &queue).await,
+            What::Pickup(Pickup { jobs, .. }) => wiring::bench_pickup(context, jobs).await,
+            What::Memory(Memory {
+                of: Some(bundle),
+                records,
+                model,
+                ..
+            }) => wiring::bench_memory_of(context, bundle, records, model).await,
+            What::Memory(Memory { megabytes, .. }) => wiring::bench_memory(context, megabytes).await,
+            What::Lane(Lane { sessions }) => wiring::bench_lane(context, sessions).await,
+        }
     }
 }

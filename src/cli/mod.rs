@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod context;
+mod coverage;
 mod demo;
 mod doctor;
 mod enqueue;
@@ -86,6 +87,7 @@ enum Command {
     Check(check::Check),
     Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
+    Coverage(coverage::Coverage),
     Sessions(sessions::Sessions),
     Show(show::Show),
     Queues(queues::Queues),
@@ -128,6 +130,7 @@ impl Cli {
             Command::Check(command) => command.execute(&context),
             Command::Doctor(command) => command.execute(&context).await,
             Command::Migrate(command) => command.execute(&context).await,
+            Command::Coverage(command) => command.execute(&context).await,
             Command::Sessions(command) => command.execute(&context).await,
             Command::Show(command) => command.execute(&context).await,
             Command::Queues(command) => command.execute(&context).await,

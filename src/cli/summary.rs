@@ -98,7 +98,8 @@ impl Summary {
     }
 }
 
-fn table(out: &Output, coverage: &[Coverage]) -> String {
+/// The numbers of each source, as `coverage` prints them, too.
+pub(super) fn table(out: &Output, coverage: &[Coverage]) -> String {
     let mut grid = Grid::new([
         "source",
         "seen",

@@ -1,8 +1,10 @@
 //! Where commands reach the pipeline: the one file of the command line that names jobs and `Env`.
 
+use std::path::{Path, PathBuf};
+
 use super::{context::Context, failure::Failure};
 use crate::{
-    bench::pipeline::Report,
+    bench::{lane, memory, pickup, pipeline},
     config::{Config, PlaybookName},
     db::{Db, DbError},
     domain::session::{Generation, SessionKey},
@@ -80,12 +82,63 @@ pub(super) fn playbook_systems(name: &PlaybookName) -> Result<Vec<String>, Vec<S
 
 /// The pipeline's bench.
 pub(super) async fn bench_pipeline(context: &Context, sessions: u64, noop_jobs: u64) -> Result<(), Failure> {
+    let report = in_a_directory(async |directory| pipeline::run(directory, sessions, noop_jobs).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// How long jobs wait to be started.
+pub(super) async fn bench_pickup(context: &Context, jobs: u64) -> Result<(), Failure> {
+    let report = in_a_directory(async |directory| pickup::run(directory, jobs).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// Its second process.
+pub(super) async fn bench_pickup_worker(file: &Path, queues: &[String]) -> Result<(), Failure> {
+    pickup::work(file, queues).await.map_err(failed)
+}
+
+/// How well a lane's pace is kept.
+pub(super) async fn bench_lane(context: &Context, sessions: u64) -> Result<(), Failure> {
+    let report = in_a_directory(async |directory| lane::run(directory, sessions).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// The most memory that large sessions take.
+pub(super) async fn bench_memory(context: &Context, megabytes: Option<u64>) -> Result<(), Failure> {
+    let bytes = megabytes.map(|megabytes| megabytes * 1_000_000);
+    let report = in_a_directory(async |directory| memory::run(directory, bytes).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// One case's own process.
+pub(super) async fn bench_memory_of(
+    context: &Context,
+    bundle: PathBuf,
+    records: Option<String>,
+    model: Option<String>,
+) -> Result<(), Failure> {
+    let database = context.config_to_look()?.database.path;
+    let task = memory::Task {
+        bundle,
+        database,
+        records,
+        model,
+    };
+    memory::work(task).await.map_err(failed)
+}
+
+/// Runs a bench in a directory of its own, gone afterwards.
+async fn in_a_directory<T>(bench: impl AsyncFnOnce(&Path) -> anyhow::Result<T>) -> Result<T, Failure> {
     let directory = std::env::temp_dir().join(format!("aftercall-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
-    let report = crate::bench::pipeline::run(&directory, sessions, noop_jobs).await;
+    let done = bench(&directory).await;
     std::fs::remove_dir_all(&directory)?;
-    let report: Report = report.map_err(|error| Failure::Fault(format!("{error:#}")))?;
-    context.out.print(&report, |_| report.lines().join("\n"))
+    done.map_err(failed)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: anyhow::Error) -> Failure {
+    Failure::Fault(format!("{error:#}"))
 }
 
 fn unknown(key: &SessionKey) -> Failure {

@@ -56,6 +56,11 @@ impl LlmConfig {
         }
     }
 
+    /// No call costs anything, as far as the prices say.
+    pub(super) fn is_free(&self) -> bool {
+        self.price_prompt <= 0.0 && self.price_completion <= 0.0
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         if !section.is_given(&["base_url", "model"]) {
             return None;

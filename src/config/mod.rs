@@ -267,13 +267,15 @@ fn read_sections<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Config {
     }
     let table = |name: &'static str| Section::new(source, name, find_table(source, root, name));
     let base = source.base();
-    let sources: Vec<SourceConfig> = list(source, root, "source")
-        .into_iter()
-        .filter_map(|section| SourceConfig::read(section, base))
-        .collect();
     let records: Vec<RecordsConfig> = list(source, root, "records")
         .into_iter()
         .filter_map(RecordsConfig::read)
+        .collect();
+    let llm = LlmConfig::read(table("llm"));
+    let is_free = llm.as_ref().is_some_and(LlmConfig::is_free);
+    let sources: Vec<SourceConfig> = list(source, root, "source")
+        .into_iter()
+        .filter_map(|section| SourceConfig::read(section, base, is_free))
         .collect();
     let mut alerts: Vec<AlertRule> = list(source, root, "alert")
         .into_iter()
@@ -291,7 +293,7 @@ fn read_sections<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Config {
         database: Database::read(table("database")),
         sources,
         records,
-        llm: LlmConfig::read(table("llm")),
+        llm,
         schedule: Schedule::read(table("schedule")),
         limits,
         verification: Verification::read(table("verification")),

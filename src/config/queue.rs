@@ -16,7 +16,7 @@ pub struct QueueConfig {
     /// Time between signs of life. Default 3s; at most a quarter of the lease.
     #[serde(serialize_with = "duration::serialize")]
     pub heartbeat: Duration,
-    /// How often to look for jobs that nobody announced. Default 250ms.
+    /// How often to look for jobs that nobody announced. Default 100ms.
     #[serde(serialize_with = "duration::serialize")]
     pub poll: Duration,
     /// How long running jobs may take to end when the process is told to stop. Default 30s.
@@ -29,7 +29,7 @@ impl Default for QueueConfig {
         Self {
             lease: Duration::from_secs(12),
             heartbeat: Duration::from_secs(3),
-            poll: Duration::from_millis(250),
+            poll: Duration::from_millis(100),
             grace: Duration::from_secs(30),
         }
     }

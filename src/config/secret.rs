@@ -26,7 +26,8 @@ impl Secret {
         &self.reference
     }
 
-    pub(super) fn new(reference: impl Into<String>, value: impl Into<String>) -> Self {
+    /// A secret that was read already, and where it came from.
+    pub fn new(reference: impl Into<String>, value: impl Into<String>) -> Self {
         Self {
             reference: reference.into(),
             value: value.into(),

@@ -12,7 +12,7 @@ use super::{duration, langfuse::LangfuseSource, names, section::Section};
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// One `[[source]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SourceConfig {
     /// Its name: part of every session's identity, so renaming it makes them new sessions.
     pub name: String,
@@ -28,6 +28,9 @@ pub struct SourceConfig {
     /// A session without activity for this long is settled, unless its content still changes. Default 5m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_after: Duration,
+    /// … and two scans this far apart have found the same. Default 1m.
+    #[serde(serialize_with = "duration::serialize")]
+    pub settle_steady: Duration,
     /// A session whose content never rests is judged after this long, marked `incomplete`. Default 30m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_deadline: Duration,
@@ -36,6 +39,9 @@ pub struct SourceConfig {
     /// The folder of the files that a playbook's experts may cite and propose changes to (the agent's prompt, a tool's
     /// code). Default: none.
     pub artifacts: Option<PathBuf>,
+    /// What reading and explaining its sessions may cost in a day (UTC), in the currency of `[llm]`'s prices; then its
+    /// sessions wait for the next day. Default 0: no bound.
+    pub daily_budget: f64,
 }
 
 /// Kinds of sources.
@@ -125,13 +131,27 @@ impl SourceConfig {
             playbook,
             reanalyze: Reanalyze::OnNewActivity,
             settle_after: 5 * MINUTE,
+            settle_steady: MINUTE,
             settle_deadline: 30 * MINUTE,
             group_without_session: false,
             artifacts: None,
+            daily_budget: 0.0,
         }
     }
 
-    pub(super) fn read(mut section: Section<'_>, base: &Path) -> Option<Self> {
+    /// The daily budget in millionths; `None` without one.
+    pub fn daily_budget_micros(&self) -> Option<u64> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is not negative, and a float cast saturates"
+        )]
+        let micros = (self.daily_budget * 1e6).round() as u64;
+        (self.daily_budget > 0.0).then_some(micros)
+    }
+
+    /// `is_free`: there is an LLM, and its prices are 0.
+    pub(super) fn read(mut section: Section<'_>, base: &Path, is_free: bool) -> Option<Self> {
         let name = names::read(&mut section, "source");
         let kind = section.choice(
             "kind",
@@ -162,10 +182,16 @@ impl SourceConfig {
                 ],
             ),
             settle_after,
+            settle_steady: section.duration("settle_steady", default.settle_steady, Duration::ZERO),
             settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
             group_without_session: section.flag("group_without_session", default.group_without_session),
             artifacts: section.path("artifacts"),
+            daily_budget: section.number("daily_budget", 0.0, 1e9).unwrap_or_default(),
         };
+        if read.daily_budget > 0.0 && is_free {
+            let reason = "can never be spent: set `price_prompt` and `price_completion` in [llm]";
+            section.fault_at("daily_budget", reason);
+        }
         if read.settle_deadline < read.settle_after {
             section.fault_at("settle_deadline", "should not be shorter than `settle_after`");
         }

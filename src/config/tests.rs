@@ -374,3 +374,25 @@ fn a_langfuse_source_needs_its_address_and_keys_and_an_overlap_that_covers_late_
     assert_eq!(langfuse.end_tags, ["call-ended"]);
     assert_eq!(langfuse.requests_per_minute, Some(14));
 }
+
+#[test]
+fn a_daily_budget_needs_prices() {
+    let text = |llm: &str, budget: &str| {
+        format!(
+            "[[source]]\nname = \"a\"\npath = \"b\"\ndaily_budget = {budget}\n[llm]\nbase_url = \"http://h\"\nmodel = \"m\"\n{llm}"
+        )
+    };
+    assert_eq!(
+        faults(&text("", "2.5")),
+        [
+            "conf/aftercall.toml:4: source.a.daily_budget: can never be spent: set `price_prompt` and `price_completion` in [llm]"
+        ]
+    );
+    assert_eq!(
+        faults(&text("price_prompt = 1", "-1")),
+        ["conf/aftercall.toml:4: source.a.daily_budget: should be a number from 0 to 1000000000"]
+    );
+    let config = read(&text("price_prompt = 1", "2.5")).unwrap();
+    assert_eq!(config.sources[0].daily_budget_micros(), Some(2_500_000));
+    assert_eq!(read(&text("", "0")).unwrap().sources[0].daily_budget_micros(), None);
+}

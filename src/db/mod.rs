@@ -5,7 +5,7 @@
 //! placeholders: one text for both wherever the dialect allows, else one each ([`Sql::each`]).
 //!
 //! SQLite has one writer at a time. All writes of a process go through one connection, so they queue here, in order, and
-//! not in SQLite's busy handler; reads have their own connections and never wait for a writer (WAL).
+//! not in SQLite's busy handler (between processes: `turn`); reads have their own connections and never wait for a writer (WAL).
 
 pub mod clock;
 pub mod condition;
@@ -13,10 +13,17 @@ mod error;
 mod migrate;
 mod row;
 mod sqlite;
+mod turn;
 mod tx;
 mod value;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -100,6 +107,7 @@ macro_rules! params {
 pub struct Db {
     engine: Arc<Engine>,
     jobs_changed: Arc<Notify>,
+    statements: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -119,6 +127,7 @@ impl Db {
         let db = Self {
             engine: Arc::new(Engine::Sqlite(sqlite)),
             jobs_changed: Arc::new(Notify::new()),
+            statements: Arc::default(),
         };
         clock::prepare(&db).await?;
         Ok(db)
@@ -133,6 +142,7 @@ impl Db {
         Ok(Self {
             engine: Arc::new(Engine::Sqlite(SqliteDb::open_as_is(path, *durability).await?)),
             jobs_changed: Arc::new(Notify::new()),
+            statements: Arc::default(),
         })
     }
 
@@ -145,6 +155,7 @@ impl Db {
         Ok(Self {
             engine: Arc::new(Engine::Sqlite(sqlite.reopen().await?)),
             jobs_changed: Arc::clone(&self.jobs_changed),
+            statements: Arc::clone(&self.statements),
         })
     }
 
@@ -155,7 +166,11 @@ impl Db {
     /// When the database cannot be reached or another process holds the write lock for too long.
     pub async fn begin(&self) -> Result<Tx, DbError> {
         let Engine::Sqlite(sqlite) = &*self.engine;
-        Ok(Tx::new(sqlite.begin().await?, Arc::clone(&self.jobs_changed)))
+        Ok(Tx::new(
+            sqlite.begin().await?,
+            Arc::clone(&self.jobs_changed),
+            Arc::clone(&self.statements),
+        ))
     }
 
     /// Reads all rows of a statement, outside any transaction.
@@ -164,6 +179,7 @@ impl Db {
     /// When the database cannot answer.
     pub async fn fetch_all(&self, sql: impl Into<Sql>, params: &[Value]) -> Result<Vec<Row>, DbError> {
         let Engine::Sqlite(sqlite) = &*self.engine;
+        self.statements.fetch_add(1, Ordering::Relaxed);
         sqlite.fetch_all(sql.into().sqlite, params).await
     }
 
@@ -211,6 +227,12 @@ impl Db {
     pub async fn change_counter(&self) -> Result<Option<i64>, DbError> {
         let Engine::Sqlite(sqlite) = &*self.engine;
         sqlite.data_version().await.map(Some)
+    }
+
+    /// How many statements this process has sent so far, on all its connections: what idling costs. Begin, commit and looks
+    /// at the change counter are not among them.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     /// Closes all connections; waits for transactions under way.

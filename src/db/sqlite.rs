@@ -1,13 +1,10 @@
 //! The embedded engine.
 
 use std::{
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -17,7 +14,10 @@ use sqlx::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{DbError, DbErrorKind, Durability, Row, Value};
+use super::{
+    DbError, DbErrorKind, Durability, Row, Value,
+    turn::{self, Turn},
+};
 
 /// How long a write waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,13 +40,10 @@ pub(super) struct SqliteDb {
     watcher: SqlitePool,
     /// Whether it was opened beside another one of this process, for a thread of its own.
     beside: bool,
-    /// How many of those wait for the file's write lock. SQLite asks for it in steps and can starve beside a writer that
-    /// goes from one transaction straight into the next: that writer steps back while somebody waits.
-    waiting_beside: Arc<AtomicUsize>,
+    turn: Turn,
+    /// Which file was opened: device and inode.
+    file: Option<(u64, u64)>,
 }
-
-/// The steps in which SQLite asks for the lock grow to 25 ms within its first ten.
-const STEP_BACK: u32 = 30;
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -55,6 +52,8 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     /// A transaction was begun and neither committed nor rolled back yet.
     dirty: bool,
+    /// Whether it is refused at once while another process writes, instead of trying again by itself in ever longer steps.
+    hasty: bool,
 }
 
 impl Writer {
@@ -115,24 +114,14 @@ impl Drop for Writing {
     }
 }
 
+/// Device and inode of a file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
 fn closed() -> DbError {
     DbError::new(DbErrorKind::Unavailable, "the database was closed")
-}
-
-/// Counts itself among those who wait, also when its future is dropped.
-struct WaitsBeside<'a>(&'a AtomicUsize);
-
-impl<'a> WaitsBeside<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::AcqRel);
-        Self(waiting)
-    }
-}
-
-impl Drop for WaitsBeside<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl SqliteDb {
@@ -180,11 +169,11 @@ impl SqliteDb {
         };
         // Processes that make the file at the same time all want to switch it to WAL, and SQLite's own patience does not
         // cover that.
-        let give_up_at = std::time::Instant::now() + BUSY_TIMEOUT;
+        let give_up_at = Instant::now() + BUSY_TIMEOUT;
         let writer = loop {
             match options.connect().await.map_err(opened) {
                 Ok(writer) => break writer,
-                Err(error) if error.kind == DbErrorKind::Busy && std::time::Instant::now() < give_up_at => {
+                Err(error) if error.kind == DbErrorKind::Busy && Instant::now() < give_up_at => {
                     tokio::time::sleep(OPEN_AGAIN).await;
                 }
                 Err(error) => return Err(error),
@@ -210,18 +199,19 @@ impl SqliteDb {
             writer: Arc::new(Mutex::new(Writer {
                 connection: Some(writer),
                 dirty: false,
+                hasty: false,
             })),
             readers,
             watcher,
             beside: false,
-            waiting_beside: Arc::default(),
+            turn: Turn::beside(path),
+            file: identity(path),
         })
     }
 
     pub(super) async fn reopen(&self) -> Result<Self, DbError> {
         let mut beside = Self::open(&self.path, self.durability).await?;
         beside.beside = true;
-        beside.waiting_beside = Arc::clone(&self.waiting_beside);
         Ok(beside)
     }
 
@@ -230,32 +220,57 @@ impl SqliteDb {
         Arc::clone(&self.writer).lock_owned().await
     }
 
+    /// What is written to a file that was removed or replaced is lost without a word when the process ends: nothing is
+    /// written until the file is back.
+    fn is_still_there(&self) -> Result<(), DbError> {
+        if identity(&self.path) == self.file {
+            return Ok(());
+        }
+        Err(DbError::new(
+            DbErrorKind::Unavailable,
+            format!(
+                "the database file {} is gone or was replaced while in use: nothing is written until it is back; put it back, or \
+                 stop aftercall and start it again",
+                self.path.display()
+            ),
+        ))
+    }
+
     pub(super) async fn begin(&self) -> Result<Writing, DbError> {
+        self.is_still_there()?;
         let mut writer = tokio::time::timeout(WRITER_TIMEOUT, self.writer()).await.map_err(|_| {
             DbError::new(
                 DbErrorKind::Busy,
                 "statement `begin`: this process's own writes queue for a minute: it is tried again",
             )
         })?;
-        let waiting = if self.beside {
-            Some(WaitsBeside::new(&self.waiting_beside))
-        } else {
-            for _ in 0..STEP_BACK {
-                if self.waiting_beside.load(Ordering::Acquire) == 0 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            None
-        };
+        if !self.beside {
+            self.turn.step_back().await;
+        }
         if writer.dirty {
             writer.rollback().await;
+        }
+        if !writer.hasty {
+            execute(writer.connection()?, "-- hasty\nPRAGMA busy_timeout = 0", &[]).await?;
+            writer.hasty = true;
         }
         // From here on: a begin whose answer nobody waits for any more may have begun.
         writer.dirty = true;
         let mut begun = Writing { writer: Some(writer) };
-        execute(begun.connection()?, BEGIN, &[]).await?;
-        drop(waiting);
+        let asked_at = Instant::now();
+        let mut held = None;
+        while let Err(error) = execute(begun.connection()?, BEGIN, &[]).await {
+            let waited = asked_at.elapsed();
+            if error.kind != DbErrorKind::Busy || waited >= BUSY_TIMEOUT {
+                return Err(error);
+            }
+            // Jobs are lost when a heartbeat comes late: it does not wait before it asks for its turn.
+            if held.is_none() && (self.beside || waited >= turn::PATIENCE) {
+                held = self.turn.take();
+            }
+            tokio::time::sleep(turn::AGAIN).await;
+        }
+        drop(held);
         Ok(begun)
     }
 

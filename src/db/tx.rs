@@ -1,6 +1,9 @@
 //! A transaction that may write.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -13,15 +16,17 @@ pub struct Tx {
     inner: sqlite::Writing,
     now: Option<DateTime<Utc>>,
     jobs_changed: Arc<Notify>,
+    statements: Arc<AtomicU64>,
     wake_on_commit: bool,
 }
 
 impl Tx {
-    pub(super) fn new(inner: sqlite::Writing, jobs_changed: Arc<Notify>) -> Self {
+    pub(super) fn new(inner: sqlite::Writing, jobs_changed: Arc<Notify>, statements: Arc<AtomicU64>) -> Self {
         Self {
             inner,
             now: None,
             jobs_changed,
+            statements,
             wake_on_commit: false,
         }
     }
@@ -55,6 +60,7 @@ impl Tx {
     /// # Errors
     /// When the database refuses it.
     pub async fn execute(&mut self, sql: impl Into<Sql>, params: &[Value]) -> Result<u64, DbError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         sqlite::execute(self.inner.connection()?, sql.into().sqlite, params).await
     }
 
@@ -63,6 +69,7 @@ impl Tx {
     /// # Errors
     /// When the database refuses it.
     pub async fn fetch_all(&mut self, sql: impl Into<Sql>, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         sqlite::fetch_all(self.inner.connection()?, sql.into().sqlite, params).await
     }
 

@@ -40,7 +40,7 @@ pub enum Fact {
 /// How a fact was learnt: kept with the verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// What was asked.
+    /// What was asked. Masked when stored.
     pub lookup: Lookup,
     /// The request as sent, without secrets (`GET /airline-00-0/reservations/HATHAT`).
     pub request: String,

@@ -112,15 +112,19 @@ pub fn digest_of<'a>(observations: impl IntoIterator<Item = (&'a str, &'a str)>)
 /// When a session without an end signal counts as over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettleRules {
-    /// No activity for this long, and no change between two scans at least [`SettleRules::STEADY`] apart.
+    /// No activity for this long, and no change between two scans at least `steady` apart.
     pub settle_after: Duration,
+    /// How long the content must have been the same.
+    pub steady: Duration,
     /// No activity for this long: over even while its content still changes, flagged `incomplete`.
     pub settle_deadline: Duration,
 }
 
 impl SettleRules {
-    /// How long the content must have been the same.
-    pub const STEADY: Duration = Duration::from_mins(1);
+    /// Whether the deadline has come, counted from when both the last activity and our first sight of it lie behind.
+    pub fn is_late(&self, last_activity_at: DateTime<Utc>, open_since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        now >= last_activity_at.max(open_since) + self.settle_deadline
+    }
 }
 
 /// Whether a session is over.
@@ -142,7 +146,7 @@ pub enum Settled {
 
 /// Decides whether a session is over: by its end signal, by rest, or by the deadline.
 ///
-/// `scan_began` is when the scan began that has just been completed: a content is steady once such a scan, a minute or more
+/// `scan_began` is when the scan began that has just been completed: a content is steady once such a scan, `steady` or more
 /// after the one that first saw it, found nothing else. That time went by proves nothing while the source cannot be asked.
 ///
 /// The deadline counts from when both its last activity and our first sight of it lie behind: a session that is first seen
@@ -160,11 +164,11 @@ pub fn settled(
         return Settled::Yes { incomplete: false };
     }
     let rests_at = last_activity_at + rules.settle_after;
-    let steady_at = digest_since + SettleRules::STEADY;
+    let steady_at = digest_since + rules.steady;
     if now >= rests_at && scan_began >= steady_at {
         return Settled::Yes { incomplete: false };
     }
-    if now >= last_activity_at.max(open_since) + rules.settle_deadline {
+    if rules.is_late(last_activity_at, open_since, now) {
         return Settled::Yes { incomplete: true };
     }
     let (reason, until) = if now < rests_at {
@@ -196,6 +200,7 @@ mod tests {
 
     const RULES: SettleRules = SettleRules {
         settle_after: Duration::from_mins(5),
+        steady: Duration::from_mins(1),
         settle_deadline: Duration::from_mins(30),
     };
 

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 
+use tokio::sync::Semaphore;
+
 use crate::{
     adapters::{
         self,
@@ -28,6 +30,9 @@ use crate::{
 };
 
 use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry, Upstreams};
+
+/// Large sessions that one process analyses at once: each takes some 100 MB, and the others wait as what was read of them.
+const LARGE_SESSIONS: usize = 1;
 
 impl Upstreams {
     /// Builds the adapters that the configuration names. Does not call any of them.
@@ -88,7 +93,11 @@ impl Upstreams {
         Ok(Self {
             sources,
             systems,
-            model: config.llm.as_ref().map(build_model).transpose()?,
+            model: config
+                .llm
+                .as_ref()
+                .map(|llm| build_model(llm, &config.sources))
+                .transpose()?,
         })
     }
 }
@@ -110,6 +119,7 @@ impl Env {
             sources,
             systems,
             model,
+            large_sessions: Semaphore::new(LARGE_SESSIONS),
             readings: config.readings.as_deref().map(ReadingsFile::load).transpose()?,
         })
     }
@@ -179,6 +189,7 @@ fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
         reanalyze: source.reanalyze,
         settle: SettleRules {
             settle_after: source.settle_after,
+            steady: source.settle_steady,
             settle_deadline: source.settle_deadline,
         },
         group_without_session: source.group_without_session,
@@ -300,7 +311,7 @@ fn merge_lookups(into: &mut BTreeMap<String, HttpLookup>, entry: &SourceEntry, s
     Ok(())
 }
 
-fn build_model(llm: &LlmConfig) -> anyhow::Result<ModelEntry> {
+fn build_model(llm: &LlmConfig, sources: &[SourceConfig]) -> anyhow::Result<ModelEntry> {
     let adapter = OpenAi::new(OpenAiConfig {
         api_key: llm.api_key.as_ref().map(|key| Secret::new(key.expose())),
         timeout: llm.timeout,
@@ -313,6 +324,10 @@ fn build_model(llm: &LlmConfig) -> anyhow::Result<ModelEntry> {
         max_tokens: llm.max_tokens,
         mask: llm.mask,
         prices: (llm.price_prompt, llm.price_completion),
+        daily_budgets: sources
+            .iter()
+            .filter_map(|source| Some((source.name.clone(), source.daily_budget_micros()?)))
+            .collect(),
     })
 }
 

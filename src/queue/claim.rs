@@ -101,6 +101,26 @@ const DUE: Sql = Sql::each(
     ),
 );
 
+/// The same, and whether any job waits for its turn at all: all that a process with nothing to do asks.
+const GLANCE: Sql = Sql::each(
+    concat!(
+        "-- glance\nSELECT ",
+        sqlite_now!(),
+        " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
+          (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due,
+          EXISTS (SELECT 1 FROM limits l WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'))
+          AS waiting"
+    ),
+    concat!(
+        "-- glance\nSELECT ",
+        postgres_now!(),
+        " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
+          (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due,
+          EXISTS (SELECT 1 FROM limits l WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'))
+          AS waiting"
+    ),
+);
+
 /// Oldest first, and not all at once: after an outage there may be a hundred thousand. The next pass takes the rest.
 const PROMOTE: &str = "-- promote_due
     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id IN (
@@ -265,7 +285,7 @@ const ATTEMPTS: Sql = Sql::each(
 impl Claimer {
     /// Looks without the write lock whether anything can be claimed.
     pub(super) async fn glance(&self, wanted: &[Wanted]) -> Result<(bool, Pass), DbError> {
-        let Some(row) = self.db.fetch_optional(DUE, &[]).await? else {
+        let Some(row) = self.db.fetch_optional(GLANCE, &[]).await? else {
             return Err(no_clock());
         };
         let now = row.get("now")?;
@@ -281,6 +301,10 @@ impl Claimer {
         let mut gates = held::Glance::default();
         if row.get("gated")? {
             gates = held::glance(&self.db, &served(wanted), now).await?;
+        }
+        if !row.get::<bool>("waiting")? {
+            pass.look_again = earlier(due, gates.look_again);
+            return Ok((gates.any, pass));
         }
         let rows = self.db.fetch_all(PLAN, &params![names(wanted), now]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
@@ -558,6 +582,7 @@ mod tests {
         let now = db.now().await.unwrap();
         for (plan, index) in [
             (db.plan_of(DUE, &[]).await, "INDEX jobs_due"),
+            (db.plan_of(GLANCE, &[]).await, "INDEX jobs_claim (limit_key=?)"),
             (
                 db.plan_of(PROMOTE, &params![now, PROMOTED]).await,
                 "INDEX jobs_due (run_at<?)",

@@ -23,14 +23,17 @@ use super::{
     rescue,
 };
 use crate::{
-    db::{Db, DbError, Sql},
+    db::{
+        Db, DbError, Sql,
+        clock::{postgres_now, sqlite_now},
+    },
     params,
 };
 
 /// How finely the process watches how long its own leases are certain.
 const FENCE: Duration = Duration::from_millis(100);
 /// How often to look for jobs of dead workers, at least.
-const RESCUE: Duration = Duration::from_secs(1);
+const RESCUE: Duration = Duration::from_millis(1500);
 
 /// What the thread works with.
 pub(super) struct Heart<E> {
@@ -51,6 +54,19 @@ const RENEW: Sql = Sql::each(
      UPDATE jobs SET lease_expires_at = $1
      WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($2))
      RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled",
+);
+
+const SEEN: Sql = Sql::each(
+    concat!(
+        "-- worker_seen\nUPDATE workers SET last_seen_at = ",
+        sqlite_now!(),
+        " WHERE id = $1"
+    ),
+    concat!(
+        "-- worker_seen\nUPDATE workers SET last_seen_at = ",
+        postgres_now!(),
+        " WHERE id = $1"
+    ),
 );
 
 /// Leases that this process ended by itself a moment ago, while their runs are still on the list.
@@ -124,6 +140,7 @@ impl<E: Send + Sync + 'static> Heart<E> {
                 beat_at = now + self.every;
                 match AssertUnwindSafe(self.renew(&db)).catch_unwind().await {
                     Ok(Ok(())) => {
+                        self.leases.beaten();
                         if failed {
                             trusted_from = since_boot() + self.lease;
                             failed = false;
@@ -163,9 +180,9 @@ impl<E: Send + Sync + 'static> Heart<E> {
         let leases = self.leases.all();
         let sent = since_boot();
         let mut tx = db.begin().await?;
-        let now = tx.now().await?;
         let mut held: HashMap<Uuid, bool> = HashMap::new();
         if !leases.is_empty() {
+            let now = tx.now().await?;
             let ids: Json = leases.iter().map(|lease| lease.id.to_string()).collect();
             for row in tx.fetch_all(RENEW, &params![now + self.lease, ids]).await? {
                 held.insert(row.get("lease")?, row.get("cancelled")?);
@@ -182,11 +199,7 @@ impl<E: Send + Sync + 'static> Heart<E> {
                 ended.insert(row.get("lease")?);
             }
         }
-        tx.execute(
-            "-- worker_seen\nUPDATE workers SET last_seen_at = $2 WHERE id = $1",
-            &params![&*self.worker, now],
-        )
-        .await?;
+        tx.execute(SEEN, &params![&*self.worker]).await?;
         tx.commit().await?;
         for lease in leases {
             match held.get(&lease.id) {

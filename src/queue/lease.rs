@@ -124,6 +124,9 @@ pub(super) struct Leases(Arc<Board>);
 struct Board {
     leases: Mutex<HashMap<Uuid, (Arc<Lease>, Permit)>>,
     removed: Notify,
+    /// Microseconds since boot: when the last heartbeat got through, and the longest time between two that did.
+    beat: AtomicU64,
+    longest_silence: AtomicU64,
 }
 
 impl Leases {
@@ -148,6 +151,22 @@ impl Leases {
 
     pub(super) fn is_empty(&self) -> bool {
         self.map().is_empty()
+    }
+
+    /// A heartbeat got through.
+    pub(super) fn beaten(&self) {
+        let now = u64::try_from(since_boot().as_micros()).unwrap_or(u64::MAX);
+        let before = self.0.beat.swap(now, Ordering::AcqRel);
+        if before > 0 {
+            self.0
+                .longest_silence
+                .fetch_max(now.saturating_sub(before), Ordering::AcqRel);
+        }
+    }
+
+    /// The longest time so far between two heartbeats that got through.
+    pub(super) fn longest_silence(&self) -> Duration {
+        Duration::from_micros(self.0.longest_silence.load(Ordering::Acquire))
     }
 
     /// Resolves once no lease is left.

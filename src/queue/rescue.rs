@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::{job::Registry, lease::Leases};
 use crate::{
-    db::{Db, DbError, Tx},
+    db::{
+        Db, DbError, Sql, Tx,
+        clock::{postgres_now, sqlite_now},
+    },
     fault::{self, FaultPoint},
     params,
 };
@@ -16,6 +19,24 @@ const RESCUES_MOST: u32 = 3;
 /// Jobs freed in one transaction.
 const BATCH: u32 = 100;
 
+/// With the clock in it: it is asked every second or so, also by a process that has nothing to do.
+const EXPIRED: Sql = Sql::each(
+    concat!(
+        "-- expired_jobs
+         SELECT id, lease, queue, args, worker, rescues, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
+         WHERE state = 'running' AND lease_expires_at <= ",
+        sqlite_now!(),
+        " ORDER BY lease_expires_at LIMIT $1"
+    ),
+    concat!(
+        "-- expired_jobs
+         SELECT id, lease, queue, args, worker, rescues, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
+         WHERE state = 'running' AND lease_expires_at <= ",
+        postgres_now!(),
+        " ORDER BY lease_expires_at LIMIT $1"
+    ),
+);
+
 /// Frees all jobs whose lease has run out. Answers how many. What certainly runs here is not freed, even when the database's
 /// clock was set forward past its lease.
 pub(super) async fn rescue<E: Send + Sync + 'static>(
@@ -23,15 +44,7 @@ pub(super) async fn rescue<E: Send + Sync + 'static>(
     registry: &Registry<E>,
     ours: &Leases,
 ) -> Result<usize, DbError> {
-    let now = db.now().await?;
-    let rows = db
-        .fetch_all(
-            "-- expired_jobs
-             SELECT id, lease, queue, args, worker, rescues, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
-             WHERE state = 'running' AND lease_expires_at <= $1 ORDER BY lease_expires_at LIMIT $2",
-            &params![now, BATCH],
-        )
-        .await?;
+    let rows = db.fetch_all(EXPIRED, &params![BATCH]).await?;
     let mut freed = 0;
     for row in &rows {
         if ours

@@ -48,7 +48,7 @@ impl Default for WorkerSettings {
         Self {
             lease: Duration::from_secs(12),
             heartbeat: Duration::from_secs(3),
-            poll: Duration::from_millis(250),
+            poll: Duration::from_millis(100),
             grace: Duration::from_secs(30),
             queues: None,
             concurrency: BTreeMap::new(),
@@ -81,6 +81,12 @@ impl Running {
     /// Whether nothing runs here.
     pub fn is_idle(&self) -> bool {
         self.leases.is_empty()
+    }
+
+    /// The longest time so far between two signs of life that reached the database. Past three quarters of a lease the jobs
+    /// of this process are lost.
+    pub fn longest_silence(&self) -> Duration {
+        self.leases.longest_silence()
     }
 
     /// Claims no more, lets running jobs go on for the grace, hands back what is left.

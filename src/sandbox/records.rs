@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -93,6 +94,9 @@ pub struct Records {
     faults: Mutex<HashMap<String, (Fault, u64)>>,
     looks: Mutex<BTreeMap<String, u64>>,
     requests: AtomicU64,
+    /// How long each answer takes.
+    latency: Duration,
+    arrivals: Mutex<Vec<Instant>>,
 }
 
 impl Records {
@@ -165,6 +169,18 @@ impl Records {
     /// Lets the next `times` requests of `session/kind/id` fail; the empty path stands for every path.
     pub fn fail(&self, path: &str, fault: Fault, times: u64) {
         locked(&self.faults).insert(path.to_owned(), (fault, times));
+    }
+
+    /// Takes so long for each answer.
+    #[must_use]
+    pub fn slow(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// When each request came in, in order.
+    pub fn arrivals(&self) -> Vec<Instant> {
+        locked(&self.arrivals).clone()
     }
 
     /// Requests answered so far, faults included.
@@ -267,7 +283,11 @@ fn router(records: Arc<Records>, stopping: CancellationToken) -> Router {
 }
 
 async fn answer(State(shared): State<Shared>, method: Method, uri: Uri) -> Response {
+    locked(&shared.records.arrivals).push(Instant::now());
     shared.records.requests.fetch_add(1, Ordering::Relaxed);
+    if !shared.records.latency.is_zero() {
+        tokio::time::sleep(shared.records.latency).await;
+    }
     if method != Method::GET {
         return problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is served");
     }

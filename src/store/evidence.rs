@@ -13,7 +13,7 @@ use crate::{
     params,
 };
 
-/// Appends evidence to a generation. Answers must be masked already.
+/// Appends evidence to a generation. Questions and answers must be masked already.
 ///
 /// # Errors
 /// When the database refuses it.

@@ -1,6 +1,6 @@
 //! The pace of a system of record, held across jobs and processes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
@@ -9,12 +9,35 @@ use crate::{
     params,
 };
 
+/// When a call may be made, by the database's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Reserved {
+    /// When it may be made.
+    pub call_at: DateTime<Utc>,
+    /// What the clock said.
+    now: DateTime<Utc>,
+    /// When it said so, on this machine's clock.
+    read_at: Instant,
+}
+
+impl Reserved {
+    /// The database's clock, without asking it again.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now + self.read_at.elapsed()
+    }
+
+    /// When the call may be made, on this machine's clock.
+    pub fn instant(&self) -> Instant {
+        self.read_at + (self.call_at - self.now).to_std().unwrap_or_default()
+    }
+}
+
 /// Reserves the lane's next call: answers when it may be made. The pause is thereby kept between any two calls, also when
 /// the process that made the first one is gone. A clock that was set back delays the lane by a hundred pauses at most.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn reserve(db: &Db, system: &str, pace: Duration) -> Result<(DateTime<Utc>, DateTime<Utc>), DbError> {
+pub async fn reserve(db: &Db, system: &str, pace: Duration) -> Result<Reserved, DbError> {
     const RESERVE: Sql = Sql::each(
         "-- reserve_lane
          INSERT INTO lanes (system, next_call_at) VALUES ($1, $2 + $3)
@@ -29,13 +52,35 @@ pub async fn reserve(db: &Db, system: &str, pace: Duration) -> Result<(DateTime<
     );
     let mut tx = db.begin().await?;
     let now = tx.now().await?;
-    let pace = i64::try_from(pace.as_micros()).unwrap_or(i64::MAX / 4);
+    let read_at = Instant::now();
+    let pace = micros(pace);
     let row = tx.fetch_optional(RESERVE, &params![system, now, pace]).await?;
     let call_at = row
         .ok_or_else(|| DbError::other("statement `reserve_lane` gave no row"))?
         .get("call_at")?;
     tx.commit().await?;
-    Ok((now, call_at))
+    Ok(Reserved { call_at, now, read_at })
+}
+
+/// Notes when a call really left: a call that left late, on a busy machine, moves the next one, so that no two are ever
+/// closer to each other than the pace. A clock that was set back moves nothing.
+///
+/// # Errors
+/// When the database refuses it: then the pause is the reserved one.
+pub async fn left_at(db: &Db, system: &str, pace: Duration, at: DateTime<Utc>) -> Result<(), DbError> {
+    const LEFT_AT: Sql = Sql::each(
+        "-- lane_left_at\nUPDATE lanes SET next_call_at = $2 + $3 WHERE system = $1 AND next_call_at < $2 + $3",
+        "-- lane_left_at
+         UPDATE lanes SET next_call_at = $2::timestamptz + make_interval(secs => $3::bigint / 1e6)
+         WHERE system = $1 AND next_call_at < $2::timestamptz + make_interval(secs => $3::bigint / 1e6)",
+    );
+    let mut tx = db.begin().await?;
+    tx.execute(LEFT_AT, &params![system, at, micros(pace)]).await?;
+    tx.commit().await
+}
+
+fn micros(pace: Duration) -> i64 {
+    i64::try_from(pace.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
 #[cfg(all(test, feature = "fault-points"))]
@@ -51,9 +96,14 @@ mod tests {
         let db = Db::open(&Location::sqlite(directory.path().join("lanes.db")))
             .await
             .unwrap();
-        let (_, first) = reserve(&db, "practice", PACE).await.unwrap();
-        let (_, second) = reserve(&db, "practice", PACE).await.unwrap();
+        let first = reserve(&db, "practice", PACE).await.unwrap().call_at;
+        let second = reserve(&db, "practice", PACE).await.unwrap().call_at;
         assert!(second >= first + PACE);
+
+        // The second call left late: the third keeps its distance from that.
+        let left = second + PACE / 2;
+        left_at(&db, "practice", PACE, left).await.unwrap();
+        assert!(reserve(&db, "practice", PACE).await.unwrap().call_at >= left + PACE);
 
         let mut tx = db.begin().await.unwrap();
         let far = tx.now().await.unwrap() + chrono::Duration::days(1);
@@ -61,7 +111,7 @@ mod tests {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        let (now, call_at) = reserve(&db, "practice", PACE).await.unwrap();
-        assert!(call_at <= now + PACE * 100, "{call_at} is far after {now}");
+        let reserved = reserve(&db, "practice", PACE).await.unwrap();
+        assert!(reserved.call_at <= reserved.now + PACE * 100, "{reserved:?}");
     }
 }

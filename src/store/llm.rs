@@ -3,11 +3,12 @@
 //! The ledger's row is written before the call and the answer is stored before it is used, each in a transaction of its
 //! own: a crash at any point repeats at most the calls in flight, and the ledger shows those as `lost`.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::compress;
 use crate::{
-    db::{Db, DbError, Tx},
+    db::{Db, DbError, Sql, Tx},
     domain::session::{Generation, SessionKey},
     params,
     ports::{ChatAnswer, Usage},
@@ -32,6 +33,48 @@ pub struct Call<'a> {
     pub model: &'a str,
     /// The process that calls.
     pub worker: &'a str,
+    /// The most that it may cost, in millionths of the currency of the prices: what it counts as until it is answered.
+    pub bound_micros: u64,
+}
+
+/// What a source's calls cost, in millionths of the currency of the prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Answered calls by their price, and lost ones by their bound: those may have been paid for.
+    pub spent: u64,
+    /// Calls under way, by their bound.
+    pub under_way: u64,
+}
+
+// Two processes that ask at the same moment must not both be told that there is something left. In SQLite a transaction is
+// the only one that writes.
+const LOCK_BUDGET: Sql = Sql::each(
+    "-- lock_budget\nSELECT $1 AS source",
+    "-- lock_budget\nSELECT pg_advisory_xact_lock(hashtextextended('llm budget of ' || $1, 0))",
+);
+
+/// What the calls of a source cost that began since then. Until the end of the transaction nobody else is told.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn spent_since(tx: &mut Tx, source: &str, since: DateTime<Utc>) -> Result<Spent, DbError> {
+    tx.fetch_optional(LOCK_BUDGET, &params![source]).await?;
+    let row = tx
+        .fetch_optional(
+            "-- llm_spent_since
+             SELECT CAST(COALESCE(SUM(CASE state WHEN 'answered' THEN cost_micros WHEN 'lost' THEN bound_micros ELSE 0 END), 0)
+                        AS bigint) AS spent,
+                    CAST(COALESCE(SUM(CASE state WHEN 'started' THEN bound_micros ELSE 0 END), 0) AS bigint) AS under_way
+             FROM llm_calls WHERE source = $1 AND started_at >= $2",
+            &params![source, since],
+        )
+        .await?;
+    row.map_or(Ok(Spent::default()), |row| {
+        Ok(Spent {
+            spent: row.get("spent")?,
+            under_way: row.get("under_way")?,
+        })
+    })
 }
 
 /// The stored answer to exactly this question, if it was ever bought.
@@ -65,8 +108,9 @@ pub async fn start(tx: &mut Tx, call: &Call<'_>) -> Result<(), DbError> {
     .await?;
     tx.execute(
         "-- start_llm_call
-         INSERT INTO llm_calls (id, input_hash, purpose, source, session_id, generation, upstream, model, worker, state, started_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'started', $10)",
+         INSERT INTO llm_calls (id, input_hash, purpose, source, session_id, generation, upstream, model, worker, state, started_at,
+                                bound_micros)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'started', $10, $11)",
         &params![
             call.id,
             call.input_hash,
@@ -77,7 +121,8 @@ pub async fn start(tx: &mut Tx, call: &Call<'_>) -> Result<(), DbError> {
             call.upstream,
             call.model,
             call.worker,
-            now
+            now,
+            call.bound_micros
         ],
     )
     .await?;

@@ -43,7 +43,7 @@ pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots
 
 /// What scans saw of sessions is kept for longer than any scan looks back, so that none looks new or changed when it is seen
 /// again.
-const SEEN_FOR: Duration = Duration::from_hours(14 * 24);
+pub(super) const SEEN_FOR: Duration = Duration::from_hours(14 * 24);
 
 pub(super) const SEEN: &[&str] = &[
     // All that was seen of a session stays until it is judged: it must not come to rest on a part of itself.

@@ -4,14 +4,17 @@
 //! observation again changes nothing; the order of pages does not matter. A trace belongs to one session: the one that any
 //! of its observations names, whenever that one arrives, and the first by alphabet should they name several.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value as Json, json};
 
-use super::sessions;
+use super::{retention, sessions};
 use crate::{
-    db::{Db, DbError, Sql, Tx},
+    db::{Db, DbError, Row, Sql, Tx},
     domain::{
         grouping::{self, Span},
         session::{SessionKey, digest_of},
@@ -90,17 +93,48 @@ const SESSIONS_OF: Sql = Sql::each(
      WHERE source = $1 AND trace_id IN (SELECT jsonb_array_elements_text($2))",
 );
 
-/// CROSS: SQLite's planner keeps the order, and begins with the session's few traces instead of the source's all observations.
-pub(super) const OF_SESSION: &str = "-- seen_of_session
-    SELECT o.trace_id, o.observation_id, o.mark, o.started_at, o.last_activity_at, o.ends_session, t.environment
-    FROM seen_traces t CROSS JOIN seen_observations o
-    WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL AND o.source = t.source AND o.trace_id = t.trace_id";
+/// CROSS: SQLite's planner keeps the order, and begins with the sessions' few traces instead of the source's all observations.
+pub(super) const OF_SESSIONS: Sql = Sql::each(
+    "-- seen_of_sessions
+     SELECT t.session_id, o.trace_id, o.observation_id, o.mark, o.started_at, o.last_activity_at, o.ends_session, t.environment,
+            t.end_used
+     FROM json_each($2) wanted CROSS JOIN seen_traces t CROSS JOIN seen_observations o
+     WHERE t.source = $1 AND t.session_id = wanted.value AND t.session_id IS NOT NULL
+        AND o.source = t.source AND o.trace_id = t.trace_id",
+    "-- seen_of_sessions
+     SELECT t.session_id, o.trace_id, o.observation_id, o.mark, o.started_at, o.last_activity_at, o.ends_session, t.environment,
+            t.end_used
+     FROM seen_traces t JOIN seen_observations o ON o.source = t.source AND o.trace_id = t.trace_id
+     WHERE t.source = $1 AND t.session_id IN (SELECT jsonb_array_elements_text($2)) AND t.session_id IS NOT NULL",
+);
+
+/// Of these observations, those whose session is done and that are not kept any more.
+pub(super) const PRUNED: Sql = Sql::each(
+    "-- pruned_observations
+     SELECT value ->> 'trace' AS trace_id, value ->> 'id' AS observation_id
+     FROM json_each($2)
+     LEFT JOIN seen_traces t ON t.source = $1 AND t.trace_id = value ->> 'trace'
+     JOIN sessions s ON s.source = $1 AND s.session_id = COALESCE(value ->> 'session', t.session_id)
+     WHERE s.state = 'done' AND NOT EXISTS (SELECT 1 FROM seen_observations o
+         WHERE o.source = $1 AND o.trace_id = value ->> 'trace' AND o.observation_id = value ->> 'id')",
+    "-- pruned_observations
+     SELECT old.trace AS trace_id, old.id AS observation_id
+     FROM jsonb_to_recordset($2) AS old (trace text, id text, session text)
+     LEFT JOIN seen_traces t ON t.source = $1 AND t.trace_id = old.trace
+     JOIN sessions s ON s.source = $1 AND s.session_id = COALESCE(old.session, t.session_id)
+     WHERE s.state = 'done' AND NOT EXISTS (SELECT 1 FROM seen_observations o
+         WHERE o.source = $1 AND o.trace_id = old.trace AND o.observation_id = old.id)",
+);
+
+/// Sessions counted by one statement: what is read of them at once stays small.
+const COUNTED_AT_ONCE: usize = 100;
 
 /// Merges a page of observations, and stores the sessions that it changed.
 ///
 /// # Errors
 /// When the database refuses it.
 pub async fn merge(tx: &mut Tx, source: &str, page: &[SeenObservation]) -> Result<Merged, DbError> {
+    let page = &without_pruned(tx, source, page).await?;
     if page.is_empty() {
         return Ok(Merged::default());
     }
@@ -124,13 +158,40 @@ pub async fn merge(tx: &mut Tx, source: &str, page: &[SeenObservation]) -> Resul
     for trace in after.keys().filter(moved) {
         touched.extend(before.get(trace).into_iter().chain(after.get(trace)));
     }
-    let mut merged = Merged::default();
-    for session in touched {
-        let is_new = recount(tx, source, session).await?;
-        merged.changed += 1;
-        merged.new += u64::from(is_new);
+    recount(tx, source, &touched.into_iter().collect::<Vec<_>>()).await
+}
+
+/// Leaves out what was deleted by age after its session was judged, and is shown once more: it is no news. A session that is
+/// not judged yet needs all of it, however old.
+async fn without_pruned<'p>(
+    tx: &mut Tx,
+    source: &str,
+    page: &'p [SeenObservation],
+) -> Result<Cow<'p, [SeenObservation]>, DbError> {
+    let kept_since = tx.now().await? - TimeDelta::from_std(retention::SEEN_FOR).unwrap_or_default();
+    let is_old = |seen: &&SeenObservation| seen.last_activity < kept_since;
+    let sessions: BTreeMap<&str, &str> = page
+        .iter()
+        .filter_map(|seen| Some((seen.trace_id.as_str(), seen.session_id.as_deref()?)))
+        .collect();
+    let old: Json = page
+        .iter()
+        .filter(is_old)
+        .map(|seen| {
+            let session = sessions.get(seen.trace_id.as_str());
+            json!({"trace": seen.trace_id, "id": seen.id, "session": session})
+        })
+        .collect();
+    if old.as_array().is_none_or(Vec::is_empty) {
+        return Ok(Cow::Borrowed(page));
     }
-    Ok(merged)
+    let rows = tx.fetch_all(PRUNED, &params![source, old]).await?;
+    let pruned = rows
+        .iter()
+        .map(|row| Ok((row.get("trace_id")?, row.get("observation_id")?)))
+        .collect::<Result<BTreeSet<(String, String)>, DbError>>()?;
+    let is_pruned = |seen: &SeenObservation| pruned.contains(&(seen.trace_id.clone(), seen.id.clone()));
+    Ok(page.iter().filter(|seen| !is_pruned(seen)).cloned().collect())
 }
 
 fn traces_of_page(source: &str, page: &[SeenObservation]) -> BTreeMap<String, Json> {
@@ -182,44 +243,66 @@ async fn sessions_of(tx: &mut Tx, source: &str, traces: &Json) -> Result<BTreeMa
         .collect()
 }
 
-/// Stores the session as all of its rows add up to. Answers true when it is new.
-async fn recount(tx: &mut Tx, source: &str, session_id: &str) -> Result<bool, DbError> {
-    let rows = tx.fetch_all(OF_SESSION, &params![source, session_id]).await?;
-    let mut marks: Vec<(String, String)> = Vec::with_capacity(rows.len());
-    // By trace: its latest activity, and whether it holds the end signal.
-    let mut traces: BTreeMap<String, (DateTime<Utc>, bool)> = BTreeMap::new();
-    let mut environment: Option<String> = None;
-    let mut first: Option<DateTime<Utc>> = None;
-    for row in &rows {
+/// Stores each of the sessions as all of its rows add up to.
+async fn recount(tx: &mut Tx, source: &str, touched: &[&String]) -> Result<Merged, DbError> {
+    let mut merged = Merged::default();
+    for some in touched.chunks(COUNTED_AT_ONCE) {
+        let rows = tx.fetch_all(OF_SESSIONS, &params![source, json!(some)]).await?;
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        for row in &rows {
+            sums.entry(row.get("session_id")?).or_default().add(row)?;
+        }
+        for &session_id in some {
+            merged.changed += 1;
+            let seen = sums.remove(session_id).and_then(|sum| sum.into_session(session_id));
+            match seen {
+                Some(seen) => merged.new += u64::from(sessions::save_seen(tx, source, &seen).await?),
+                None => sessions::forget_unjudged(tx, &SessionKey::new(source, session_id)).await?,
+            }
+        }
+    }
+    Ok(merged)
+}
+
+/// What the rows of one session add up to.
+#[derive(Default)]
+struct Sum {
+    /// Id and mark.
+    marks: Vec<(String, String)>,
+    /// By trace: its latest activity, and whether it holds an end signal.
+    traces: BTreeMap<String, (DateTime<Utc>, bool)>,
+    environment: Option<String>,
+    first: Option<DateTime<Utc>>,
+}
+
+impl Sum {
+    fn add(&mut self, row: &Row) -> Result<(), DbError> {
         let last: DateTime<Utc> = row.get("last_activity_at")?;
-        let ends: bool = row.get("ends_session")?;
-        let trace = traces.entry(row.get("trace_id")?).or_insert((last, false));
+        let ends = row.get::<bool>("ends_session")? && !row.get::<bool>("end_used")?;
+        let trace = self.traces.entry(row.get("trace_id")?).or_insert((last, false));
         *trace = (trace.0.max(last), trace.1 || ends);
         let started: DateTime<Utc> = row.get("started_at")?;
-        first = Some(first.map_or(started, |first| first.min(started)));
-        environment = environment
-            .into_iter()
-            .chain(row.get::<Option<String>>("environment")?)
-            .min();
-        marks.push((row.get("observation_id")?, row.get("mark")?));
+        self.first = Some(self.first.map_or(started, |first| first.min(started)));
+        let environment: Option<String> = row.get("environment")?;
+        self.environment = self.environment.take().into_iter().chain(environment).min();
+        self.marks.push((row.get("observation_id")?, row.get("mark")?));
+        Ok(())
     }
-    // The signal counts while nothing came after the trace that holds it: a call that went on is not over.
-    let (Some(first_activity), Some((last_activity, ended))) = (first, traces.values().max().copied()) else {
-        return sessions::forget_unjudged(tx, &SessionKey::new(source, session_id))
-            .await
-            .map(|()| false);
-    };
-    let seen = SeenSession {
-        session_id: session_id.to_owned(),
-        environment,
-        first_activity,
-        last_activity,
-        observations: marks.len() as u64,
-        traces: traces.len() as u64,
-        digest: digest_of(marks.iter().map(|(id, mark)| (id.as_str(), mark.as_str()))),
-        ended,
-    };
-    sessions::save_seen(tx, source, &seen).await
+
+    fn into_session(self, session_id: &str) -> Option<SeenSession> {
+        // The signal counts while nothing came after the trace that holds it: a call that went on is not over.
+        let (last_activity, ended) = self.traces.values().max().copied()?;
+        Some(SeenSession {
+            session_id: session_id.to_owned(),
+            environment: self.environment,
+            first_activity: self.first?,
+            last_activity,
+            observations: self.marks.len() as u64,
+            traces: self.traces.len() as u64,
+            digest: digest_of(self.marks.iter().map(|(id, mark)| (id.as_str(), mark.as_str()))),
+            ended,
+        })
+    }
 }
 
 /// The traces of a session, as far as scans saw them.
@@ -236,6 +319,25 @@ pub async fn traces_of(db: &Db, key: &SessionKey) -> Result<Vec<String>, DbError
         )
         .await?;
     rows.iter().map(|row| row.get("trace_id")).collect()
+}
+
+/// The session was read: the end signals seen so far ended what was read. A trace that held one ends nothing more, so what
+/// comes late to it waits for rest with all that comes with it, and is not judged piece by piece. A call that goes on
+/// signals its next end in another trace.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn use_end_signals(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+    tx.execute(
+        "-- use_end_signals
+         UPDATE seen_traces SET end_used = $3
+         WHERE source = $1 AND session_id = $2 AND session_id IS NOT NULL AND EXISTS (
+             SELECT 1 FROM seen_observations o
+             WHERE o.source = seen_traces.source AND o.trace_id = seen_traces.trace_id AND o.ends_session = $3)",
+        &params![&key.source, &key.session_id, true],
+    )
+    .await?;
+    Ok(())
 }
 
 pub(super) const LOOSE: &str = "-- loose_traces
@@ -305,12 +407,7 @@ pub async fn group_loose(
         .await?;
         touched.insert(session);
     }
-    let mut merged = Merged::default();
-    for session in touched {
-        let is_new = recount(tx, source, &session).await?;
-        merged.changed += 1;
-        merged.new += u64::from(is_new);
-    }
+    let merged = recount(tx, source, &touched.iter().collect::<Vec<_>>()).await?;
     Ok((rows.len(), merged))
 }
 

@@ -42,7 +42,7 @@ pub struct StoredSession {
     pub system: Option<String>,
     /// Looks at the systems of record so far, while verifying.
     pub look_round: u32,
-    /// When its analysis was first called for.
+    /// When its analysis was called for last.
     pub settled_at: Option<DateTime<Utc>>,
 }
 
@@ -116,6 +116,9 @@ pub async fn is_current(tx: &mut Tx, key: &SessionKey, generation: Generation) -
 
 /// Stores a session as a scan saw it, state untouched; a new one begins as `open`. Answers true when it is new.
 ///
+/// Later activity than any before begins its wait to settle anew: the deadline is for what does not come to rest, not for
+/// what goes on. The start of a session that was read once stays: what was seen of it then may have been deleted since.
+///
 /// # Errors
 /// When the database refuses it.
 pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<bool, DbError> {
@@ -128,7 +131,11 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, 'open', 'just seen: waiting to settle', $9, $9, $9)
          ON CONFLICT (source, session_id) DO UPDATE SET
              environment = COALESCE(excluded.environment, sessions.environment),
-             first_activity_at = excluded.first_activity_at,
+             first_activity_at = CASE WHEN sessions.first_activity_at < excluded.first_activity_at
+                                           AND (sessions.generation > 1 OR sessions.analyzed_digest IS NOT NULL)
+                                      THEN sessions.first_activity_at ELSE excluded.first_activity_at END,
+             open_since = CASE WHEN sessions.last_activity_at < excluded.last_activity_at
+                               THEN excluded.open_since ELSE sessions.open_since END,
              last_activity_at = excluded.last_activity_at,
              observation_count = excluded.observation_count,
              trace_count = excluded.trace_count,
@@ -245,8 +252,8 @@ pub async fn reopen(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Its content changed between settling and analysis: not settled yet. Nothing happens when this generation no longer waits
-/// for its analysis.
+/// Its content changed between settling and analysis: not settled yet. Since when it waits stays as it is, so that one whose
+/// content is another at every read meets its deadline. Nothing happens when this generation no longer waits for its analysis.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -258,7 +265,7 @@ pub async fn unsettle(tx: &mut Tx, key: &SessionKey, generation: Generation, dig
          UPDATE sessions SET state = 'open',
                 ended = CASE WHEN digest = $3 THEN ended ELSE $5 END,
                 digest_since = CASE WHEN digest = $3 THEN digest_since ELSE $4 END,
-                digest = $3, open_since = $4, updated_at = $4,
+                digest = $3, updated_at = $4,
                 waiting_reason = 'still changing when it was read: waiting to settle', waiting_until = $4
          WHERE source = $1 AND session_id = $2 AND generation = $6 AND state IN ('settled', 'analyzing')",
         &params![&key.source, &key.session_id, digest, now, false, generation],

@@ -1,5 +1,7 @@
 //! The content that a generation was judged by, compressed.
 
+use std::sync::Arc;
+
 use super::compress;
 use crate::{
     db::{Db, DbError, Tx},
@@ -10,6 +12,38 @@ use crate::{
     params,
 };
 
+/// A snapshot as it is stored.
+#[derive(Debug)]
+pub struct Packed {
+    content: Vec<u8>,
+    observations: u64,
+}
+
+impl Packed {
+    /// Bytes, compressed.
+    pub fn bytes(&self) -> usize {
+        self.content.len()
+    }
+}
+
+/// Compresses a snapshot, before the transaction that stores it and off the threads that everything else runs on: a large one
+/// takes its time, and nobody writes meanwhile who waits for a transaction.
+///
+/// # Errors
+/// When it was interrupted.
+pub async fn pack(snapshot: &Arc<Snapshot>) -> Result<Packed, DbError> {
+    let snapshot = Arc::clone(snapshot);
+    let packed = tokio::task::spawn_blocking(move || {
+        Ok(Packed {
+            content: compress::pack(&*snapshot)?,
+            observations: snapshot.observations.len() as u64,
+        })
+    });
+    packed
+        .await
+        .unwrap_or_else(|_| Err(DbError::other("compressing a snapshot was interrupted")))
+}
+
 /// Stores what was read; the first snapshot of a generation stays.
 ///
 /// # Errors
@@ -18,11 +52,10 @@ pub async fn save(
     tx: &mut Tx,
     key: &SessionKey,
     generation: Generation,
-    snapshot: &Snapshot,
+    packed: &Packed,
     digest: &str,
 ) -> Result<(), DbError> {
     let now = tx.now().await?;
-    let content = compress::pack(snapshot)?;
     tx.execute(
         "-- save_snapshot
          INSERT INTO snapshots (source, session_id, generation, digest, observations, content, created_at)
@@ -33,8 +66,8 @@ pub async fn save(
             &key.session_id,
             generation,
             digest,
-            snapshot.observations.len() as u64,
-            content,
+            packed.observations,
+            packed.content.clone(),
             now
         ],
     )

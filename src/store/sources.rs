@@ -78,7 +78,7 @@ pub struct CycleCounts {
     pub faults: u64,
 }
 
-/// Stores the cycle so far: `finished` at its end, with the verdicts since the cycle before.
+/// Stores the cycle so far, which `began` with its first scan: `finished` at its end, with the verdicts since the cycle before.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -86,6 +86,7 @@ pub async fn save_cycle(
     tx: &mut Tx,
     id: Uuid,
     source: &str,
+    began: DateTime<Utc>,
     counts: &CycleCounts,
     finished: bool,
     error: Option<&str>,
@@ -102,7 +103,7 @@ pub async fn save_cycle(
         &params![
             id,
             source,
-            now,
+            began,
             finished.then_some(now),
             counts.slices,
             counts.seen,

@@ -282,6 +282,8 @@ fn an_older_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
     );
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "database", "fail", "is newer");
+    assert_row(&ran, "llm", "ok", "offline classifier");
+    assert_row(&ran, "sources", "warn", "none is configured");
     change("DELETE FROM _sqlx_migrations WHERE version > 1");
     let ran = doctor(&program, &["--json"]).exits(0);
     assert_row(&ran, "database", "warn", "aftercall migrate");
@@ -314,17 +316,8 @@ fn a_write_lock_that_another_process_holds_warns() {
 
 #[test]
 fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
-    let program = Program::new();
-    program.write("calls.jsonl", OBSERVATION);
-    let records = records();
-    program.write(
-        "aftercall.toml",
-        &format!(
-            "[[source]]\nname = \"calls\"\npath = \"calls.jsonl\"\nplaybook = \"airline\"\n\
-             [[records]]\nname = \"airline\"\nbase_url = \"{}\"\n",
-            records.url
-        ),
-    );
+    let (model, records) = (model(), records());
+    let program = configured(&model.url, &records.url);
     let db = database(&program);
     let now = runtime().block_on(db.now()).unwrap();
     let write = |sql: &'static str, values: &[aftercall::db::Value]| {
@@ -361,7 +354,6 @@ fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
     assert_row(&ran, "queue verify_session", "warn", "by ops: incident 7");
     assert_row(&ran, "scan of calls", "warn", "status 503");
     assert_row(&ran, "workers", "warn", "could run: 1");
-    assert_row(&ran, "llm", "ok", "offline classifier");
 
     write(
         "INSERT INTO workers (id, host, pid, version, queues, started_at, last_seen_at)

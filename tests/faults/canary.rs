@@ -1,14 +1,24 @@
 //! What is private reaches no log line, no error text and no table on the terminal, whatever goes wrong.
 
-use aftercall::sandbox::{
-    language_model::{Reply, ScriptedModel},
-    records::Fault,
+use std::{sync::Arc, time::Duration};
+
+use aftercall::{
+    queue::inspect,
+    sandbox::{
+        Server, cloud9,
+        langfuse::{self, FakeLangfuse, SECRET_KEY, Version, When},
+        language_model::{Reply, ScriptedModel},
+        records::Fault,
+    },
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 
 use crate::support::{
     bakery::{self, Session},
     child::Child,
+    langfuse::{hours_ago, sent, with_project},
+    practice::{AT, guid, holding, schedule},
     state::{count, waiting},
     until,
     world::{Plan, World},
@@ -168,4 +178,205 @@ async fn nothing_private_is_in_the_words_of_a_job_that_waits_or_failed() {
     for row in rows {
         assert_silent(&row.get::<String>("line").unwrap(), "a row");
     }
+}
+
+const LANGFUSE_KEY: &str = "pk-lf-canary-7740";
+const CLIENT_ID: &str = "canary-client-7741";
+const USER: &str = "canary-user-7742";
+const PASSWORD: &str = "canary-password-7743";
+const E_MAIL: &str = "wilhelmina@canary-7744.example";
+const BORN: &str = "1987-03-09";
+const SAID: &str = "canary words of the caller 7745";
+
+/// Everything that opens a door, as it is and as it goes over the wire.
+fn keys() -> Vec<String> {
+    let mut keys: Vec<String> = [LANGFUSE_KEY, SECRET_KEY, CLIENT_ID, USER, PASSWORD, API_KEY]
+        .map(str::to_owned)
+        .to_vec();
+    keys.push(BASE64_STANDARD.encode(format!("{LANGFUSE_KEY}:{SECRET_KEY}")));
+    keys
+}
+
+/// A patient's session: booked as the agent says, or not.
+fn patient_session(id: &str, appointment: u32) -> Session {
+    let caller = format!(
+        "I am {NAME}, born {BORN}, {E_MAIL}, {PHONE}: {SAID}. I want to book an appointment for my child, please."
+    );
+    schedule(
+        Session::new(id).turn(&caller, &format!("You are all set, {NAME}.")),
+        json!({"action": "book_child", "children": json!([{"firstName": NAME, "lastName": NAME, "startTime": AT,
+            "birthDate": BORN, "note": TOOL_INPUT}]).to_string()}),
+        json!({"parent": {"patientGUID": guid(1), "firstName": NAME, "lastName": NAME, "email": E_MAIL, "phone": PHONE},
+            "children": [{"firstName": NAME, "patientGUID": guid(2), "success": true, "note": TOOL_OUTPUT,
+                "appointment": {"appointmentGUID": guid(appointment), "startTime": AT}}]}),
+    )
+    .call(
+        "chord_ortho_patient",
+        json!({"action": "find", "phone": PHONE}),
+        json!({"error": TOOL_ERROR}),
+    )
+    .reads(
+        json!({"intent": "booking", "confidence": 0.9, "summary": format!("{NAME} wants an appointment."),
+        "details": [{"name": "child_names", "value": [NAME]}], "requests": [], "statements": []}),
+    )
+}
+
+/// Patients' sessions in Langfuse, checked in Cloud9, where each upstream fails in every way and says private things of it.
+async fn practice_world() -> (World, Server) {
+    let sessions = [
+        patient_session("p-1", 102),
+        patient_session("p-2", 107),
+        patient_session("p-3", 102),
+    ];
+    let script = sessions.clone();
+    let model = ScriptedModel::new(move |asked| match asked.before {
+        0 => Reply::Error(
+            402,
+            "insufficient_quota".to_owned(),
+            format!("{API_KEY} of {NAME} is out of money"),
+        ),
+        1 => Reply::Error(429, "rate_limit_exceeded".to_owned(), format!("{API_KEY}: {ANSWER}")),
+        2 => Reply::Text(format!("Here is what {NAME} ({PHONE}) said: {ANSWER}")),
+        _ => bakery::answer(&script, asked),
+    })
+    .with_key(API_KEY);
+    let practice = holding(&[json!({
+        "patients": [
+            {"PatientGUID": guid(1), "PatientFirstName": NAME, "PatientLastName": NAME, "PatientBirthDate": BORN,
+                "PatientEmail": E_MAIL, "PatientPhone": PHONE},
+            {"PatientGUID": guid(2), "PatientFirstName": NAME, "PatientLastName": NAME},
+        ],
+        "appointments": [{"AppointmentGUID": guid(102), "PatientGUID": guid(2), "AppointmentDateTime": AT,
+            "AppointmentStatusDescription": "Scheduled", "AppointmentNote": RECORD}],
+    })])
+    .with_credentials(CLIENT_ID, USER, PASSWORD);
+    let page = format!("<GetDataResponse>{CLIENT_ID} {USER} {PASSWORD} {NAME} {RECORD}");
+    for (fault, times) in [
+        (cloud9::Fault::Code(1), 1),
+        (cloud9::Fault::Code(7), 1),
+        (cloud9::Fault::Code(8), 1),
+        (cloud9::Fault::Body(page), 1),
+        (cloud9::Fault::Cut, 1),
+        (cloud9::Fault::ErrorResult, 1),
+        (cloud9::Fault::Hang, 1),
+    ] {
+        practice.fail("", fault, times);
+    }
+    let langfuse = Arc::new(FakeLangfuse::new(Version::V4));
+    langfuse.ingest(sent(&sessions, hours_ago(3)));
+    for fault in [
+        langfuse::Fault::Status(503),
+        langfuse::Fault::CutJson,
+        langfuse::Fault::CutBody,
+        langfuse::Fault::RateLimited(0),
+        langfuse::Fault::Status(401),
+        langfuse::Fault::Hang,
+    ] {
+        langfuse.fault(fault, When::Next(1), None);
+    }
+    let plan = Plan::of(&sessions)
+        .bundle("")
+        .practice(practice)
+        .model(model)
+        .set("llm", "api_key", "'file:key'")
+        .set("schedule", "discover_sessions", "'* * * * *'")
+        // The clock is moved by minutes: nobody's lease may end of it.
+        .set("queue", "lease", "'24h'")
+        .files(&[("key", API_KEY)]);
+    let (plan, server) = with_project(plan, &langfuse, LANGFUSE_KEY).await;
+    let world = plan.start().await;
+    for (file, content) in [("client_id", CLIENT_ID), ("user", USER), ("password", PASSWORD)] {
+        std::fs::write(world.path(file), content).unwrap();
+    }
+    (world, server)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_private_of_langfuse_and_cloud9_is_logged_even_at_level_trace() {
+    let (world, _server) = practice_world().await;
+    let everything = "trace,hyper=trace,reqwest=trace,rustls=trace,sqlx=trace,h2=trace,quick_xml=trace";
+    let db = world.db().await;
+    let mut child = world.child(&[("AFTERCALL_LOG", everything), ("RUST_LOG", everything)]);
+    // A minute passes whenever nothing is to be done before: between two equal scans, and until closed gates are tried.
+    let runs = || {
+        let runs = child.runs();
+        let db = db.clone();
+        async move {
+            let pending = inspect::pending_work(&db).await.unwrap();
+            if runs && pending.due_now == 0 && pending.running == 0 {
+                db.advance_clock(Duration::from_secs(20)).await.unwrap();
+            }
+            !runs
+        }
+    };
+    until("the process ends", runs).await;
+    let ended = child.ended().await;
+    assert!(ended.status.success(), "{ended}");
+    assert!(ended.err.len() > 1_000, "it was to log at level trace: {ended}");
+    let mut outputs = vec![("stdout".to_owned(), ended.out), ("stderr".to_owned(), ended.err)];
+    assert_eq!(
+        count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE status <> 'error'").await,
+        3
+    );
+    assert!(world.practice().requests().len() > 7, "it was met with every fault");
+    db.close().await;
+    for command in [
+        &["jobs", "list", "--json"][..],
+        &["queues", "--json"],
+        &["gate", "list", "--json"],
+        &["check", "--json"],
+    ] {
+        let shown = Child::start(&world, command, &[("AFTERCALL_LOG", everything)])
+            .ended()
+            .await;
+        outputs.push((format!("{command:?}"), shown.out + &shown.err));
+    }
+    let keys = keys();
+    let private = [
+        PHONE,
+        TOOL_INPUT,
+        TOOL_OUTPUT,
+        TOOL_ERROR,
+        RECORD,
+        ANSWER,
+        E_MAIL,
+        BORN,
+        SAID,
+    ];
+    for (shown, said) in &outputs {
+        // The table at the end of a run is for the person who asked: the words of a verdict name the child.
+        let name = (shown != "stdout").then_some(NAME);
+        for secret in private.into_iter().chain(name).chain(keys.iter().map(String::as_str)) {
+            let at = said.find(secret);
+            let around = at.map(|at| &said[said.floor_char_boundary(at.saturating_sub(300))..at + secret.len()]);
+            assert_eq!(around, None, "{shown}: `{secret}` was said");
+        }
+    }
+    assert_in_no_file(&world, &keys);
+}
+
+/// Keys are in no file but their own: not in the database, not in its log.
+fn assert_in_no_file(world: &World, keys: &[String]) {
+    let own = [
+        "langfuse_public",
+        "langfuse_secret",
+        "client_id",
+        "user",
+        "password",
+        "key",
+    ];
+    let mut database = 0;
+    for entry in std::fs::read_dir(world.directory()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if own.contains(&name.as_str()) {
+            continue;
+        }
+        let content = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        database += usize::from(name.starts_with("aftercall.db") && content.contains("p-1"));
+        for key in keys {
+            assert!(!content.contains(key.as_str()), "`{key}` is in {name}");
+        }
+    }
+    assert!(database > 0, "the database was read");
 }

@@ -3,6 +3,9 @@
 mod canary;
 mod database;
 mod every_fault_point;
+mod file;
+mod fleet;
+mod memory;
 mod sigterm;
 mod two_schedulers;
 mod two_workers;

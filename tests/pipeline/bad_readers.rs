@@ -158,6 +158,18 @@ async fn waits_out(what: &str, reason: &str, trouble: Reply) {
     );
     let others = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome NOT IN ('snoozed', 'completed')";
     assert_eq!(count(&db, others).await, 0, "{what}");
+    // The ledger has a row for each call, and says of each what came of it.
+    let calls = count(&db, "SELECT COUNT(*) AS n FROM llm_calls").await;
+    assert_eq!(calls, world.model().requests(), "{what}");
+    let read =
+        "SELECT COUNT(*) AS n FROM llm_calls WHERE state = 'answered' AND purpose = 'reading' AND prompt_tokens > 0";
+    assert_eq!(count(&db, read).await, 2, "{what}: each reading is bought once");
+    let answered = count(&db, "SELECT COUNT(*) AS n FROM llm_calls WHERE state = 'answered'").await;
+    let kept = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
+    assert_eq!(answered, kept, "{what}");
+    let failed = "SELECT COUNT(*) AS n FROM llm_calls WHERE state = 'failed' AND detail LIKE 'llm:default is not%'
+                  AND prompt_tokens = 0 AND cost_micros = 0";
+    assert_eq!(count(&db, failed).await, calls - answered, "{what}");
     assert_eq!(
         count(&db, "SELECT COUNT(*) AS n FROM llm_calls WHERE state = 'started'").await,
         0,
@@ -211,4 +223,69 @@ async fn a_model_that_never_answers_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_asks_for_a_pause_is_given_it() {
     waits_out("429", "rate_limited", Reply::RateLimited(0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_believed_however_it_is_wrapped() {
+    type Wrap = fn(String) -> Reply;
+    let parts: Wrap = |text| {
+        let (first, second) = text.split_at(text.floor_char_boundary(20));
+        let parts = serde_json::json!({
+            "choices": [{"finish_reason": "stop", "message": {"content": [
+                {"type": "text", "text": first}, {"type": "text", "text": second},
+            ]}}],
+            "usage": {"prompt_tokens": 9, "completion_tokens": 9},
+        });
+        Reply::Raw(200, "application/json", parts.to_string())
+    };
+    let wraps: [(&str, Wrap); 5] = [
+        ("stream", Reply::Stream),
+        ("parts", parts),
+        ("fence", |text| Reply::Text(format!("```json\n{text}\n```"))),
+        ("thoughts", |text| {
+            Reply::Text(format!("<think>Is it {{\"intent\": \"question\"}}?</think>\n{text}"))
+        }),
+        ("prose", |text| {
+            Reply::Text(format!("Here it is:\n{text}\nAnything else?"))
+        }),
+    ];
+    for (what, wrap) in wraps {
+        let sessions = [vanished("s-fail"), ordered("s-pass")];
+        let world = world(ScriptedModel::new(move |asked| {
+            match bakery::answer(&sessions, asked) {
+                Reply::Text(text) => wrap(text),
+                other => other,
+            }
+        }))
+        .await;
+        let db = world.db().await;
+        world.run_until_idle(&db).await;
+        assert_right_verdicts(&db, what).await;
+        let reader = document(&db, "s-fail").await["reader"].clone();
+        assert_eq!(
+            (&reader["kind"], &reader["repaired"]),
+            (&"llm".into(), &false.into()),
+            "{what}: {reader}"
+        );
+        let unpaid = "SELECT COUNT(*) AS n FROM llm_calls WHERE state <> 'answered' OR completion_tokens = 0";
+        assert_eq!(count(&db, unpaid).await, 0, "{what}");
+        let readings = "SELECT COUNT(*) AS n FROM llm_calls WHERE purpose = 'reading'";
+        assert_eq!(count(&db, readings).await, 2, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_above_its_maximum_is_asked_for_again_and_never_believed() {
+    let sessions = [vanished("s-fail"), ordered("s-pass")];
+    read_offline("95 of 1", "could not be used", move |asked| {
+        match bakery::answer(&sessions, asked) {
+            Reply::Text(text) => {
+                let mut reading: serde_json::Value = serde_json::from_str(&text).unwrap();
+                reading["confidence"] = 95.into();
+                Reply::json(reading)
+            }
+            other => other,
+        }
+    })
+    .await;
 }

@@ -34,7 +34,10 @@ fn collect(folder: &Path, files: &mut Vec<SourceFile>) {
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            collect(&path, files);
+            // A folder of tests beside the code is left out like a file of them.
+            if path.file_name().unwrap() != "tests" {
+                collect(&path, files);
+            }
         } else if path.extension().is_some_and(|ending| ending == "rs") && path.file_name().unwrap() != "tests.rs" {
             let text = fs::read_to_string(&path).unwrap();
             let path = path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/");

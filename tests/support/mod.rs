@@ -2,8 +2,10 @@
 
 pub(crate) mod bakery;
 pub(crate) mod child;
+pub(crate) mod langfuse;
 pub(crate) mod practice;
 pub(crate) mod state;
+pub(crate) mod window;
 pub(crate) mod world;
 
 use std::{future::Future, time::Duration};

@@ -1,5 +1,7 @@
 //! What both generations of the API can do for us.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use async_trait::async_trait;
 
 use super::{OWN_ENVIRONMENT, plan::Ask, refusal::Refusal};
@@ -28,9 +30,19 @@ pub(super) struct Page {
     pub(super) next: Option<String>,
     /// First and last entry: what tells this page from another.
     pub(super) held: String,
+    /// By trace and id, where each observation is.
+    places: HashMap<(String, String), usize>,
 }
 
 impl Page {
+    /// An empty page, after which the window goes on here.
+    pub(super) fn before(next: Option<String>) -> Self {
+        Self {
+            next,
+            ..Self::default()
+        }
+    }
+
     /// Adds an entry, unless it is of an environment that is not watched.
     pub(super) fn add(&mut self, seen: Option<SeenObservation>, environments: &[String]) {
         let Some(seen) = seen else {
@@ -39,8 +51,21 @@ impl Page {
         };
         let held = self.held.split_once(' ').map_or(seen.id.as_str(), |(first, _)| first);
         self.held = format!("{held} {}", seen.id);
-        if is_watched(seen.environment.as_deref(), environments) {
-            self.observations.push(seen);
+        if !is_watched(seen.environment.as_deref(), environments) {
+            return;
+        }
+        // A database that has not merged its rows yet gives an observation twice: its newest version counts.
+        match self.places.entry((seen.trace_id.clone(), seen.id.clone())) {
+            Entry::Occupied(place) => {
+                let known = &mut self.observations[*place.get()];
+                if known.mark < seen.mark {
+                    *known = seen;
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.observations.len());
+                self.observations.push(seen);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{
     plan::Generation,
     refusal::{Refusal, RefusalKind},
     server::{Query, Server},
+    wire::List,
 };
 use crate::ports::UpstreamReason;
 
@@ -75,7 +76,8 @@ pub(super) async fn probe(server: &Server) -> Result<Generation, Refusal> {
     let newer: Query = vec![("limit", "1".to_owned()), ("fromStartTime", LATE.to_owned())];
     match server.get("/v2/observations", &newer, ANSWER_BYTES).await {
         Ok(reply) => {
-            server.parse::<super::wire::List<'_>>("/v2/observations", &reply)?;
+            let list: List<'_> = server.parse("/v2/observations", &reply)?;
+            server.note_deprecation(list.deprecation);
             return Ok(Generation::Observations);
         }
         Err(refusal) if matches!(refusal.kind, RefusalKind::OtherApi | RefusalKind::NotFound) => {}
@@ -92,7 +94,8 @@ pub(super) async fn probe(server: &Server) -> Result<Generation, Refusal> {
     ];
     match server.get("/traces", &older, ANSWER_BYTES).await {
         Ok(reply) => {
-            server.parse::<super::wire::List<'_>>("/traces", &reply)?;
+            let list: List<'_> = server.parse("/traces", &reply)?;
+            server.note_deprecation(list.deprecation);
             Ok(Generation::Traces)
         }
         Err(refusal) if matches!(refusal.kind, RefusalKind::OtherApi | RefusalKind::NotFound) => {

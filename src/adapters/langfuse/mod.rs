@@ -8,6 +8,7 @@
 
 mod back_end;
 mod generation;
+mod large_trace;
 mod observations;
 mod pace;
 mod plan;

@@ -69,10 +69,7 @@ impl BackEnd for ObservationsApi<'_> {
         let reply = self.server.get(PATH, &query, LIGHT_BYTES).await?;
         let list: List<'_> = self.server.parse(PATH, &reply)?;
         self.server.note_deprecation(list.deprecation);
-        let mut page = Page {
-            next: list.meta.cursor.0,
-            ..Page::default()
-        };
+        let mut page = Page::before(list.meta.cursor.0);
         for raw in list.data {
             let seen = serde_json::from_str::<ObservationHead>(raw.get()).ok();
             page.add(seen.and_then(|head| self.seen(head)), &self.selection.environments);
@@ -85,7 +82,13 @@ impl BackEnd for ObservationsApi<'_> {
         traces.extend(self.traces_of(session).await?);
         let mut gathering = Gathering::new(bound);
         for trace in &traces {
-            self.gather(trace, session, &mut gathering).await?;
+            let kept = gathering.content.kept();
+            // A trace belongs to one session: the first by alphabet, should its observations name several.
+            let named = self.gather(trace, &mut gathering).await?;
+            if named.is_some_and(|named| named != session.session_id) {
+                gathering.content.take_back(kept);
+                gathering.marks.retain(|(of, _), _| of != trace);
+            }
         }
         if gathering.marks.is_empty() {
             return Ok(None);
@@ -210,8 +213,9 @@ impl ObservationsApi<'_> {
         Ok(traces)
     }
 
-    /// Every observation of a trace, with its content.
-    async fn gather(&self, trace: &str, session: &SessionRef, gathering: &mut Gathering) -> Result<(), Refusal> {
+    /// Every observation of a trace, with its content. Gives the session that they name.
+    async fn gather(&self, trace: &str, gathering: &mut Gathering) -> Result<Option<String>, Refusal> {
+        let mut named: Option<String> = None;
         let mut cursor: Option<String> = None;
         let mut with_content = true;
         loop {
@@ -252,10 +256,10 @@ impl ObservationsApi<'_> {
                 let Ok(head) = serde_json::from_str::<ObservationHead>(raw.get()) else {
                     continue;
                 };
-                let of_another = head.session_id.0.as_ref().is_some_and(|id| *id != session.session_id);
-                if of_another || !self.selection.takes(head.environment.0.as_deref()) {
+                if !self.selection.takes(head.environment.0.as_deref()) {
                     continue;
                 }
+                named = named.into_iter().chain(head.session_id.0.clone()).min();
                 if !with_content {
                     gathering.content.cut_bytes(MOST_BYTES as u64);
                 }
@@ -265,7 +269,7 @@ impl ObservationsApi<'_> {
             with_content = true;
             match list.meta.cursor.0 {
                 Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                _ => return Ok(()),
+                _ => return Ok(named),
             }
         }
     }

@@ -27,17 +27,17 @@ use crate::{
     ports::{SeenObservation, SessionRef},
 };
 
-const PATH: &str = "/traces";
+pub(super) const PATH: &str = "/traces";
 /// The most that the server gives at once.
 const PAGE: usize = 100;
 /// Servers before v3.73 send every trace with its input and output.
-const PAGE_BYTES: usize = 64 << 20;
+pub(super) const PAGE_BYTES: usize = 64 << 20;
 /// The server itself refuses traces above 80 MB of observations.
 const TRACE_BYTES: usize = 96 << 20;
 /// The mark of an observation that only its trace's list tells of.
 const THERE: &str = "there";
 /// Pages of one session's traces.
-const MOST_PAGES: usize = 1_000;
+pub(super) const MOST_PAGES: usize = 1_000;
 
 /// The older generation.
 #[derive(Debug)]
@@ -67,10 +67,7 @@ impl BackEnd for TracesApi<'_> {
         let reply = self.server.get(PATH, &query, PAGE_BYTES).await?;
         let list: List<'_> = self.server.parse(PATH, &reply)?;
         self.server.note_deprecation(list.deprecation);
-        let mut page = Page {
-            next: next_page(number, list.data.len(), &list.meta.total_pages),
-            ..Page::default()
-        };
+        let mut page = Page::before(next_page(number, list.data.len(), &list.meta.total_pages));
         for raw in list.data {
             let trace = serde_json::from_str::<Trace<'_>>(raw.get()).ok();
             match trace.and_then(|trace| self.seen(&trace)) {
@@ -111,14 +108,24 @@ fn list_query(page: u64, fields: String) -> Query {
     ]
 }
 
+/// A page of the session's traces.
+pub(super) fn of_session(session: &SessionRef, page: u64, fields: &str) -> Query {
+    let margin = TimeDelta::days(1);
+    let mut query = list_query(page, fields.to_owned());
+    query.push(("sessionId", session.session_id.clone()));
+    query.push(("fromTimestamp", written(session.first_activity - margin)));
+    query.push(("toTimestamp", written(session.last_activity + margin)));
+    query
+}
+
 /// A page that is not full is the last one, whatever the server counts.
-fn next_page(page: u64, length: usize, total_pages: &Value) -> Option<String> {
+pub(super) fn next_page(page: u64, length: usize, total_pages: &Value) -> Option<String> {
     let last = total_pages.as_u64().is_some_and(|total| page >= total);
     (length > 0 && !last && (length >= PAGE || total_pages.is_u64())).then(|| (page + 1).to_string())
 }
 
 /// The id under which newer servers keep a trace's own words.
-fn root_id(trace: &str) -> String {
+pub(super) fn root_id(trace: &str) -> String {
     format!("t-{trace}")
 }
 
@@ -161,16 +168,15 @@ impl TracesApi<'_> {
     }
 
     async fn traces_of(&self, session: &SessionRef) -> Result<BTreeSet<String>, Refusal> {
-        let margin = TimeDelta::days(1);
         let mut ids = BTreeSet::new();
         let mut number = 1;
         for _ in 0..MOST_PAGES {
-            let mut query = list_query(number, "core".to_owned());
-            query.push(("sessionId", session.session_id.clone()));
-            query.push(("fromTimestamp", written(session.first_activity - margin)));
-            query.push(("toTimestamp", written(session.last_activity + margin)));
-            let reply = self.server.get(PATH, &query, PAGE_BYTES).await?;
+            let reply = self
+                .server
+                .get(PATH, &of_session(session, number, "core"), PAGE_BYTES)
+                .await?;
             let list: List<'_> = self.server.parse(PATH, &reply)?;
+            self.server.note_deprecation(list.deprecation);
             for raw in &list.data {
                 let trace = serde_json::from_str::<Trace<'_>>(raw.get()).ok();
                 ids.extend(trace.and_then(|trace| trace.id.0));
@@ -204,42 +210,58 @@ impl TracesApi<'_> {
                     .error
                     .detail
                     .push_str("; a trace that the server itself cannot give can be read after an upgrade to v4 only");
-                return Err(refusal);
+                return self.gather_in_pages(id, session, content, marks, refusal).await;
             }
             Err(refusal) => return Err(refusal),
         };
         let mut trace: Trace<'_> = self.server.parse(&path, &reply)?;
         self.server.note_deprecation(trace.deprecation.take());
-        let of_another = trace.session_id.0.as_ref().is_some_and(|of| *of != session.session_id);
-        if of_another || !self.selection.takes(trace.environment.0.as_deref()) {
+        if !self.takes(&trace, session) {
             return Ok(());
         }
         let observations = trace.observations.take().unwrap_or_default();
         let speaks = add_root(id, &trace, &observations, content);
         marks.push((root_id(id), trace.mark()));
         for raw in observations {
-            let Some(observation_id) = observation_id(raw) else {
-                continue;
-            };
-            marks.push((observation_id, THERE.to_owned()));
-            let one = (content.kept() < OBSERVATIONS)
-                .then(|| content.read(raw.get().as_bytes()))
-                .flatten();
-            match one {
-                Some(mut one) => {
-                    complete(&mut one, &trace, speaks.then(|| root_id(id)));
-                    content.add(one);
-                }
-                None => content.leave_out(raw.get().len() as u64),
-            }
+            keep(raw, &trace, speaks.then(|| root_id(id)), content, marks);
         }
         Ok(())
+    }
+
+    /// Whether a trace is of the session, and of an environment that is watched.
+    pub(super) fn takes(&self, trace: &Trace<'_>, session: &SessionRef) -> bool {
+        let of_another = trace.session_id.0.as_ref().is_some_and(|of| *of != session.session_id);
+        !of_another && self.selection.takes(trace.environment.0.as_deref())
+    }
+}
+
+/// Keeps an observation of a trace, or what is known of it where there is no room.
+pub(super) fn keep(
+    raw: &RawValue,
+    trace: &Trace<'_>,
+    parent: Option<String>,
+    content: &mut Content,
+    marks: &mut Vec<(String, String)>,
+) {
+    let Some(observation_id) = observation_id(raw) else {
+        return;
+    };
+    marks.push((observation_id, THERE.to_owned()));
+    let one = (content.kept() < OBSERVATIONS)
+        .then(|| content.read(raw.get().as_bytes()))
+        .flatten();
+    match one {
+        Some(mut one) => {
+            complete(&mut one, trace, parent);
+            content.add(one);
+        }
+        None => content.leave_out(raw.get().len() as u64),
     }
 }
 
 /// Keeps the trace's own words as an observation. `true` when both sides speak in them: then its observations are steps
 /// below it, as newer servers have them.
-fn add_root(id: &str, trace: &Trace<'_>, observations: &[&RawValue], content: &mut Content) -> bool {
+pub(super) fn add_root(id: &str, trace: &Trace<'_>, observations: &[&RawValue], content: &mut Content) -> bool {
     if trace.input.is_none() && trace.output.is_none() && !observations.is_empty() {
         return false;
     }
@@ -285,7 +307,7 @@ fn complete(one: &mut Gathered, trace: &Trace<'_>, parent: Option<String>) {
 }
 
 /// Of an id, or of an object that has one.
-fn observation_id(raw: &RawValue) -> Option<String> {
+pub(super) fn observation_id(raw: &RawValue) -> Option<String> {
     if raw.get().starts_with('{') {
         return serde_json::from_str::<ObservationHead>(raw.get()).ok()?.id.0;
     }

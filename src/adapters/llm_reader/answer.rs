@@ -92,6 +92,8 @@ mod tests {
             "```json\n{\"a\": 1}\n```",
             "Sure! Here it is {as asked}:\n{\"a\": 1}\nAnything else?",
             "<think>{\"a\": 2}</think>\n{\"a\": 1}",
+            // As most readers of JSON do: the last of equal keys counts.
+            "{\"a\": 2, \"a\": 1}",
         ] {
             assert_eq!(json_object(text), Ok(json!({"a": 1})), "{text}");
         }
@@ -104,6 +106,7 @@ mod tests {
             ("", "prose"),
             ("{\"a\": [1, ", "breaks off"),
             ("{'a': 1}", "not valid JSON"),
+            ("{\"a\": NaN}", "not valid JSON"),
         ] {
             let objection = json_object(text).unwrap_err();
             assert!(objection.reason.contains(reason), "{text}: {}", objection.reason);

@@ -120,7 +120,7 @@ pub(super) fn assembled(body: &[u8]) -> Option<Value> {
             return Some(event);
         }
         let choice = &event["choices"][0];
-        words.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+        words.push_str(&content(&choice["delta"]["content"]).0);
         refusal.push_str(choice["delta"]["refusal"].as_str().unwrap_or_default());
         for (kept, new) in [
             (&mut finish, &choice["finish_reason"]),

@@ -208,6 +208,93 @@ async fn a_refusal_for_another_reason_does_not_weaken_the_next_question() {
     assert_eq!(model.seen().last().unwrap().format, "json_schema");
 }
 
+/// What a real llama.cpp server answered, as it answered it.
+async fn recorded(name: &str) -> Result<ChatAnswer, UpstreamError> {
+    let path = format!("{}/tests/fixtures/llm-recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let exchange: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
+    let kind = match exchange["content_type"].as_str().unwrap() {
+        "text/event-stream" => "text/event-stream",
+        _ => "application/json; charset=utf-8",
+    };
+    let body = match &exchange["body"] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    answered(Scripted::Raw(status, kind, body)).await
+}
+
+#[tokio::test]
+async fn recorded_answers_are_read_as_the_server_meant_them() {
+    for (name, finish, text, tokens) in [
+        (
+            "chat_json_schema",
+            Finish::Stop,
+            "{\n    \"intent\": \"billing\"\n  }",
+            (11, 21),
+        ),
+        (
+            "unknown_model",
+            Finish::Stop,
+            "{\n    \"intent\": \"billing\"\n  }",
+            (11, 21),
+        ),
+        ("chat_truncated", Finish::Length, "{", (11, 3)),
+        (
+            "chat_plain",
+            Finish::Length,
+            "\n  type: \"message\"\n  payload: {",
+            (11, 12),
+        ),
+    ] {
+        let answer = recorded(name).await.unwrap();
+        assert_eq!((answer.finish, answer.text.as_str()), (finish, text), "{name}");
+        assert_eq!(
+            (answer.usage.prompt_tokens, answer.usage.completion_tokens),
+            tokens,
+            "{name}"
+        );
+        // The server says which model it was, also when another one was asked for.
+        assert_eq!(answer.model, "gemma-3-270m", "{name}");
+    }
+    assert_eq!(recorded("chat_json_object").await.unwrap().finish, Finish::Length);
+    // Only the first 3,000 characters of this stream were recorded: what broke off is never taken for the whole.
+    let error = recorded("chat_stream").await.unwrap_err();
+    assert_eq!(error.reason, UpstreamReason::BadAnswer);
+    assert!(error.detail.contains("broke off"), "{error}");
+    let overflow = recorded("context_overflow").await.unwrap();
+    assert!(
+        matches!(overflow.finish, Finish::ContextOverflow { sent: Some(sent), limit: Some(4096) } if sent > 4096),
+        "{overflow:?}"
+    );
+}
+
+#[tokio::test]
+async fn recorded_refusals_have_their_reason() {
+    for (name, reason) in [
+        ("no_key", UpstreamReason::AuthInvalid),
+        ("wrong_key", UpstreamReason::AuthInvalid),
+        ("unknown_route", UpstreamReason::ModelUnavailable),
+        ("no_messages", UpstreamReason::BadAnswer),
+    ] {
+        assert_eq!(recorded(name).await.unwrap_err().reason, reason, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_calls_itself_json_is_read_and_an_empty_content_is_no_error() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"{}\"}]},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let answer = answered(Scripted::Raw(200, "application/json", stream.to_owned()))
+        .await
+        .unwrap();
+    assert_eq!(answer.text, "{}");
+    let empty = json!({"choices": [{"message": {"content": null}, "finish_reason": "stop"}]});
+    let answer = answered(Scripted::Raw(200, "application/json", empty.to_string()))
+        .await
+        .unwrap();
+    assert_eq!((answer.text.as_str(), answer.usage), ("", Usage::default()));
+}
+
 async fn probed(model: ScriptedModel) -> (Arc<ScriptedModel>, Result<crate::ports::Probe, UpstreamError>) {
     let (model, _server, client) = serving(model).await;
     let probe = client.probe().await;

@@ -7,22 +7,24 @@
 mod model;
 mod observations;
 mod script;
+pub mod stage;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use self::script::Script;
-use super::{language_model::ScriptedModel, records::Records};
+use super::{cloud9::Practice, language_model::ScriptedModel, records::Records};
 use crate::domain::{
     observation::Observation,
     verdict::{Reason, Status},
 };
 
-const SCRIPTS: [(&str, &str); 16] = [
+const SCRIPTS: [(&str, &str); 25] = [
     ("01-booked", include_str!("sessions/01-booked.toml")),
     ("02-two-booked", include_str!("sessions/02-two-booked.toml")),
     ("03-moved", include_str!("sessions/03-moved.toml")),
@@ -45,12 +47,42 @@ const SCRIPTS: [(&str, &str); 16] = [
         include_str!("sessions/15-cancel-never-called.toml"),
     ),
     ("16-unclear", include_str!("sessions/16-unclear.toml")),
+    ("17-first-visit", include_str!("sessions/17-first-visit.toml")),
+    ("18-siblings", include_str!("sessions/18-siblings.toml")),
+    ("19-moved-again", include_str!("sessions/19-moved-again.toml")),
+    ("20-called-off", include_str!("sessions/20-called-off.toml")),
+    ("21-directions", include_str!("sessions/21-directions.toml")),
+    ("22-late-span", include_str!("sessions/22-late-span.toml")),
+    ("23-called-back", include_str!("sessions/23-called-back.toml")),
+    ("24-still-talking", include_str!("sessions/24-still-talking.toml")),
+    ("25-plan-refused", include_str!("sessions/25-plan-refused.toml")),
 ];
 
 /// Name of the playbook that the demo is judged by.
 pub const PLAYBOOK: &str = "orthodontics";
 /// Name of the system of record that it speaks of.
 pub const SYSTEM: &str = "practice";
+
+/// Which of the demo's two Langfuse servers holds a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DemoSource {
+    /// Version 4, read by its observations.
+    #[default]
+    Newer,
+    /// Version 3, read by its traces.
+    Older,
+}
+
+impl DemoSource {
+    /// Its name as a source.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Newer => "calls",
+            Self::Older => "calls-older",
+        }
+    }
+}
 
 /// One made-up session.
 #[derive(Debug, Clone)]
@@ -63,12 +95,24 @@ pub struct DemoSession {
     pub status: Status,
     /// And why.
     pub reason: Reason,
-    /// What a tracing server recorded of it.
+    /// Which server holds it.
+    pub source: DemoSource,
+    /// The verdict before what comes later, where it is another.
+    pub first: Option<(Status, Reason)>,
+    /// It is still going on when the demo ends: no verdict.
+    pub going_on: bool,
+    /// Ids of the observations that arrive only after its first verdict.
+    pub later: BTreeSet<String>,
+    /// What a tracing server recorded of it in the end.
     pub observations: Vec<Observation>,
     /// What the practice holds afterwards.
     pub records: Vec<DemoRecord>,
     /// What the language model answers when it is asked to read it; the last is the one that counts.
     pub answers: Vec<String>,
+    /// What it answers until the words of `once` are said.
+    pub first_answers: Vec<String>,
+    /// Words that are said only after the first verdict.
+    pub once: Option<String>,
     /// What the language model answers as an expert: the expert's id and its answer.
     pub experts: Vec<(String, String)>,
     /// Words of this session alone: how the scripted model knows it.
@@ -128,5 +172,30 @@ pub fn records(sessions: &[DemoSession]) -> Records {
 
 /// The language model of the demo.
 pub fn language_model(sessions: &[DemoSession]) -> ScriptedModel {
-    model::scripted(sessions)
+    model::scripted(sessions, None)
+}
+
+/// The same practice behind its Cloud9.
+pub fn practice(sessions: &[DemoSession]) -> Practice {
+    let practice = Practice::new();
+    for DemoRecord {
+        path,
+        record,
+        after_looks,
+    } in sessions.iter().flat_map(|session| &session.records)
+    {
+        match path.0.as_str() {
+            "patients" => practice.add(&json!({ "patients": [record] })),
+            "appointments_of_patient" => {
+                let mut appointments = record.clone();
+                for appointment in appointments.as_array_mut().into_iter().flatten() {
+                    appointment["after_looks"] = json!(after_looks);
+                }
+                practice.add(&json!({ "appointments": appointments }));
+            }
+            // Cloud9 finds patients by name by itself.
+            _ => {}
+        }
+    }
+    practice
 }

@@ -1,6 +1,8 @@
 //! The demo's language model: it knows each session by words that only this session holds, and an expert by its instructions.
 
-use super::{DemoSession, PLAYBOOK};
+use std::sync::Arc;
+
+use super::{DemoSession, PLAYBOOK, stage::Outage};
 use crate::{
     domain::playbook::Playbook,
     sandbox::language_model::{Asked, Reply, ScriptedModel},
@@ -9,12 +11,16 @@ use crate::{
 /// What is known of one session.
 struct Known {
     marker: String,
+    /// Words that are said only after the first verdict, and the answers before them.
+    once: Option<String>,
+    first_answers: Vec<String>,
     answers: Vec<String>,
     /// The expert's instructions and its answer.
     experts: Vec<(String, String)>,
 }
 
-pub(super) fn scripted(sessions: &[DemoSession]) -> ScriptedModel {
+/// `outage` is asked first: while it lasts, nobody is answered.
+pub(super) fn scripted(sessions: &[DemoSession], outage: Option<Arc<Outage>>) -> ScriptedModel {
     let playbook = Playbook::built_in(PLAYBOOK);
     let prompt_of = |id: &str| {
         let expert = playbook
@@ -26,6 +32,8 @@ pub(super) fn scripted(sessions: &[DemoSession]) -> ScriptedModel {
         .iter()
         .map(|session| Known {
             marker: session.marker.clone(),
+            once: session.once.clone(),
+            first_answers: session.first_answers.clone(),
             answers: session.answers.clone(),
             experts: session
                 .experts
@@ -35,6 +43,9 @@ pub(super) fn scripted(sessions: &[DemoSession]) -> ScriptedModel {
         })
         .collect();
     ScriptedModel::new(move |asked| {
+        if outage.as_ref().is_some_and(|outage| outage.is_on()) {
+            return Reply::Error(503, "overloaded".to_owned(), "the model is overloaded".to_owned());
+        }
         let session = known.iter().find(|session| asked.text.contains(&session.marker));
         session.and_then(|session| session.reply(asked)).unwrap_or_else(|| {
             Reply::Error(
@@ -58,7 +69,9 @@ impl Known {
             // The chat itself says which answer is due, whoever asks and however often: a repair shows the answers before.
             let messages = asked.body["messages"].as_array()?;
             let before = messages.iter().filter(|message| message["role"] == "assistant").count();
-            self.answers.get(before).or(self.answers.last())?
+            let early = self.once.as_ref().is_some_and(|once| !asked.text.contains(once));
+            let answers = if early { &self.first_answers } else { &self.answers };
+            answers.get(before).or(answers.last())?
         };
         Some(Reply::Text(text.trim().to_owned()))
     }

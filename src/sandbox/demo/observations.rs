@@ -1,6 +1,8 @@
 //! What a tracing server records of a session of the demo, as Flowise sends it: a trace for each caller turn, in it a root
 //! span, the framework's own steps, the tools as spans, and the model's answer with its machine payload.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 
@@ -10,8 +12,10 @@ use crate::domain::observation::Observation;
 /// Between the end of one trace and the caller's next words.
 const PAUSE_MS: i64 = 7_000;
 
-pub(super) fn of(script: &Script) -> anyhow::Result<Vec<Observation>> {
-    let mut observations = Vec::new();
+/// Everything recorded in the end, and the ids of what arrives only after the first verdict.
+pub(super) fn of(script: &Script) -> anyhow::Result<(Vec<Observation>, BTreeSet<String>)> {
+    let mut observations: Vec<Observation> = Vec::new();
+    let mut later = BTreeSet::new();
     let mut now = script.began()?;
     let mut history: Vec<Value> = Vec::new();
     for (index, turn) in script.turns.iter().enumerate() {
@@ -20,12 +24,22 @@ pub(super) fn of(script: &Script) -> anyhow::Result<Vec<Observation>> {
             caller: &script.caller,
             id: format!("{}-t{:02}", script.session, index + 1),
         };
+        let before = observations.len();
         now = trace.record(turn, &history, now, &mut observations);
+        for (call, step) in turn.calls.iter().zip(1..) {
+            if call.late {
+                later.insert(format!("{}-tool{step}", trace.id));
+                later.insert(format!("{}-tool{step}-wrapper", trace.id));
+            }
+        }
+        if turn.later {
+            later.extend(observations[before..].iter().map(|observation| observation.id.clone()));
+        }
         history.push(json!({"role": "userMessage", "content": turn.caller}));
         history.push(json!({"role": "apiMessage", "content": reply(turn)}));
         now += Duration::milliseconds(PAUSE_MS);
     }
-    Ok(observations)
+    Ok((observations, later))
 }
 
 struct Trace<'a> {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{DemoRecord, DemoSession, observations};
+use super::{DemoRecord, DemoSession, DemoSource, observations};
 use crate::domain::verdict::{Reason, Status};
 
 /// One file.
@@ -20,6 +20,14 @@ pub(super) struct Script {
     /// The caller's number: the `userId` of the traces.
     pub(super) caller: String,
     pub(super) began: toml::value::Datetime,
+    /// Which of the two Langfuse servers has it.
+    #[serde(default)]
+    source: DemoSource,
+    /// Still going on while the demo ends; what it would end as is said all the same.
+    #[serde(default)]
+    going_on: bool,
+    /// The verdict before what comes later, where it is another.
+    first: Option<ScriptFirst>,
     #[serde(rename = "turn")]
     pub(super) turns: Vec<ScriptTurn>,
     #[serde(default, rename = "record")]
@@ -30,6 +38,14 @@ pub(super) struct Script {
     experts: Vec<ScriptExpert>,
 }
 
+/// A verdict that is not the last.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScriptFirst {
+    status: Status,
+    reason: Reason,
+}
+
 /// What the caller said, what the agent did about it and what it answered: one trace.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +54,9 @@ pub(super) struct ScriptTurn {
     pub(super) agent: String,
     /// Machine JSON behind the agent's words.
     pub(super) payload: Option<String>,
+    /// Said only after the session had its verdict.
+    #[serde(default)]
+    pub(super) later: bool,
     #[serde(default, rename = "call")]
     pub(super) calls: Vec<ScriptCall>,
 }
@@ -56,6 +75,9 @@ pub(super) struct ScriptCall {
     /// A second span of the tool's own around the call, with the same input and output.
     #[serde(default)]
     pub(super) wrapped: bool,
+    /// Its span arrives only after the session had its verdict.
+    #[serde(default)]
+    pub(super) late: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +93,8 @@ struct ScriptRecord {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScriptAnswer {
+    /// Answers only once these words were said.
+    once: Option<String>,
     text: String,
 }
 
@@ -94,7 +118,7 @@ impl Script {
     }
 
     pub(super) fn into_session(self) -> anyhow::Result<DemoSession> {
-        let observations = observations::of(&self)?;
+        let (observations, later) = observations::of(&self)?;
         let mut records = Vec::new();
         for record in &self.records {
             let (kind, id) = record.path.split_once('/').ok_or_else(|| {
@@ -112,14 +136,24 @@ impl Script {
                 after_looks: record.after_looks,
             });
         }
+        let once = self.answers.iter().find_map(|answer| answer.once.clone());
+        let (last, first): (Vec<_>, Vec<_>) = self.answers.into_iter().partition(|answer| answer.once == once);
+        let texts = |answers: Vec<ScriptAnswer>| answers.into_iter().map(|answer| answer.text).collect();
+        let (answers, first_answers): (Vec<String>, Vec<String>) = (texts(last), texts(first));
         Ok(DemoSession {
             id: self.session,
             happened: self.happened,
             status: self.status,
             reason: self.reason,
+            source: self.source,
+            first: self.first.map(|first| (first.status, first.reason)),
+            going_on: self.going_on,
+            later,
             observations,
             records,
-            answers: self.answers.into_iter().map(|answer| answer.text).collect(),
+            once,
+            first_answers,
+            answers,
             experts: self
                 .experts
                 .into_iter()

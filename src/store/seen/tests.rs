@@ -208,7 +208,7 @@ async fn what_is_read_is_found_by_index() {
     let (_folder, db) = database().await;
     for (plan, index) in [
         (
-            db.plan_of(OF_SESSION, &params!["calls", "s"]).await,
+            db.plan_of(OF_SESSIONS, &params!["calls", json!(["s"])]).await,
             "seen_traces_session",
         ),
         (

@@ -1,0 +1,133 @@
+//! What the latest discovery cycles of each source found.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    db::{Db, DbError},
+    params,
+};
+
+/// One cycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CycleLine {
+    /// When its scan began.
+    pub started_at: DateTime<Utc>,
+    /// When it was through; `None` while it goes on or waits for its source.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Steps of the scan.
+    pub slices: u64,
+    /// Sessions with activity.
+    pub seen: u64,
+    /// Sessions never seen before.
+    pub new: u64,
+    /// Sessions whose analysis was called for.
+    pub settled: u64,
+    /// Sessions with new activity after their verdict.
+    pub reopened: u64,
+    /// Sessions that wait to settle.
+    pub waiting: u64,
+    /// Things that could not be read.
+    pub faults: u64,
+    /// Verdicts since the cycle before.
+    pub checked: u64,
+    /// Of those: everything asked for is there.
+    pub passed: u64,
+    /// Of those: some of it, or none.
+    pub failed: u64,
+    /// Of those: nothing to verify.
+    pub skipped: u64,
+    /// Of those: given up.
+    pub errors: u64,
+    /// Why it could not finish.
+    pub error: Option<String>,
+}
+
+/// The latest cycles of each source, at most `limit`, latest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn latest(db: &Db, limit: u32) -> Result<BTreeMap<String, Vec<CycleLine>>, DbError> {
+    let rows = db
+        .fetch_all(
+            "-- latest_discovery_cycles
+             SELECT source, started_at, finished_at, slices, seen, new, settled, reopened, waiting, faults, checked, passed,
+                    failed, skipped, errors, error
+             FROM (SELECT c.*, ROW_NUMBER() OVER (PARTITION BY source ORDER BY started_at DESC, id DESC) AS place
+                   FROM discovery_cycles c) AS numbered
+             WHERE place <= $1 ORDER BY source, place",
+            &params![limit],
+        )
+        .await?;
+    let mut cycles: BTreeMap<String, Vec<CycleLine>> = BTreeMap::new();
+    for row in rows {
+        cycles.entry(row.get("source")?).or_default().push(CycleLine {
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+            slices: row.get("slices")?,
+            seen: row.get("seen")?,
+            new: row.get("new")?,
+            settled: row.get("settled")?,
+            reopened: row.get("reopened")?,
+            waiting: row.get("waiting")?,
+            faults: row.get("faults")?,
+            checked: row.get("checked")?,
+            passed: row.get("passed")?,
+            failed: row.get("failed")?,
+            skipped: row.get("skipped")?,
+            errors: row.get("errors")?,
+            error: row.get("error")?,
+        });
+    }
+    Ok(cycles)
+}
+
+/// Sessions of each source with activity after the content that their verdict judged.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn changed_since_verdict(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
+    let rows = db
+        .fetch_all(
+            "-- count_changed_since_verdict
+             SELECT source, COUNT(*) AS sessions FROM sessions WHERE state = 'done' AND digest <> analyzed_digest GROUP BY source",
+            &[],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.get("source")?, row.get("sessions")?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::inspect::tests::database;
+
+    #[tokio::test]
+    async fn the_latest_cycles_of_each_source_come_first_and_no_more_than_asked_for() {
+        let (_folder, db) = database().await;
+        let mut tx = db.begin().await.unwrap();
+        for (id, source, at) in [
+            ("a", "calls", 1_i64),
+            ("b", "calls", 3),
+            ("c", "calls", 2),
+            ("d", "others", 1),
+        ] {
+            tx.execute(
+                "INSERT INTO discovery_cycles (id, source, started_at, seen, error) VALUES ($1, $2, $3, $3, 'no connection')",
+                &params![id, source, at],
+            )
+            .await
+            .unwrap();
+        }
+        tx.commit().await.unwrap();
+        let cycles = latest(&db, 2).await.unwrap();
+        let seen = |source: &str| cycles[source].iter().map(|cycle| cycle.seen).collect::<Vec<_>>();
+        assert_eq!((seen("calls"), seen("others")), (vec![3, 2], vec![1]));
+        assert_eq!(cycles["calls"][0].error.as_deref(), Some("no connection"));
+        assert_eq!(cycles["calls"][0].finished_at, None);
+    }
+}
