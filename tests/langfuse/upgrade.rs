@@ -31,7 +31,7 @@ struct Upgraded {
     said: Vec<Observation>,
     db: Db,
     pipeline: Pipeline,
-    _world: World,
+    world: World,
     _server: Server,
 }
 
@@ -60,9 +60,18 @@ impl Upgraded {
             said,
             db,
             pipeline,
-            _world: world,
+            world,
             _server: server,
         }
+    }
+
+    /// The server is upgraded, and the pipeline begins anew: one that runs goes on with the older reads while a server in
+    /// dual mode still offers them.
+    async fn upgrade(self, version: Version) -> Self {
+        self.pipeline.shutdown().await;
+        self.fake.switch_to(version);
+        let pipeline = Pipeline::start(&self.world.config, &self.db).await.unwrap();
+        Self { pipeline, ..self }
     }
 
     /// The observations of one of its turns arrive.
@@ -119,7 +128,7 @@ async fn a_session_that_was_judged_before_an_upgrade_is_judged_at_most_once_more
         assert_eq!(count(&upgraded.db, VERDICTS).await, 1, "{version:?}");
         assert_eq!(verdict(&upgraded.db, "s-1").await.0, "pass", "{version:?}");
 
-        upgraded.fake.switch_to(version);
+        let upgraded = upgraded.upgrade(version).await;
         upgraded.come_to_rest().await;
         assert!(upgraded.fake.count(Endpoint::ObservationsV2) > 0, "{version:?}");
         let judged = count(&upgraded.db, VERDICTS).await;
@@ -145,7 +154,7 @@ async fn a_session_that_was_open_during_an_upgrade_comes_to_a_whole_verdict() {
         assert!(!upgraded.look().await.is_idle(), "{version:?}: it waits to settle");
         assert!(upgraded.fake.count(Endpoint::Traces) > 0, "{version:?}");
 
-        upgraded.fake.switch_to(version);
+        let upgraded = upgraded.upgrade(version).await;
         upgraded.arrive("t2");
         let looks = upgraded.come_to_rest().await;
         assert!(looks < 8, "{version:?}: {looks} looks");
