@@ -5,6 +5,8 @@
 
 mod clock;
 mod database;
+mod disk;
+mod secrets;
 mod upstreams;
 mod work;
 
@@ -13,6 +15,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use futures::future::join_all;
 use serde::Serialize;
 
+use self::secrets::Redacted;
 use crate::{
     config::{Config, duration},
     env::Upstreams,
@@ -113,6 +116,10 @@ pub async fn examine(config: &Config, scope: Scope, timeout: Duration) -> Vec<Fi
         looks.extend(upstreams::looks(upstreams, timeout));
     }
     findings.extend(join_all(looks).await.into_iter().flatten());
+    let secrets = Redacted::of(config);
+    for finding in &mut findings {
+        secrets.clean(finding);
+    }
     findings
 }
 

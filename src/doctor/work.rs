@@ -1,6 +1,6 @@
 //! The work in the database: what is shut, paused, unserved or not scanned.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -10,8 +10,9 @@ use crate::{
     db::{Db, DbError},
     ports::UpstreamReason,
     queue::inspect::{
-        self, QueueDepth, WorkerRow,
+        self, Pause, WorkerRow,
         gates::{self, GateLine},
+        service,
     },
     store::sources,
 };
@@ -35,13 +36,15 @@ async fn read(config: &Config, db: &Db) -> Result<Vec<Finding>, DbError> {
         findings.push(Finding::ok("gates", "all are open"));
     }
     findings.extend(shut.iter().map(|gate| shut_gate(gate, now)));
-    let depths = inspect::queue_depths(db).await?;
-    let paused: Vec<Finding> = depths.iter().filter_map(|depth| paused(depth, now)).collect();
-    if paused.is_empty() {
+    let held = service::paused(db).await?;
+    if held.is_empty() {
         findings.push(Finding::ok("queues", "none is paused"));
     }
-    findings.extend(paused);
-    findings.extend(workers(&inspect::workers(db).await?, &depths, config.queue.lease, now));
+    findings.extend(held.iter().map(|(queue, pause)| paused(queue, pause, now)));
+    // Those of paused queues wait for a person, not for a process.
+    let mut ready = service::ready(db).await?;
+    ready.retain(|queue, _| !held.contains_key(queue));
+    findings.extend(workers(&inspect::workers(db).await?, &ready, config.queue.lease, now));
     for source in config.sources.iter().filter(|source| source.enabled) {
         let cycle = sources::last_cycle(db, &source.name).await?;
         findings.push(scanned(&source.name, cycle.as_ref(), now));
@@ -63,41 +66,43 @@ fn shut_gate(gate: &GateLine, now: DateTime<Utc>) -> Finding {
         gate.state,
         gate.held_jobs()
     );
-    let needs_a_person = match UpstreamReason::parse(reason) {
+    let key = &gate.key;
+    match UpstreamReason::parse(reason) {
         Some(
             UpstreamReason::AuthInvalid
             | UpstreamReason::BillingExhausted
             | UpstreamReason::ModelUnavailable
             | UpstreamReason::Budget,
-        ) => Some("mend it, then `aftercall gate open` tries it at once"),
-        None if reason == crate::env::NOT_CONFIGURED => {
-            Some("add its section to the configuration again and restart, or cancel its jobs")
-        }
-        _ => None,
-    };
-    match needs_a_person {
-        Some(advice) => Finding::fail(check, found, advice),
-        None if gate.probe_at.is_none() => Finding::warn(check, found, format!("`aftercall gate open {}`", gate.key)),
-        None => Finding::warn(check, found, "it opens by itself when the upstream answers"),
+        ) => Finding::fail(
+            check,
+            found,
+            format!("mend it, then `aftercall gate open {key}` tries it at once"),
+        ),
+        None if reason == crate::env::NOT_CONFIGURED => Finding::fail(
+            check,
+            found,
+            "add its section to the configuration again and restart, or cancel its jobs",
+        ),
+        _ if gate.probe_at.is_none() => Finding::warn(check, found, format!("`aftercall gate open {key}`")),
+        _ => Finding::warn(check, found, "it opens by itself when the upstream answers"),
     }
 }
 
-fn paused(depth: &QueueDepth, now: DateTime<Utc>) -> Option<Finding> {
-    let pause = depth.paused.as_ref()?;
-    Some(Finding::warn(
-        format!("queue {}", depth.queue),
+fn paused(queue: &str, pause: &Pause, now: DateTime<Utc>) -> Finding {
+    Finding::warn(
+        format!("queue {queue}"),
         format!("paused {} ago by {}: {}", age(now, pause.at), pause.by, pause.reason),
-        format!("`aftercall resume {}`", depth.queue),
-    ))
+        format!("`aftercall resume {queue}`"),
+    )
 }
 
 /// A process that was silent for a lease has lost its jobs: it does not live.
-fn workers(workers: &[WorkerRow], depths: &[QueueDepth], lease: Duration, now: DateTime<Utc>) -> Vec<Finding> {
+fn workers(workers: &[WorkerRow], ready: &BTreeMap<String, u64>, lease: Duration, now: DateTime<Utc>) -> Vec<Finding> {
     let lives = |worker: &&WorkerRow| {
         worker.stopped_at.is_none() && (now - worker.last_seen_at).to_std().unwrap_or_default() <= lease
     };
     let live: Vec<&WorkerRow> = workers.iter().filter(lives).collect();
-    let waiting: u64 = depths.iter().map(due).sum();
+    let waiting: u64 = ready.values().sum();
     let Some(beat) = live.iter().map(|worker| worker.last_seen_at).max() else {
         let last = workers.iter().map(|worker| worker.last_seen_at).max();
         let last = last.map_or_else(
@@ -118,20 +123,16 @@ fn workers(workers: &[WorkerRow], depths: &[QueueDepth], lease: Duration, now: D
             age(now, beat)
         ),
     )];
-    for depth in depths.iter().filter(|depth| due(depth) > 0 && depth.paused.is_none()) {
-        if !live.iter().any(|worker| worker.queues.contains(&depth.queue)) {
+    for (queue, count) in ready {
+        if !live.iter().any(|worker| worker.queues.contains(queue)) {
             findings.push(Finding::fail(
-                format!("queue {}", depth.queue),
-                format!("no process serves it; number of jobs that wait: {}", due(depth)),
+                format!("queue {queue}"),
+                format!("no process serves it; number of jobs that wait: {count}"),
                 "start a process of the version that made these jobs, or cancel them: `aftercall jobs cancel`",
             ));
         }
     }
     findings
-}
-
-fn due(depth: &QueueDepth) -> u64 {
-    depth.by_state.get("available").copied().unwrap_or_default()
 }
 
 fn scanned(source: &str, cycle: Option<&sources::LastCycle>, now: DateTime<Utc>) -> Finding {

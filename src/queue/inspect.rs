@@ -1,6 +1,7 @@
 //! What the queue holds, for people and for `run --until-idle`. Reads only.
 
 pub mod gates;
+pub mod service;
 
 use std::collections::BTreeMap;
 
@@ -321,18 +322,8 @@ pub async fn queue_depths(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
         };
         entry(&mut depths, row.get("queue")?).limits.push(limit);
     }
-    let paused = db
-        .fetch_all(
-            "-- paused_queues\nSELECT * FROM queues WHERE paused_at IS NOT NULL",
-            &[],
-        )
-        .await?;
-    for row in paused {
-        entry(&mut depths, row.get("name")?).paused = Some(Pause {
-            at: row.get("paused_at")?,
-            by: row.get::<Option<String>>("paused_by")?.unwrap_or_default(),
-            reason: row.get::<Option<String>>("pause_reason")?.unwrap_or_default(),
-        });
+    for (queue, pause) in service::paused(db).await? {
+        entry(&mut depths, queue).paused = Some(pause);
     }
     // A queue that is limited per partition has a pattern under its plain name, which no job counts under.
     for depth in depths.values_mut() {

@@ -389,3 +389,29 @@ fn a_missing_secret_fails_and_the_database_is_looked_at_all_the_same() {
 fn a_time_out_of_nothing_is_wrong_usage() {
     Program::new().run(&["doctor", "--timeout", "0"]).exits(2);
 }
+
+#[test]
+fn a_secret_that_a_server_repeats_is_not_printed() {
+    // Where a probe shows a server's own words: the name of a Langfuse project.
+    let echo = Upstream::start(|line| match line {
+        "GET /api/public/projects" => Upstream::json(
+            200,
+            &json!({"data": [{"id": "p", "name": "sk-canary-llm of pk-canary"}]}),
+        ),
+        "GET /api/public/health" => Upstream::json(200, &json!({"status": "OK", "version": "4.0.0"})),
+        _ => Upstream::json(200, &json!({"data": [], "meta": {}})),
+    });
+    let program = Program::new();
+    let records = records();
+    program.write(
+        "aftercall.toml",
+        &format!(
+            "[[source]]\nname = \"calls\"\nkind = \"langfuse\"\nbase_url = \"{}\"\nplaybook = \"airline\"\n\
+             public_key = \"env:RECORDS_KEY\"\nsecret_key = \"env:LLM_KEY\"\n\
+             [[records]]\nname = \"airline\"\nbase_url = \"{}\"\n",
+            echo.url, records.url
+        ),
+    );
+    let ran = doctor(&program, &["--json"]);
+    assert_row(&ran, "source:calls", "ok", "«secret of env:LLM_KEY» of pk-canary");
+}

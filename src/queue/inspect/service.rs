@@ -1,0 +1,53 @@
+//! Whether anybody serves the queues: reads the indexes of what waits, never what ended long ago.
+
+use std::collections::BTreeMap;
+
+use super::Pause;
+use crate::{
+    db::{Db, DbError},
+    params,
+};
+
+/// Queues that are paused, by name.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn paused(db: &Db) -> Result<BTreeMap<String, Pause>, DbError> {
+    db.fetch_all(
+        "-- paused_queues\nSELECT * FROM queues WHERE paused_at IS NOT NULL",
+        &[],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        let pause = Pause {
+            at: row.get("paused_at")?,
+            by: row.get::<Option<String>>("paused_by")?.unwrap_or_default(),
+            reason: row.get::<Option<String>>("pause_reason")?.unwrap_or_default(),
+        };
+        Ok((row.get("name")?, pause))
+    })
+    .collect()
+}
+
+/// How many jobs of each queue could start now, as far as somebody serves it.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn ready(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
+    let now = db.now().await?;
+    db.fetch_all(
+        "-- ready_jobs
+         SELECT queue, sum(n) AS n FROM (
+             SELECT queue, count(*) AS n FROM jobs WHERE state = 'available' GROUP BY queue
+             UNION ALL
+             SELECT queue, count(*) FROM jobs
+             WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1 GROUP BY queue
+         ) AS waiting GROUP BY queue",
+        &params![now],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok((row.get("queue")?, row.get("n")?)))
+    .collect()
+}
