@@ -58,6 +58,9 @@ pub struct ToolCall {
     /// The playbook's name of the action, where the tool has actions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// It changes something, by the playbook.
+    #[serde(default)]
+    pub writes: bool,
     /// The observation's own name.
     pub name: String,
     /// Arguments; a string inside a string is decoded.

@@ -48,6 +48,7 @@ fn transcript(output: &str) -> Transcript {
             turn(2, Speaker::Agent, "You're all set."),
         ],
         calls: vec![ToolCall {
+            writes: false,
             step: "obs-7".to_owned(),
             order: 1,
             turn: 1,

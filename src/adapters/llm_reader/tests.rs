@@ -51,6 +51,7 @@ fn transcript(texts: &[&str]) -> Transcript {
 
 fn call(order: u32, turn: u32, output: &str) -> ToolCall {
     ToolCall {
+        writes: true,
         step: format!("step-{order}"),
         order,
         turn,
@@ -254,6 +255,42 @@ fn a_transcript_that_is_too_long_keeps_its_ends_and_what_stands_around_tool_call
         }
     }
     panic!("it is shortened for ever");
+}
+
+#[test]
+fn of_five_thousand_turns_the_booking_in_the_middle_of_a_thousand_lookups_is_sent() {
+    let texts: Vec<String> = (1..=5_000)
+        .map(|turn| format!("turn number {turn} {}", "blah ".repeat(20)))
+        .collect();
+    let mut transcript = transcript(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    for order in 1..=1_000 {
+        let mut call = call(order, order * 5, "nothing free");
+        call.writes = order == 500;
+        if call.writes {
+            call.output = json!("booked it");
+        }
+        transcript.calls.push(call);
+    }
+    let brief = brief();
+    let settings = DialogSettings {
+        max_chars: 20_000,
+        ..DialogSettings::default()
+    };
+    let (_, request) = ReadingDialog::start(&brief, &transcript, settings);
+    let user = &request.messages[1].content;
+    assert!(user.len() < 22_000, "{}", user.len());
+    // The call stands behind turn 2500; the caller spoke last in turn 2499.
+    for kept in [
+        "booked it",
+        "number 2499 ",
+        "number 2500 ",
+        "number 2501 ",
+        "number 1 ",
+        "number 5000 ",
+        "left_out",
+    ] {
+        assert!(user.contains(kept), "{kept}");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! A transcript as lines of JSON for a prompt: data that cannot pass for anything else, within a bound.
 //!
 //! Each turn and each tool call is one JSON object on one line, with `<` escaped, so that no text can fake another turn or the
-//! end of the data. What is too long is cut by turns: the beginning, the end and what stands around tool calls are kept, and
-//! every gap is marked.
+//! end of the data. What is too long is cut by turns: the beginning, the end, calls that write or failed and what the caller and
+//! the agent said around them are kept first, then the other calls with theirs, and every gap is marked.
 
 use serde_json::{Map, Value, json};
 
@@ -78,15 +78,14 @@ fn in_order(transcript: &Transcript) -> Vec<Item<'_>> {
 /// Which lines fit: the least important go first, and of equals those in the middle.
 fn chosen(items: &[Item<'_>], lines: &[String], max_chars: usize) -> Vec<bool> {
     let count = items.len();
-    let is_call = |position: usize| matches!(items.get(position), Some(Item::Call(_)));
+    let around = around_calls(items);
     let mut order: Vec<(u8, usize, usize)> = Vec::with_capacity(count);
     for (position, item) in items.iter().enumerate() {
         let importance = match item {
             _ if position < FIRST || position + LAST >= count => 0,
-            Item::Call(call) if call.error.is_some() => 1,
-            Item::Call(_) => 2,
-            Item::Turn(_) if is_call(position + 1) || position.checked_sub(1).is_some_and(is_call) => 2,
-            Item::Turn(_) => 3,
+            Item::Call(call) if matters(call) => 1,
+            Item::Call(_) => 3,
+            Item::Turn(_) => around[position],
         };
         order.push((importance, position.min(count - 1 - position), position));
     }
@@ -98,12 +97,52 @@ fn chosen(items: &[Item<'_>], lines: &[String], max_chars: usize) -> Vec<bool> {
         if importance == 0 || length <= left {
             kept[position] = true;
             left = left.saturating_sub(length);
-        } else {
+        } else if importance > 2 {
             // Not a smaller one from further in: what is kept should hang together.
             break;
         }
     }
     kept
+}
+
+/// Calls that a verdict may turn on.
+fn matters(call: &ToolCall) -> bool {
+    call.writes || call.error.is_some()
+}
+
+/// How important each turn is by the calls that it stands beside: 2 beside one that matters, also the caller's last words
+/// before it, 3 beside another, 4 elsewhere.
+fn around_calls(items: &[Item<'_>]) -> Vec<u8> {
+    let mut around = vec![4_u8; items.len()];
+    let mut words = |position: usize, importance: u8| {
+        if let Some(at) = around.get_mut(position) {
+            *at = (*at).min(importance);
+        }
+    };
+    let mut caller = None;
+    let mut turn = None;
+    let mut since: Option<u8> = None;
+    for (position, item) in items.iter().enumerate() {
+        match item {
+            Item::Turn(said) => {
+                if let Some(importance) = since.take() {
+                    words(position, importance);
+                }
+                turn = Some(position);
+                if said.speaker == Speaker::Caller {
+                    caller = turn;
+                }
+            }
+            Item::Call(call) => {
+                let importance = if matters(call) { 2 } else { 3 };
+                for before in turn.into_iter().chain(caller) {
+                    words(before, importance);
+                }
+                since = Some(since.map_or(importance, |since| since.min(importance)));
+            }
+        }
+    }
+    around
 }
 
 fn turn_line(turn: &Turn, mask: &mut Mask, limit: usize) -> String {

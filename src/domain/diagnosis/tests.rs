@@ -29,6 +29,7 @@ fn playbook() -> Playbook {
 
 fn call(step: &str, tool: &str, action: &str, input: Value, output: Value, error: Option<&str>) -> ToolCall {
     ToolCall {
+        writes: false,
         step: step.to_owned(),
         order: 0,
         turn: 1,

@@ -84,6 +84,7 @@ fn call(transcript: &mut Transcript, tool: &str, input: Value, output: Value) {
     let order = u32::try_from(transcript.calls.len() + 1).unwrap();
     let error = output.get("error").and_then(Value::as_str).map(str::to_owned);
     transcript.calls.push(ToolCall {
+        writes: false,
         step: format!("step-{order}"),
         order,
         turn: u32::try_from(transcript.turns.len()).unwrap(),

@@ -105,6 +105,13 @@ pub struct Tool {
     pub failed: Option<Expression>,
 }
 
+impl Tool {
+    /// Whether a call of it with this action changes something.
+    pub fn writes_when(&self, action: Option<&str>) -> bool {
+        self.always_writes || action.is_some_and(|action| self.writes.iter().any(|writes| writes == action))
+    }
+}
+
 /// `[[intent]]`: something that callers want.
 #[derive(Debug, Clone)]
 pub struct Intent {

@@ -62,7 +62,9 @@ pub(super) fn of(snapshot: &Snapshot, playbook: &Playbook, turn_of_trace: &BTree
     let mut calls = Vec::new();
     for (at, candidate) in candidates.into_iter().enumerate() {
         let observation = candidate.observation;
+        let tool = playbook.tools.iter().find(|tool| tool.name == candidate.tool);
         calls.push(ToolCall {
+            writes: tool.is_some_and(|tool| tool.writes_when(candidate.action.as_deref())),
             step: observation.id.clone(),
             order: u32::try_from(at + 1).unwrap_or(u32::MAX),
             turn: turn_of_trace.get(observation.trace_id.as_str()).copied().unwrap_or(0),
