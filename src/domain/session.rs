@@ -177,7 +177,10 @@ pub fn settled(
             rests_at,
         )
     } else {
-        ("its content still changes: waiting for two equal scans", steady_at)
+        (
+            "it was seen once, or still changes: waiting for two equal scans",
+            steady_at,
+        )
     };
     Settled::NotYet {
         reason: reason.to_owned(),
