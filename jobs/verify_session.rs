@@ -94,7 +94,7 @@ impl Job for VerifySession {
             round: session.look_round,
         };
         if let Some(outage) = self.look_up_all(ctx, env, entry, system, &case, &mut look).await? {
-            return self.wait_out(ctx, env, entry, &session, look, &outage).await;
+            return self.wait_out(ctx, env, entry, &case, look, &outage).await;
         }
         fault::hit(FaultPoint::AfterLookup);
 
@@ -278,7 +278,7 @@ impl VerifySession {
         ctx: &JobContext,
         env: &Env,
         entry: &SourceEntry,
-        session: &StoredSession,
+        case: &Case,
         mut look: Look,
         outage: &UpstreamError,
     ) -> Result<Outcome, JobError> {
@@ -287,17 +287,16 @@ impl VerifySession {
             let unreadable = Unreadable::after(ctx, &mut tx, &outage.upstream).await.or_retry()?;
             if Duration::from_millis(unreadable.unreadable_for_ms) > env.settings.give_up_after {
                 drop(tx);
-                let case = load_case(env, entry, session).await?;
-                for lookup in self.part_of(judge::plan(&entry.playbook, &case, &look.facts)) {
+                for lookup in self.part_of(judge::plan(&entry.playbook, case, &look.facts)) {
                     let reason = outage.to_string();
                     look.facts.insert(lookup, Fact::Unknown { reason });
                 }
-                return self.hand_on(ctx, entry, &case, look).await;
+                return self.hand_on(ctx, entry, case, look).await;
             }
             tx.set_progress(serde_json::to_value(unreadable).or_fail()?);
         }
-        self.save(&mut tx, &session.key, &look).await?;
-        env.wait_out(ctx, tx, &session.key, outage).await
+        self.save(&mut tx, &case.session, &look).await?;
+        env.wait_out(ctx, tx, &case.session, outage).await
     }
 
     /// Goes on at the next system, or computes the verdict when every question has its answer.
