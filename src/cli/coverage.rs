@@ -179,12 +179,12 @@ fn cycles_table(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
                 Cell::from(&line.counted.source),
                 Cell::from(when::instant(cycle.started_at)),
                 Cell::from(took),
-                Cell::count(cycle.seen),
-                Cell::count(cycle.new),
-                Cell::count(cycle.settled),
-                Cell::count(cycle.reopened),
-                Cell::count(cycle.waiting),
-                Cell::count(cycle.faults),
+                Cell::count(cycle.counts.seen),
+                Cell::count(cycle.counts.new),
+                Cell::count(cycle.counts.settled),
+                Cell::count(cycle.counts.reopened),
+                Cell::count(cycle.counts.waiting),
+                Cell::count(cycle.counts.faults),
                 Cell::count(cycle.checked),
                 Cell::count(cycle.passed),
                 Cell::count(cycle.failed),
@@ -201,6 +201,7 @@ fn cycles_table(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, Overrides};
+    use crate::store::sources::CycleCounts;
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
@@ -228,13 +229,15 @@ mod tests {
         let cycle = CycleLine {
             started_at: at(100),
             finished_at: None,
-            slices: 2,
-            seen: 12,
-            new: 11,
-            settled: 10,
-            reopened: 0,
-            waiting: 1,
-            faults: 0,
+            counts: CycleCounts {
+                slices: 2,
+                seen: 12,
+                new: 11,
+                settled: 10,
+                reopened: 0,
+                waiting: 1,
+                faults: 0,
+            },
             checked: 9,
             passed: 8,
             failed: 1,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     db::{Db, DbError},
     params,
+    store::sources::CycleCounts,
 };
 
 /// One cycle.
@@ -17,20 +18,9 @@ pub struct CycleLine {
     pub started_at: DateTime<Utc>,
     /// When it was through; `None` while it goes on or waits for its source.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Steps of the scan.
-    pub slices: u64,
-    /// Sessions with activity.
-    pub seen: u64,
-    /// Sessions never seen before.
-    pub new: u64,
-    /// Sessions whose analysis was called for.
-    pub settled: u64,
-    /// Sessions with new activity after their verdict.
-    pub reopened: u64,
-    /// Sessions that wait to settle.
-    pub waiting: u64,
-    /// Things that could not be read.
-    pub faults: u64,
+    /// What it found.
+    #[serde(flatten)]
+    pub counts: CycleCounts,
     /// Verdicts since the cycle before.
     pub checked: u64,
     /// Of those: everything asked for is there.
@@ -66,13 +56,15 @@ pub async fn latest(db: &Db, limit: u32) -> Result<BTreeMap<String, Vec<CycleLin
         cycles.entry(row.get("source")?).or_default().push(CycleLine {
             started_at: row.get("started_at")?,
             finished_at: row.get("finished_at")?,
-            slices: row.get("slices")?,
-            seen: row.get("seen")?,
-            new: row.get("new")?,
-            settled: row.get("settled")?,
-            reopened: row.get("reopened")?,
-            waiting: row.get("waiting")?,
-            faults: row.get("faults")?,
+            counts: CycleCounts {
+                slices: row.get("slices")?,
+                seen: row.get("seen")?,
+                new: row.get("new")?,
+                settled: row.get("settled")?,
+                reopened: row.get("reopened")?,
+                waiting: row.get("waiting")?,
+                faults: row.get("faults")?,
+            },
             checked: row.get("checked")?,
             passed: row.get("passed")?,
             failed: row.get("failed")?,
@@ -125,7 +117,7 @@ mod tests {
         }
         tx.commit().await.unwrap();
         let cycles = latest(&db, 2).await.unwrap();
-        let seen = |source: &str| cycles[source].iter().map(|cycle| cycle.seen).collect::<Vec<_>>();
+        let seen = |source: &str| cycles[source].iter().map(|cycle| cycle.counts.seen).collect::<Vec<_>>();
         assert_eq!((seen("calls"), seen("others")), (vec![3, 2], vec![1]));
         assert_eq!(cycles["calls"][0].error.as_deref(), Some("no connection"));
         assert_eq!(cycles["calls"][0].finished_at, None);
