@@ -3,10 +3,12 @@
 //! Only where a source asks for it, and only for traces that have come to rest: the one that names the session may arrive
 //! last. A group keeps its id however many earlier or later traces join it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
+
+use super::hex::hex;
 
 /// Longest pause between two traces of one session.
 pub const GAP: Duration = Duration::from_mins(1);
@@ -43,26 +45,22 @@ pub fn joins(group: Span, trace: Span, anonymous: bool) -> bool {
 
 /// The id of a group, from its source, its caller and the start of the trace that began it.
 pub fn group_id(source: &str, user_hash: &str, started_at: DateTime<Utc>) -> String {
-    let digest = hex(&[source, user_hash, &started_at.timestamp_micros().to_string()]);
+    let digest = hash_of(&[source, user_hash, &started_at.timestamp_micros().to_string()]);
     format!("grouped-{digest}")
 }
 
 /// The caller as a hash: who it is does not matter, only that it is the same one. Empty when nobody is named.
 pub fn user_hash(source: &str, user: Option<&str>) -> String {
-    user.map(|user| hex(&[source, user])).unwrap_or_default()
+    user.map(|user| hash_of(&[source, user])).unwrap_or_default()
 }
 
-fn hex(parts: &[&str]) -> String {
+fn hash_of(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    let hash = hash.finalize();
-    hash[..12].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash.finalize()[..12])
 }
 
 #[cfg(test)]

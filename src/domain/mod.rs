@@ -10,6 +10,7 @@ pub mod compare;
 pub mod diagnosis;
 pub mod end_signal;
 pub mod grouping;
+pub(crate) mod hex;
 pub mod judge;
 pub mod lookup;
 pub mod nesting;

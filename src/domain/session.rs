@@ -1,13 +1,12 @@
 //! A session: one finished conversation between a caller and an agent, as its source names it.
 
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::hex::hex;
 
 /// Counts the analyses of one session: reprocessing and reopening open the next. Starts at 1.
 pub type Generation = u32;
@@ -102,11 +101,7 @@ pub fn digest_of<'a>(observations: impl IntoIterator<Item = (&'a str, &'a str)>)
             hash.update(part);
         }
     }
-    let hash = hash.finalize();
-    hash[..16].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash.finalize()[..16])
 }
 
 /// When a session without an end signal counts as over.

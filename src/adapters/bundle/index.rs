@@ -5,11 +5,8 @@ use std::{collections::HashMap, fs::File, io};
 use chrono::DateTime;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    hex,
-    line::{Head, Line, Lines, Located},
-};
-use crate::ports::SeenSession;
+use super::line::{Head, Line, Lines, Located};
+use crate::{domain::hex::hex, ports::SeenSession};
 
 /// Everything known of the file so far.
 #[derive(Debug, Default)]

@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 use self::index::{Index, LineRef, Taken, short_hash};
 use super::content::{Content, OBSERVATIONS};
 use crate::{
-    domain::observation::Snapshot,
+    domain::{hex::hex, observation::Snapshot},
     ports::{Probe, SessionRef, Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
 };
 
@@ -400,16 +400,6 @@ fn fingerprint(file: &mut File, end: u64) -> io::Result<String> {
         hash.update(&bytes);
     }
     Ok(hex(&hash.finalize()[..16]))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -211,13 +211,7 @@ fn read<'a>(document: &'a toml::Spanned<DeTable<'a>>, text: &str, faults: &'a Fa
         .filter_map(|table| parse::expert(table, &mut taken))
         .collect();
     root.finish();
-    let hash = Sha256::digest(text.as_bytes())
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
+    let hash = super::hex::hex(&Sha256::digest(text.as_bytes()));
     Playbook {
         head,
         phrases,
