@@ -8,6 +8,9 @@ use crate::{
     queue::{JobContext, JobError, gate},
 };
 
+/// Why a call was not made, or dropped.
+const UNCERTAIN: &str = "the database was away for too long to be certain that no other worker has the job";
+
 /// What came of a call.
 #[derive(Debug)]
 pub enum Called<T> {
@@ -56,12 +59,14 @@ pub async fn call_admitted<T>(
     gate: &str,
     call: impl Future<Output = Result<T, UpstreamError>>,
 ) -> Result<Called<T>, JobError> {
+    let outside_calls = ctx.outside_calls();
     if ctx.certain_for().is_zero() {
-        return Err(JobError::LostLease);
+        return Err(JobError::interrupted(UNCERTAIN));
     }
     tokio::select! {
         biased;
         () = ctx.cancelled().cancelled() => Err(JobError::Cancelled),
+        () = outside_calls.cancelled() => Err(JobError::interrupted(UNCERTAIN)),
         answer = call => Ok(match answer {
             Ok(answer) => {
                 ctx.answered(gate).await;

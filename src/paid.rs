@@ -87,7 +87,7 @@ pub async fn ask(
     // A full disk or a lock held for too long must not make it bought again: it is kept as soon as that is over.
     let mut wait = Duration::from_millis(50);
     while let Err(error) = keep(db, entry, id, &input_hash, bound, &called).await {
-        if !error.is_passing() || ctx.certain_for().is_zero() || ctx.cancelled().is_cancelled() {
+        if !error.is_passing() || ctx.cancelled().is_cancelled() {
             return Err(JobError::retry(error));
         }
         tracing::warn!(%error, "what an LLM answered cannot be stored yet: it is tried again");

@@ -21,6 +21,8 @@ use crate::{
     queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, Registry, Running, WorkerSettings},
 };
 
+/// How often a process on a file looks for what others wrote.
+const POLL: Duration = Duration::from_millis(100);
 /// Goal in milliseconds for 95 % of the jobs that the same process starts, and of those that another one does.
 const GOALS: (f64, f64) = (20.0, 300.0);
 /// Goal for statements a second of a process that has nothing to do.
@@ -132,7 +134,7 @@ pub async fn run(directory: &Path, jobs: u64) -> anyhow::Result<Report> {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     Ok(Report {
         cases,
-        poll_ms: ms(settings.poll),
+        poll_ms: ms(POLL),
         heartbeat_ms: (ms(settings.heartbeat), ms(settings.lease)),
         idle_statements_per_second: idle.statements as f64 / idle.seconds,
         idle_cpu_percent: idle.cpu_seconds / idle.seconds * 100.0,

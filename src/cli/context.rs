@@ -23,7 +23,7 @@ impl Context {
     /// The configuration of a command that calls services.
     pub(crate) fn config(&self, overrides: Overrides) -> Result<Config, Failure> {
         let overrides = Overrides {
-            database_path: self.globals.db.clone(),
+            database: self.globals.db.clone(),
             ..overrides
         };
         let asked = RefCell::new(BTreeSet::new());
@@ -61,8 +61,9 @@ impl Context {
     /// Opens the database of a command that only looks or steers: there has to be one.
     pub(crate) async fn open_existing(&self) -> Result<Db, Failure> {
         let config = self.config_to_look()?;
-        let Location::Sqlite { path, .. } = config.database.location();
-        if !path.exists() {
+        if let Location::Sqlite { path, .. } = config.database.location()
+            && !path.exists()
+        {
             return Err(Failure::Storage(format!(
                 "there is no database {} yet: `aftercall run` makes one; name another with --db",
                 path.display()

@@ -509,7 +509,7 @@ mod tests {
             job_id: Uuid::nil(),
             attempt: 1,
             worker: "host-1".to_owned(),
-            slot: 0,
+            slot: Some(0),
             started_at: at,
             finished_at: Some(at),
             outcome: Some("retried".to_owned()),

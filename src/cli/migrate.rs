@@ -20,9 +20,11 @@ impl Migrate {
         let config = context.config_to_look()?;
         let db = context.open(&config).await?;
         let version = db::applied_version(&db).await?;
-        let path = config.database.path.display().to_string();
-        context.out.print(&json!({ "database": path, "schema": version }), |_| {
-            format!("{path} is at schema {version}")
-        })
+        let database = config.database.location().to_string();
+        context
+            .out
+            .print(&json!({ "database": database, "schema": version }), |_| {
+                format!("{database} is at schema {version}")
+            })
     }
 }

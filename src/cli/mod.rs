@@ -59,8 +59,8 @@ struct Globals {
         help_heading = "Everywhere"
     )]
     config: Option<PathBuf>,
-    /// Database file, in place of the configured one
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    /// Database file or postgres:// address, in place of the configured one
+    #[arg(long, global = true, value_name = "FILE|URL", help_heading = "Everywhere")]
     db: Option<PathBuf>,
     /// Print JSON for programs instead of tables
     #[arg(long, global = true, help_heading = "Everywhere")]

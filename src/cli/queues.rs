@@ -165,7 +165,8 @@ fn limits(queue: &str, limits: &[LimitUse]) -> String {
             }
             _ => String::new(),
         };
-        format!("{name}{}/{}{rate}{pinned}", limit.running, limit.max_running)
+        let max = limit.max_running.map_or("no limit".to_owned(), |max| max.to_string());
+        format!("{name}{}/{max}{rate}{pinned}", limit.running)
     });
     shown.collect::<Vec<String>>().join("; ")
 }
@@ -196,7 +197,7 @@ mod tests {
             limits: vec![LimitUse {
                 key: "diagnose_session".to_owned(),
                 running: 3,
-                max_running: 1,
+                max_running: Some(1),
                 rate_max: Some(3),
                 rate_window_us: Some(300_000_000),
                 rate_used: Some(2),

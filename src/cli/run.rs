@@ -188,7 +188,7 @@ fn say_what_runs(config: &Config) {
     let sources = config.sources.iter().filter(|source| source.enabled);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        database = %config.database.path.display(),
+        database = %config.database.location(),
         sources = names(sources.map(|source| source.name.as_str()).collect()),
         records = names(config.records.iter().map(|records| records.name.as_str()).collect()),
         reader = match (&config.readings, &config.llm) {

@@ -60,6 +60,14 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// As [`serialize`], where there may be none.
+pub(super) fn serialize_optional<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serialize(duration, to),
+        None => to.serialize_none(),
+    }
+}
+
 /// The start of a text that may be long, for an error.
 fn excerpt(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(40).collect()

@@ -124,8 +124,8 @@ impl Config {
 /// What flags set, above file and environment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overrides {
-    /// `--db`.
-    pub database_path: Option<PathBuf>,
+    /// `--db`: a file, or the address of a server.
+    pub database: Option<PathBuf>,
     /// The one source to scan, in place of a configured one of the same name (`--bundle`); the others are switched off.
     pub source: Option<SourceConfig>,
     /// Systems of record to be added, in place of configured ones of the same name (`--records`).
@@ -340,8 +340,8 @@ fn list<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>, name: &str) -> Vec<Se
 }
 
 fn apply(config: &mut Config, overrides: Overrides) {
-    if let Some(path) = overrides.database_path {
-        config.database.path = path;
+    if let Some(named) = overrides.database {
+        config.database.choose(&named);
     }
     if let Some(source) = overrides.source {
         config.sources.retain(|existing| existing.name != source.name);

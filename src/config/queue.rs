@@ -16,9 +16,9 @@ pub struct QueueConfig {
     /// Time between signs of life. Default 3s; at most a quarter of the lease.
     #[serde(serialize_with = "duration::serialize")]
     pub heartbeat: Duration,
-    /// How often to look for jobs that nobody announced. Default 100ms.
-    #[serde(serialize_with = "duration::serialize")]
-    pub poll: Duration,
+    /// How often to look for jobs that nobody announced. Default 100ms on a file, 1500ms on a server.
+    #[serde(serialize_with = "duration::serialize_optional")]
+    pub poll: Option<Duration>,
     /// How long running jobs may take to end when the process is told to stop. Default 30s.
     #[serde(serialize_with = "duration::serialize")]
     pub grace: Duration,
@@ -29,7 +29,7 @@ impl Default for QueueConfig {
         Self {
             lease: Duration::from_secs(12),
             heartbeat: Duration::from_secs(3),
-            poll: Duration::from_millis(100),
+            poll: None,
             grace: Duration::from_secs(30),
         }
     }
@@ -41,7 +41,9 @@ impl QueueConfig {
         let read = Self {
             lease: section.duration("lease", default.lease, Duration::from_millis(400)),
             heartbeat: section.duration("heartbeat", default.heartbeat, Duration::from_millis(50)),
-            poll: section.duration("poll", default.poll, Duration::from_millis(10)),
+            poll: section
+                .is_set("poll")
+                .then(|| section.duration("poll", Duration::ZERO, Duration::from_millis(10))),
             grace: section.duration("grace", default.grace, Duration::ZERO),
         };
         // A process starts no outside call past three quarters of a lease: two lost signs of life must not stop its work.

@@ -196,7 +196,7 @@ impl<'a> Section<'a> {
             .map(|value| (name, value))
     }
 
-    fn given(&mut self, key: &'static str) -> Option<(Given<'a>, Place)> {
+    pub(super) fn given(&mut self, key: &'static str) -> Option<(Given<'a>, Place)> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
@@ -383,8 +383,26 @@ impl<'a> Section<'a> {
         .unwrap_or_default()
     }
 
+    /// This setting is one that there is.
+    pub(super) fn know(&mut self, key: &'static str) {
+        self.known.push(key);
+    }
+
     /// A secret. A literal in the environment is one that is kept out of files already.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        self.secret_by(key, self.secrets())
+    }
+
+    /// A secret that every command needs, those included that call nothing outside.
+    pub(super) fn own_secret(&mut self, key: &'static str) -> Option<Secret> {
+        let lookup = Lookup {
+            unresolved: false,
+            ..self.secrets()
+        };
+        self.secret_by(key, lookup)
+    }
+
+    fn secret_by(&mut self, key: &'static str, lookup: Lookup<'a>) -> Option<Secret> {
         if let Some((name, value)) = self.env_value(key)
             && !value.starts_with("env:")
             && !value.starts_with("file:")
@@ -394,7 +412,7 @@ impl<'a> Section<'a> {
         }
         let source = self.source;
         let text = self.text(key)?;
-        match self.secrets().resolve(&text) {
+        match lookup.resolve(&text) {
             Ok(secret) => Some(secret),
             Err(reason) => {
                 let place = self.given(key).map_or_else(|| source.place(0), |(_, place)| place);

@@ -53,6 +53,7 @@ fn every_default_that_the_template_shows_is_the_default() {
             .then(|| "t".to_owned())
             .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
             .or(name.starts_with("LANGFUSE_").then(|| "lf".to_owned()))
+            .or((name == "DATABASE_PASSWORD").then(|| "pw".to_owned()))
     };
     let shown = parse(
         Some(PathBuf::from("aftercall.toml")),
@@ -100,6 +101,18 @@ fn every_default_that_the_template_shows_is_the_default() {
         ],
         records: vec![practice, RecordsConfig::cloud9("clinic", clinic)],
         llm: Some(llm),
+        database: Database {
+            url: Some(Secret::new(
+                "the configuration",
+                "postgres://aftercall@db.example:5432/aftercall?sslmode=require",
+            )),
+            password: Some(Secret::new("env:DATABASE_PASSWORD", "pw")),
+            ..Database::default()
+        },
+        queue: QueueConfig {
+            poll: Some(Duration::from_millis(100)),
+            ..QueueConfig::default()
+        },
         ..Config::default()
     };
     assert_eq!(shown, expected);
@@ -154,7 +167,7 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
     let text = "[database]\npath = \"from-file.db\"\n[queue]\nlease = \"16s\"\n\
                 [[records]]\nname = \"air-line\"\nbase_url = \"http://one\"";
     let overrides = Overrides {
-        database_path: Some(PathBuf::from("from-flag.db")),
+        database: Some(PathBuf::from("from-flag.db")),
         ..Overrides::default()
     };
     let config = parse(None, text, &env, overrides).unwrap();

@@ -1,6 +1,7 @@
 //! In which condition a database is, for people. Changes nothing.
 
 use super::{Db, DbError, Sql};
+use crate::params;
 
 /// How an embedded database keeps its journal: `wal`, unless somebody changed it.
 ///
@@ -35,4 +36,94 @@ pub async fn first_damage(db: &Db) -> Result<Option<String>, DbError> {
 pub async fn take_write_lock(db: &Db) -> Result<(), DbError> {
     drop(db.begin().await?);
     Ok(())
+}
+
+/// A PostgreSQL server as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `15.18 (Debian …)`.
+    pub version: String,
+    /// The same as a number: 150018.
+    pub version_num: u32,
+    /// Sessions on it, and how many there may be.
+    pub sessions: (u32, u32),
+    /// It only answers questions: a standby, or made read-only.
+    pub read_only: bool,
+    /// Whether our role may write the tables of the queue.
+    pub may_write: bool,
+    /// Whether our role sees what the sessions of other roles do.
+    pub sees_all: bool,
+}
+
+/// The server.
+///
+/// # Errors
+/// When it cannot answer.
+pub async fn server(db: &Db) -> Result<Server, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- server
+             SELECT current_setting('server_version') AS version, current_setting('server_version_num')::bigint AS version_num,
+                    (SELECT count(*) FROM pg_stat_activity) AS sessions, current_setting('max_connections')::bigint AS most,
+                    pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only,
+                    to_regclass('jobs') IS NULL OR has_table_privilege(to_regclass('jobs'), 'INSERT, UPDATE, DELETE') AS may_write,
+                    pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all",
+            &[],
+        )
+        .await?
+        .ok_or_else(|| DbError::other("statement `server` gave no row"))?;
+    Ok(Server {
+        version: row.get("version")?,
+        version_num: row.get("version_num")?,
+        sessions: (row.get("sessions")?, row.get("most")?),
+        read_only: row.get("read_only")?,
+        may_write: row.get("may_write")?,
+        sees_all: row.get("sees_all")?,
+    })
+}
+
+/// A session whose transaction has been open for long: as long as it is, what the queue's rows were before cannot be cleaned
+/// away, and every claim walks past it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// For `pg_terminate_backend`.
+    pub pid: u32,
+    /// Whose.
+    pub user: String,
+    /// What it calls itself.
+    pub application: String,
+    /// `active`, `idle in transaction` …
+    pub state: String,
+    /// For how long, in seconds.
+    pub seconds: u64,
+}
+
+/// Transactions that have been open for longer than so many seconds, the oldest first, of those sessions that our role sees.
+///
+/// # Errors
+/// When the server cannot answer.
+pub async fn open_transactions(db: &Db, seconds: u32) -> Result<Vec<OpenTransaction>, DbError> {
+    db.fetch_all(
+        "-- open_transactions
+         SELECT pid, COALESCE(usename, '') AS usename, COALESCE(application_name, '') AS application_name,
+                COALESCE(state, '') AS state,
+                extract(epoch FROM clock_timestamp() - xact_start)::bigint AS seconds
+         FROM pg_stat_activity
+         WHERE xact_start < clock_timestamp() - $1 * interval '1 second' AND pid <> pg_backend_pid()
+            AND backend_type = 'client backend' AND (datname = current_database() OR backend_xmin IS NOT NULL)
+         ORDER BY xact_start LIMIT 10",
+        &params![seconds],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(OpenTransaction {
+            pid: row.get("pid")?,
+            user: row.get("usename")?,
+            application: row.get("application_name")?,
+            state: row.get("state")?,
+            seconds: row.get("seconds")?,
+        })
+    })
+    .collect()
 }

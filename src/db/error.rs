@@ -54,6 +54,16 @@ impl DbError {
         }
     }
 
+    pub(super) fn no_answer(statement: &str, within: std::time::Duration) -> Self {
+        Self::new(
+            DbErrorKind::Unavailable,
+            format!(
+                "statement `{}`: no answer within {within:?}: the connection is given up and it is tried again",
+                statement_name(statement)
+            ),
+        )
+    }
+
     pub(super) fn column(statement: &str, column: &str, reason: &str) -> Self {
         Self::new(
             DbErrorKind::Column,
@@ -66,7 +76,11 @@ impl DbError {
         let name = statement_name(statement);
         let kind = kind_of(error);
         let advice = match kind {
+            DbErrorKind::Busy if is_of_server(error) => "it is tried again",
             DbErrorKind::Busy => "another process holds the write lock: it is tried again",
+            DbErrorKind::DiskFull if is_of_server(error) => {
+                "the server's disk is full: make room; the work goes on from where it was"
+            }
             DbErrorKind::DiskFull => "the disk is full: make room; the work goes on from where it was",
             DbErrorKind::ReadOnly => {
                 "the database file or its directory is read-only: give this user the right to write there"
@@ -75,7 +89,9 @@ impl DbError {
                 "the file is not a database or is damaged: restore it, or point `database.path` elsewhere"
             }
             DbErrorKind::Unavailable => "the database cannot be reached: it is tried again",
-            DbErrorKind::Newer | DbErrorKind::Constraint | DbErrorKind::Column | DbErrorKind::Other => "",
+            DbErrorKind::Newer | DbErrorKind::Constraint | DbErrorKind::Column | DbErrorKind::Other => {
+                sqlstate(error).map_or("", |code| advice_on(&code))
+            }
         };
         let advice = if kind == DbErrorKind::Unavailable && name == "open" {
             "is it a file that this user can open?"
@@ -104,7 +120,52 @@ fn statement_name(statement: &str) -> &str {
 /// `SQLITE_IOERR_SHMSIZE`.
 const SHARED_MEMORY_CANNOT_GROW: u32 = 4874;
 
+/// Why a PostgreSQL server refused: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?;
+    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    error.code().map(std::borrow::Cow::into_owned)
+}
+
+fn is_of_server(error: &sqlx::Error) -> bool {
+    sqlstate(error).is_some()
+}
+
+fn advice_on(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "28P01" | "28000" => "look at the user and the password of `database.url`, and at the server's pg_hba.conf",
+        "3D000" => "make the database first: createdb NAME",
+        "3F000" => {
+            "the role has no schema to make tables in: CREATE SCHEMA … AUTHORIZATION role, and put it first in the role's search_path"
+        }
+        "42501" => "the role lacks a privilege: it has to own the schema that it works in",
+        _ => "",
+    }
+}
+
+fn kind_of_sqlstate(code: &str) -> DbErrorKind {
+    match code {
+        // Its place is taken by others, or it waited for others too long.
+        "40001" | "40P01" | "55P03" | "57014" | "53300" => DbErrorKind::Busy,
+        "53100" => DbErrorKind::DiskFull,
+        // A standby: the primary is elsewhere, or not yet promoted.
+        "25006" => DbErrorKind::Unavailable,
+        "XX001" | "XX002" => DbErrorKind::Damaged,
+        // The session was ended: 57P shut down or crashed, 25P03/25P04 a transaction was left open too long, 08 the connection
+        // broke, 53 the server lacks memory, 58 its file system fails.
+        _ if code.starts_with("57P") || code == "25P03" || code == "25P04" => DbErrorKind::Unavailable,
+        _ => match &code[..code.len().min(2)] {
+            "08" | "53" | "58" => DbErrorKind::Unavailable,
+            "23" => DbErrorKind::Constraint,
+            _ => DbErrorKind::Other,
+        },
+    }
+}
+
 fn kind_of(error: &sqlx::Error) -> DbErrorKind {
+    if let Some(code) = sqlstate(error) {
+        return kind_of_sqlstate(&code);
+    }
     match error {
         sqlx::Error::Database(error) => {
             // SQLite's extended codes keep the primary code in the low byte: https://www.sqlite.org/rescode.html
@@ -125,7 +186,12 @@ fn kind_of(error: &sqlx::Error) -> DbErrorKind {
             }
         }
         sqlx::Error::PoolTimedOut => DbErrorKind::Busy,
-        sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => DbErrorKind::Unavailable,
+        // A connection that broke in the middle of an answer is also seen as a breach of the protocol.
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => DbErrorKind::Unavailable,
         _ => DbErrorKind::Other,
     }
 }

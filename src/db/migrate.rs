@@ -1,17 +1,18 @@
 //! Brings the schema up to date. Rules for new migrations: `migrations/README.md`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use sqlx::{
-    SqliteConnection,
+    PgConnection, SqliteConnection,
     migrate::{MigrateError, Migrator},
 };
 
-use super::{Db, DbError, DbErrorKind};
+use super::{Db, DbError, DbErrorKind, Location, postgres::PostgresDb};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// The schema version that this binary knows.
+/// The schema version that this binary knows: the same for every database.
 pub fn latest_version() -> i64 {
     SQLITE
         .iter()
@@ -34,7 +35,16 @@ pub async fn applied_version(db: &Db) -> Result<i64, DbError> {
     row.map_or(Ok(0), |row| row.get("version"))
 }
 
-pub(super) async fn run_sqlite(connection: &mut SqliteConnection, path: &Path) -> Result<(), DbError> {
+pub(super) async fn run_sqlite(connection: &mut SqliteConnection, location: &Location) -> Result<(), DbError> {
+    let applied = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+        .fetch_one(&mut *connection)
+        .await;
+    let oldest = sqlx::query_scalar("SELECT oldest_beside FROM schema_info")
+        .fetch_one(&mut *connection)
+        .await;
+    if !is_to_migrate(applied.ok().flatten(), oldest.ok(), location)? {
+        return Ok(());
+    }
     loop {
         let before = version(connection).await;
         let Err(error) = SQLITE.run(&mut *connection).await else {
@@ -43,9 +53,63 @@ pub(super) async fn run_sqlite(connection: &mut SqliteConnection, path: &Path) -
         // Another process did the same at the same time, and what it finished is not to be done again: SQLite has no lock
         // that spans all migrations.
         if version(connection).await <= before {
-            return Err(describe(error, path));
+            return Err(describe(error, location));
         }
     }
+}
+
+/// On a connection of its own: the lock that keeps two processes from doing it at once belongs to the connection.
+pub(super) async fn run_postgres(db: &PostgresDb, location: &Location) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    if is_up_to_date(&mut connection).await {
+        // A role that may not make tables can work with what is there.
+        return Ok(());
+    }
+    let applied = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+        .fetch_one(&mut connection)
+        .await;
+    let oldest = sqlx::query_scalar("SELECT oldest_beside FROM schema_info")
+        .fetch_one(&mut connection)
+        .await;
+    if is_to_migrate(applied.ok().flatten(), oldest.ok(), location)? {
+        POSTGRES
+            .run(&mut connection)
+            .await
+            .map_err(|error| describe(error, location))?;
+    }
+    Ok(())
+}
+
+/// Whether exactly the migrations of this binary were applied.
+async fn is_up_to_date(connection: &mut PgConnection) -> bool {
+    let applied: Result<Vec<(i64, Vec<u8>)>, _> =
+        sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(connection)
+            .await;
+    let Ok(applied) = applied else { return false };
+    let known: BTreeMap<i64, Vec<u8>> = POSTGRES
+        .iter()
+        .map(|migration| (migration.version, migration.checksum.to_vec()))
+        .collect();
+    applied.into_iter().collect::<BTreeMap<_, _>>() == known
+}
+
+/// During a deployment processes of two versions work side by side, and one of the older may start again: a schema that is
+/// newer is no reason to refuse as long as it says that ours may work beside it.
+fn is_to_migrate(applied: Option<i64>, oldest_beside: Option<i64>, location: &Location) -> Result<bool, DbError> {
+    let latest = latest_version();
+    let Some(applied) = applied.filter(|applied| *applied > latest) else {
+        return Ok(true);
+    };
+    if oldest_beside.is_some_and(|oldest| oldest <= latest) {
+        tracing::warn!(
+            schema = applied,
+            known = latest,
+            "the database is of a newer version that this one may work beside"
+        );
+        return Ok(false);
+    }
+    Err(newer(applied, location))
 }
 
 /// The version applied so far; 0 before the first.
@@ -56,29 +120,26 @@ async fn version(connection: &mut SqliteConnection) -> i64 {
     version.ok().flatten().unwrap_or_default()
 }
 
-fn describe(error: MigrateError, path: &Path) -> DbError {
-    match error {
-        MigrateError::VersionMissing(version) => DbError::new(
-            DbErrorKind::Newer,
-            format!(
-                "the database {} is of a newer version (schema {version}, this aftercall knows up to {}): nothing was changed; \
-                 run the newer aftercall, or choose another file with --db",
-                path.display(),
-                latest_version()
-            ),
+fn newer(version: i64, location: &Location) -> DbError {
+    DbError::new(
+        DbErrorKind::Newer,
+        format!(
+            "the database {location} is of a newer version (schema {version}, this aftercall knows up to {}): nothing was changed; \
+             run the newer aftercall, or choose another database with --db",
+            latest_version()
         ),
+    )
+}
+
+fn describe(error: MigrateError, location: &Location) -> DbError {
+    match error {
+        MigrateError::VersionMissing(version) => newer(version, location),
         MigrateError::Execute(error) => DbError::from_sqlx("-- migrate", &error),
         MigrateError::ExecuteMigration(error, version) => {
             let error = DbError::from_sqlx("-- migrate", &error);
-            DbError::new(
-                error.kind,
-                format!("migration {version} on {}: {error}", path.display()),
-            )
+            DbError::new(error.kind, format!("migration {version} on {location}: {error}"))
         }
-        other => DbError::other(format!(
-            "cannot bring the schema of {} up to date: {other}",
-            path.display()
-        )),
+        other => DbError::other(format!("cannot bring the schema of {location} up to date: {other}")),
     }
 }
 

@@ -303,7 +303,7 @@ pub(super) async fn fetch_all<'c>(
         .fetch_all(executor)
         .await
         .map_err(|error| DbError::from_sqlx(sql, &error))?;
-    Ok(rows.into_iter().map(|inner| Row { inner, statement: sql }).collect())
+    Ok(rows.into_iter().map(|row| Row::of_sqlite(row, sql)).collect())
 }
 
 pub(super) async fn execute<'c>(
@@ -322,7 +322,7 @@ fn bind<'q>(sql: &'static str, params: &[Value]) -> Query<'q, Sqlite, SqliteArgu
     let mut query = sqlx::query(sql);
     for value in params {
         query = match value {
-            Value::Null => query.bind(None::<i64>),
+            Value::Null(_) => query.bind(None::<i64>),
             Value::Int(value) => query.bind(*value),
             Value::Float(value) => query.bind(*value),
             Value::Bool(value) => query.bind(i64::from(*value)),

@@ -8,27 +8,40 @@ use std::sync::{
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
-use super::{DbError, Row, Sql, Value, clock, sqlite};
+use super::{DbError, Row, Sql, Value, clock, postgres, sqlite};
 
 /// An open transaction. Dropping it rolls everything back.
 #[derive(Debug)]
 pub struct Tx {
-    inner: sqlite::Writing,
+    inner: Inner,
     now: Option<DateTime<Utc>>,
     jobs_changed: Arc<Notify>,
     statements: Arc<AtomicU64>,
     wake_on_commit: bool,
+    announce_on_commit: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Inner {
+    Sqlite(sqlite::Writing),
+    Postgres(postgres::Transaction, Arc<postgres::Announcer>),
 }
 
 impl Tx {
-    pub(super) fn new(inner: sqlite::Writing, jobs_changed: Arc<Notify>, statements: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(inner: Inner, jobs_changed: Arc<Notify>, statements: Arc<AtomicU64>) -> Self {
         Self {
             inner,
             now: None,
             jobs_changed,
             statements,
             wake_on_commit: false,
+            announce_on_commit: false,
         }
+    }
+
+    /// Whether it is on a server: where each statement is a round trip.
+    pub(crate) fn is_on_server(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(..))
     }
 
     /// The database's clock, read once per transaction.
@@ -61,7 +74,11 @@ impl Tx {
     /// When the database refuses it.
     pub async fn execute(&mut self, sql: impl Into<Sql>, params: &[Value]) -> Result<u64, DbError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        sqlite::execute(self.inner.connection()?, sql.into().sqlite, params).await
+        let sql = sql.into();
+        match &mut self.inner {
+            Inner::Sqlite(writing) => sqlite::execute(writing.connection()?, sql.sqlite, params).await,
+            Inner::Postgres(transaction, _) => transaction.execute(sql.postgres, params).await,
+        }
     }
 
     /// Runs a statement and reads all its rows.
@@ -70,7 +87,11 @@ impl Tx {
     /// When the database refuses it.
     pub async fn fetch_all(&mut self, sql: impl Into<Sql>, params: &[Value]) -> Result<Vec<Row>, DbError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        sqlite::fetch_all(self.inner.connection()?, sql.into().sqlite, params).await
+        let sql = sql.into();
+        match &mut self.inner {
+            Inner::Sqlite(writing) => sqlite::fetch_all(writing.connection()?, sql.sqlite, params).await,
+            Inner::Postgres(transaction, _) => transaction.fetch_all(sql.postgres, params).await,
+        }
     }
 
     /// Runs a statement and reads its first row.
@@ -86,12 +107,27 @@ impl Tx {
         self.wake_on_commit = true;
     }
 
+    /// On commit, tells the claimers of all processes that there may be work.
+    pub fn wake_fleet(&mut self) {
+        self.wake_on_commit = true;
+        self.announce_on_commit = true;
+    }
+
     /// Makes all of it visible at once.
     ///
     /// # Errors
-    /// When the database refuses it: then nothing of it happened.
+    /// When the database refuses it: then nothing of it happened. When it cannot be reached any more, it may have happened.
     pub async fn commit(self) -> Result<(), DbError> {
-        self.inner.commit().await?;
+        match self.inner {
+            // Other processes see the file change.
+            Inner::Sqlite(writing) => writing.commit().await?,
+            Inner::Postgres(transaction, announcer) => {
+                transaction.commit().await?;
+                if self.announce_on_commit {
+                    announcer.announce();
+                }
+            }
+        }
         if self.wake_on_commit {
             self.jobs_changed.notify_one();
         }

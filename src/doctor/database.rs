@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Look, bounded, clock, disk, work};
+use super::{Finding, Look, bounded, clock, disk, server, work};
 use crate::{
     config::{Config, duration},
     db::{Db, DbErrorKind, Location, applied_version, condition, latest_version},
@@ -15,7 +15,13 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Everything that is read from the database and its folder.
 pub(super) fn looks(config: &Config, timeout: Duration) -> Vec<Look<'_>> {
     let location = config.database.location();
-    let Location::Sqlite { path, .. } = location.clone();
+    let Location::Sqlite { path, .. } = location.clone() else {
+        return vec![bounded(
+            CHECK,
+            timeout,
+            async move { on_server(config, &location).await },
+        )];
+    };
     if !path.exists() {
         let found = format!("there is no database {} yet", path.display());
         let absent = Finding::warn(CHECK, found, "`aftercall run` makes one, as does `aftercall migrate`");
@@ -57,6 +63,26 @@ async fn opened(config: &Config, location: &Location, timeout: Duration) -> Vec<
     findings
 }
 
+async fn on_server(config: &Config, location: &Location) -> Vec<Finding> {
+    let db = match Db::open_as_is(location).await {
+        Ok(db) => db,
+        Err(error) => return vec![Finding::fail(CHECK, error.to_string(), "look at `database.url`")],
+    };
+    let mut findings = server::look(&db, location).await;
+    if findings.iter().any(|finding| finding.level == super::Level::Fail) {
+        return findings;
+    }
+    let schema = schema(&db).await;
+    // An older schema may lack what the next questions ask for.
+    let current = schema.level == super::Level::Ok;
+    findings.push(schema);
+    if current {
+        findings.push(clock::of_database(&db).await);
+        findings.extend(work::look(config, &db).await);
+    }
+    findings
+}
+
 async fn schema(db: &Db) -> Finding {
     let latest = latest_version();
     match applied_version(db).await {
@@ -64,7 +90,7 @@ async fn schema(db: &Db) -> Finding {
         Ok(applied) if applied > latest => Finding::fail(
             CHECK,
             format!("its schema {applied} is newer than this aftercall knows ({latest})"),
-            "run the newer aftercall, or choose another file with --db",
+            "run the newer aftercall, or choose another database with --db",
         ),
         Ok(applied) => Finding::warn(
             CHECK,
@@ -79,7 +105,7 @@ async fn schema(db: &Db) -> Finding {
         Err(error) => Finding::fail(
             CHECK,
             format!("it has no schema of aftercall: {error}"),
-            "`aftercall migrate` makes it; if the file is somebody else's, choose another with --db",
+            "`aftercall migrate` makes it; if the database is somebody else's, choose another with --db",
         ),
     }
 }

@@ -7,6 +7,7 @@ mod clock;
 mod database;
 mod disk;
 mod secrets;
+mod server;
 mod upstreams;
 mod work;
 

@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::{
+    attempt::Attempt,
     held::{self, Tended, postgres_shut, sqlite_shut},
     lease::{Lease, since_boot},
 };
@@ -66,9 +67,10 @@ pub(super) struct Claimer {
 
 /// A limit key with work, and what of it may start.
 struct Key {
-    name: String,
+    name: Arc<str>,
     queue: &'static str,
-    free_slots: Vec<u32>,
+    /// `None`: its queue has no limit, and no slots.
+    free_slots: Vec<Option<u32>>,
     /// Starts that the rate still allows; `None`: no rate.
     rate_left: Option<u32>,
 }
@@ -77,7 +79,7 @@ struct Key {
 struct Picked {
     id: Uuid,
     lease: Uuid,
-    slot: u32,
+    slot: Option<u32>,
     charge: bool,
     key: usize,
     attempt: u32,
@@ -122,43 +124,94 @@ const GLANCE: Sql = Sql::each(
 );
 
 /// Oldest first, and not all at once: after an outage there may be a hundred thousand. The next pass takes the rest.
-const PROMOTE: &str = "-- promote_due
-    UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id IN (
+const PROMOTE: Sql = Sql::each(
+    "-- promote_due
+     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id IN (
         SELECT id FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1
-        ORDER BY run_at LIMIT $2)";
+        ORDER BY run_at LIMIT $2)",
+    // Passed over: what another process promotes at this moment.
+    "-- promote_due
+     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id IN (
+        SELECT id FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1
+        ORDER BY run_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)",
+);
 /// Jobs promoted in one transaction: some 10 ms.
 const PROMOTED: u32 = 1_000;
 
+/// The keys of `$1`'s queues with work, unless they are paused.
+macro_rules! keys_with_work {
+    ($queues:literal) => {
+        concat!(
+            "l.queue IN (",
+            $queues,
+            ") AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
+               AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)"
+        )
+    };
+}
+
+/// Until the commit nobody else starts a job of these keys: what is counted after this stays true. A key that another process
+/// has at this moment is passed over. In SQLite there is but one claim at a time, and no such lock.
+const LOCK_KEYS: &str = concat!(
+    "-- lock_limits
+     SELECT l.key FROM limits l WHERE (l.max_running IS NOT NULL OR l.rate_max IS NOT NULL) AND ",
+    keys_with_work!("SELECT jsonb_array_elements_text($1)"),
+    " ORDER BY l.key FOR NO KEY UPDATE OF l SKIP LOCKED"
+);
+
+macro_rules! plan {
+    ($list:literal, $since:literal, $charged:literal, $queues:literal, $which:literal) => {
+        concat!(
+            "-- claim_plan
+             SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
+                    CASE WHEN l.max_running IS NULL THEN NULL ELSE (SELECT ",
+            $list,
+            " FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') END AS used,
+                    CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
+                        WHERE r.limit_key = l.key AND r.started_at > ",
+            $since,
+            ") END AS charged,
+                    CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
+                        WHERE r.limit_key = l.key AND r.started_at > ",
+            $since,
+            ") END AS oldest,
+                    l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
+                        WHERE j.limit_key = l.key AND j.state = 'available' AND ",
+            $charged,
+            ") AS has_charged
+             FROM limits l WHERE ",
+            keys_with_work!($queues),
+            $which,
+            " ORDER BY l.key"
+        )
+    };
+}
+
+/// What of each key may start.
 const PLAN: Sql = Sql::each(
-    "-- claim_plan
-     SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
-            (SELECT group_concat(j.slot) FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') AS used,
-            CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us) END AS charged,
-            CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2 - l.rate_window_us) END AS oldest,
-            l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
-                WHERE j.limit_key = l.key AND j.state = 'available' AND j.rate_charged = 1) AS has_charged
-     FROM limits l
-     WHERE l.queue IN (SELECT value FROM json_each($1))
-        AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
-        AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
-     ORDER BY l.key",
-    "-- claim_plan
-     SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
-            (SELECT string_agg(j.slot::text, ',') FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') AS used,
-            CASE WHEN l.rate_max IS NULL THEN 0 ELSE (SELECT count(*) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS charged,
-            CASE WHEN l.rate_max IS NULL THEN NULL ELSE (SELECT min(r.started_at) FROM rate_starts r
-                WHERE r.limit_key = l.key AND r.started_at > $2::timestamptz - l.rate_window_us * interval '1 microsecond') END AS oldest,
-            l.rate_max IS NOT NULL AND EXISTS (SELECT 1 FROM jobs j
-                WHERE j.limit_key = l.key AND j.state = 'available' AND j.rate_charged) AS has_charged
-     FROM limits l
-     WHERE l.queue IN (SELECT jsonb_array_elements_text($1))
-        AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
-        AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)
-     ORDER BY l.key
-     FOR UPDATE OF l SKIP LOCKED",
+    plan!(
+        "group_concat(j.slot)",
+        "$2 - l.rate_window_us",
+        "j.rate_charged = 1",
+        "SELECT value FROM json_each($1)",
+        ""
+    ),
+    plan!(
+        "string_agg(j.slot::text, ',')",
+        "$2::timestamptz - l.rate_window_us * interval '1 microsecond'",
+        "j.rate_charged",
+        "SELECT jsonb_array_elements_text($1)",
+        ""
+    ),
+);
+
+/// The same, of the keys that this transaction has and of those that nobody needs to have.
+const PLAN_OF_LOCKED: &str = plan!(
+    "string_agg(j.slot::text, ',')",
+    "$2::timestamptz - l.rate_window_us * interval '1 microsecond'",
+    "j.rate_charged",
+    "SELECT jsonb_array_elements_text($1)",
+    " AND (l.key IN (SELECT jsonb_array_elements_text($3)) OR (l.max_running IS NULL AND l.rate_max IS NULL))"
 );
 
 macro_rules! columns {
@@ -169,7 +222,7 @@ macro_rules! columns {
 
 /// The next jobs of a limit key.
 macro_rules! next_of_key {
-    ($name:literal, $which:literal) => {
+    ($name:literal, $which:literal, $lock:literal) => {
         concat!(
             "-- ",
             $name,
@@ -177,7 +230,8 @@ macro_rules! next_of_key {
             columns!(),
             " FROM jobs WHERE limit_key = $1 AND state = 'available'",
             $which,
-            " ORDER BY priority DESC, run_at, id LIMIT $2"
+            " ORDER BY priority DESC, run_at, id LIMIT $2",
+            $lock
         )
     };
 }
@@ -212,7 +266,10 @@ impl Next {
 }
 
 const NEXT: Next = Next {
-    open: Sql::each(next_of_key!("next_of_key", ""), next_of_key!("next_of_key", "")),
+    open: Sql::each(
+        next_of_key!("next_of_key", "", ""),
+        next_of_key!("next_of_key", "", " FOR NO KEY UPDATE SKIP LOCKED"),
+    ),
     gated: Sql::each(
         next_past_gates!("next_of_key_past_gates", "", sqlite_shut!()),
         next_past_gates!("next_of_key_past_gates", "", postgres_shut!()),
@@ -221,8 +278,12 @@ const NEXT: Next = Next {
 
 const NEXT_CHARGED: Next = Next {
     open: Sql::each(
-        next_of_key!("next_charged_of_key", " AND rate_charged = 1"),
-        next_of_key!("next_charged_of_key", " AND rate_charged"),
+        next_of_key!("next_charged_of_key", " AND rate_charged = 1", ""),
+        next_of_key!(
+            "next_charged_of_key",
+            " AND rate_charged",
+            " FOR NO KEY UPDATE SKIP LOCKED"
+        ),
     ),
     gated: Sql::each(
         next_past_gates!("next_charged_past_gates", " AND rate_charged = 1", sqlite_shut!()),
@@ -232,8 +293,12 @@ const NEXT_CHARGED: Next = Next {
 
 const NEXT_UNCHARGED: Next = Next {
     open: Sql::each(
-        next_of_key!("next_uncharged_of_key", " AND rate_charged = 0"),
-        next_of_key!("next_uncharged_of_key", " AND NOT rate_charged"),
+        next_of_key!("next_uncharged_of_key", " AND rate_charged = 0", ""),
+        next_of_key!(
+            "next_uncharged_of_key",
+            " AND NOT rate_charged",
+            " FOR NO KEY UPDATE SKIP LOCKED"
+        ),
     ),
     gated: Sql::each(
         next_past_gates!("next_uncharged_past_gates", " AND rate_charged = 0", sqlite_shut!()),
@@ -258,28 +323,20 @@ macro_rules! probes_of_key {
 /// Jobs that a gate waits for: others may be many, and how long they take says nothing of the upstream.
 const PROBES: Sql = Sql::each(probes_of_key!(sqlite_shut!()), probes_of_key!(postgres_shut!()));
 
+/// Answers those that were still there to be claimed.
 const CLAIM: Sql = Sql::each(
     "-- claim_jobs
      UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = 1, lease = c.value ->> 'lease',
             lease_expires_at = $2, worker = $3, slot = c.value ->> 'slot', started_at = $4,
             cancel_requested_at = NULL, wait_reason = NULL
-     FROM json_each($1) AS c WHERE jobs.id = c.value ->> 'id'",
+     FROM json_each($1) AS c WHERE jobs.id = c.value ->> 'id' AND jobs.state = 'available'
+     RETURNING lease",
     "-- claim_jobs
      UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true, lease = c.lease,
             lease_expires_at = $2, worker = $3, slot = c.slot, started_at = $4,
             cancel_requested_at = NULL, wait_reason = NULL
-     FROM jsonb_to_recordset($1) AS c (id uuid, lease uuid, slot integer) WHERE jobs.id = c.id",
-);
-
-const ATTEMPTS: Sql = Sql::each(
-    "-- begin_attempts
-     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
-     SELECT value ->> 'lease', value ->> 'id', value ->> 'queue', value ->> 'key', value ->> 'slot', value ->> 'attempt', $2, $3
-     FROM json_each($1)",
-    "-- begin_attempts
-     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
-     SELECT lease, id, queue, key, slot, attempt, $2, $3
-     FROM jsonb_to_recordset($1) AS c (lease uuid, id uuid, queue text, key text, slot integer, attempt integer)",
+     FROM jsonb_to_recordset($1) AS c (id uuid, lease uuid, slot bigint) WHERE jobs.id = c.id AND jobs.state = 'available'
+     RETURNING jobs.lease",
 );
 
 impl Claimer {
@@ -332,11 +389,11 @@ impl Claimer {
         if row.get("gated")? {
             gates = held::tend(&mut tx, &served(wanted)).await?;
         }
-        let rows = tx.fetch_all(PLAN, &params![names(wanted), now]).await?;
+        let rows = plan(&mut tx, wanted).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
-        let picked = self.pick(&mut tx, &keys, wanted, &mut gates).await?;
+        let mut picked = self.pick(&mut tx, &keys, wanted, &mut gates).await?;
         if !picked.is_empty() {
-            self.write(&mut tx, &keys, &picked, now).await?;
+            self.write(&mut tx, &keys, &mut picked, now).await?;
         }
         tx.commit().await?;
         if !picked.is_empty() {
@@ -350,7 +407,17 @@ impl Claimer {
                 snoozes: job.snoozes,
                 progress: job.progress.and_then(|progress| serde_json::from_str(&progress).ok()),
                 args: job.args,
-                lease: Arc::new(Lease::new(job.lease, job.id, self.lease, sent)),
+                lease: {
+                    let attempt = Attempt {
+                        queue: keys[job.key].queue.into(),
+                        limit_key: Arc::clone(&keys[job.key].name),
+                        slot: job.slot,
+                        number: job.attempt,
+                        worker: Arc::clone(&self.worker),
+                        started_at: now,
+                    };
+                    Arc::new(Lease::new(job.lease, job.id, attempt, self.lease, sent))
+                },
             })
             .collect();
         Ok(Pass {
@@ -381,7 +448,7 @@ impl Claimer {
             if most == 0 {
                 continue;
             }
-            if gates.any_shut && room > 0 {
+            if gates.may_park && room > 0 {
                 let parked = held::park(tx, &key.name, room).await?;
                 room -= u32::try_from(parked).unwrap_or(room).min(room);
                 if parked > 0 {
@@ -413,21 +480,29 @@ impl Claimer {
         Ok(picked)
     }
 
-    async fn write(&self, tx: &mut Tx, keys: &[Key], picked: &[Picked], now: DateTime<Utc>) -> Result<(), DbError> {
+    /// Claims what was picked; what somebody else changed in the meantime is no longer among it.
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        keys: &[Key],
+        picked: &mut Vec<Picked>,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbError> {
         let list: Json = picked
             .iter()
-            .map(|job| {
-                let key = &keys[job.key];
-                json!({"id": job.id, "lease": job.lease, "slot": job.slot, "attempt": job.attempt, "queue": key.queue, "key": key.name})
-            })
+            .map(|job| json!({"id": job.id, "lease": job.lease, "slot": job.slot}))
             .collect();
-        tx.execute(CLAIM, &params![&list, now + self.lease, &*self.worker, now])
+        let rows = tx
+            .fetch_all(CLAIM, &params![&list, now + self.lease, &*self.worker, now])
             .await?;
-        tx.execute(ATTEMPTS, &params![&list, &*self.worker, now]).await?;
+        if rows.len() < picked.len() {
+            let claimed: BTreeSet<Uuid> = rows.iter().map(|row| row.get("lease")).collect::<Result<_, _>>()?;
+            picked.retain(|job| claimed.contains(&job.lease));
+        }
         for job in picked.iter().filter(|job| job.charge) {
             tx.execute(
                 "-- charge_start\nINSERT INTO rate_starts (limit_key, job_id, started_at) VALUES ($1, $2, $3)",
-                &params![&keys[job.key].name, job.id, now],
+                &params![&*keys[job.key].name, job.id, now],
             )
             .await?;
         }
@@ -435,20 +510,35 @@ impl Claimer {
     }
 }
 
+/// What may start, as of now: on PostgreSQL counted by a statement after the one that took the keys.
+async fn plan(tx: &mut Tx, wanted: &[Wanted]) -> Result<Vec<Row>, DbError> {
+    let now = tx.now().await?;
+    let queues = names(wanted);
+    if !tx.is_on_server() {
+        return tx.fetch_all(PLAN, &params![queues, now]).await;
+    }
+    let locked = tx.fetch_all(LOCK_KEYS, &params![&queues]).await?;
+    let locked: Vec<String> = locked.iter().map(|row| row.get("key")).collect::<Result<_, _>>()?;
+    tx.fetch_all(PLAN_OF_LOCKED, &params![queues, now, json!(locked)]).await
+}
+
 /// The next jobs of a key: those whose start is charged already go first where a rate is, since they need none of it.
 async fn next_of(tx: &mut Tx, key: &Key, most: usize, gated: bool) -> Result<Vec<Row>, DbError> {
     let most = u32::try_from(most).unwrap_or(u32::MAX);
     let mut rows = Vec::new();
     if gated {
-        rows = tx.fetch_all(PROBES, &params![&key.name, most]).await?;
+        rows = tx.fetch_all(PROBES, &params![&*key.name, most]).await?;
     }
     match key.rate_left {
-        None => rows.extend(tx.fetch_all(NEXT.sql(gated), &params![&key.name, most]).await?),
+        None => rows.extend(tx.fetch_all(NEXT.sql(gated), &params![&*key.name, most]).await?),
         Some(rate_left) => {
-            rows.extend(tx.fetch_all(NEXT_CHARGED.sql(gated), &params![&key.name, most]).await?);
+            rows.extend(
+                tx.fetch_all(NEXT_CHARGED.sql(gated), &params![&*key.name, most])
+                    .await?,
+            );
             if rate_left > 0 {
                 let uncharged = NEXT_UNCHARGED.sql(gated);
-                rows.extend(tx.fetch_all(uncharged, &params![&key.name, most]).await?);
+                rows.extend(tx.fetch_all(uncharged, &params![&*key.name, most]).await?);
             }
         }
     }
@@ -487,8 +577,12 @@ async fn readable(tx: &mut Tx, row: &Row) -> Result<Option<Uuid>, DbError> {
     let now = tx.now().await?;
     tracing::error!(job = raw, fault, "a job's row cannot be read: it is discarded");
     tx.execute(
-        "-- discard_unreadable
-         UPDATE jobs SET state = 'discarded', last_error = $2, finished_at = $3 WHERE id = $1",
+        Sql::each(
+            "-- discard_unreadable
+             UPDATE jobs SET state = 'discarded', last_error = $2, finished_at = $3 WHERE id = $1",
+            "-- discard_unreadable
+             UPDATE jobs SET state = 'discarded', last_error = $2, finished_at = $3 WHERE id = $1::uuid",
+        ),
         &params![raw, format!("its row cannot be read: {fault}"), now],
     )
     .await?;
@@ -516,6 +610,27 @@ fn earlier(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<D
     one.into_iter().chain(other).min()
 }
 
+/// Slots that a job may take now, at most `places` of them. `used` lists those that are taken.
+fn free_slots(max_running: Option<u32>, used: Option<String>, places: usize) -> Vec<Option<u32>> {
+    let Some(max_running) = max_running else {
+        return vec![None; places];
+    };
+    let used: BTreeSet<u32> = used
+        .iter()
+        .flat_map(|used| used.split(','))
+        .filter_map(|slot| slot.parse().ok())
+        .collect();
+    // A lowered limit drains: more run than may, and none starts until fewer do.
+    let free = usize::try_from(max_running)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(used.len());
+    (0..max_running)
+        .filter(|slot| !used.contains(slot))
+        .take(free.min(places))
+        .map(Some)
+        .collect()
+}
+
 /// The keys that something can start under, and when the first closed rate opens.
 fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>, Option<DateTime<Utc>>), DbError> {
     let mut keys = Vec::new();
@@ -525,21 +640,7 @@ fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>
         let Some(wanted) = wanted.iter().find(|wanted| wanted.queue == queue && wanted.free > 0) else {
             continue;
         };
-        let used: Option<String> = row.get("used")?;
-        let used: Vec<u32> = used
-            .iter()
-            .flat_map(|used| used.split(','))
-            .filter_map(|slot| slot.parse().ok())
-            .collect();
-        let max_running: u32 = row.get("max_running")?;
-        // A lowered limit drains: more run than may, and none starts until fewer do.
-        let free = usize::try_from(max_running)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(used.len());
-        let free_slots: Vec<u32> = (0..max_running)
-            .filter(|slot| !used.contains(slot))
-            .take(free.min(wanted.free))
-            .collect();
+        let free_slots = free_slots(row.get("max_running")?, row.get("used")?, wanted.free);
         let rate_left = match row.get::<Option<u32>>("rate_max")? {
             None => None,
             Some(most) => {
@@ -558,7 +659,7 @@ fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>
         };
         if !free_slots.is_empty() {
             keys.push(Key {
-                name: row.get("key")?,
+                name: row.get::<String>("key")?.into(),
                 queue: wanted.queue,
                 free_slots,
                 rate_left,

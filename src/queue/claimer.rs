@@ -69,6 +69,24 @@ impl Loop {
     }
 
     async fn run(mut self) {
+        if self.db.is_server() {
+            match self.db.reopen(self.claimer.lease).await {
+                Ok(db) => {
+                    self.claimer.db = db.clone();
+                    self.db = db;
+                }
+                Err(error) => tracing::warn!(%error, "the claimer shares its connections with the jobs"),
+            }
+        }
+        let stop = self.stop.clone();
+        let db = self.db.clone();
+        tokio::select! {
+            () = self.claim_until_stopped() => {}
+            () = async { tokio::join!(db.listen(), stop.cancelled()); } => {}
+        }
+    }
+
+    async fn claim_until_stopped(&mut self) {
         let mut refused = Duration::from_millis(50);
         let mut counter = self.db.change_counter().await.ok().flatten();
         let mut cancels_at = Instant::now();

@@ -12,15 +12,20 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    finish,
+    completions::Completions,
+    finish::{self, Locked},
     gate::Passage,
     job::{Committed, JobError, Outcome},
     lease::{Lease, since_boot},
 };
 use crate::{
-    db::{Db, DbError, Tx},
+    db::{Db, DbError, DbErrorKind, Tx},
     fault::{self, FaultPoint},
 };
+
+/// Between two tries while the database is away.
+const AGAIN_FIRST: Duration = Duration::from_millis(50);
+const AGAIN_MOST: Duration = Duration::from_secs(1);
 
 /// The context of one run.
 #[derive(Debug)]
@@ -31,6 +36,7 @@ pub struct JobContext {
     pub(super) snoozes: u32,
     pub(super) worker: Arc<str>,
     pub(super) progress: Option<Json>,
+    pub(super) completions: Completions,
     /// By gate.
     pub(super) passages: Mutex<BTreeMap<String, Passage>>,
 }
@@ -97,9 +103,15 @@ impl JobContext {
         self.progress.as_ref()
     }
 
-    /// Cancelled when the job is to stop: it was cancelled, the process stops, or the lease is no longer certain.
+    /// Cancelled when the job is to stop: it was cancelled, the process stops, or the job is another worker's by now.
     pub fn cancelled(&self) -> &CancellationToken {
         self.lease.token()
+    }
+
+    /// Cancelled when no outside call may go on: the lease is no longer certain. Take it anew for each call: once the
+    /// heartbeat got through again, calls may be made again.
+    pub fn outside_calls(&self) -> CancellationToken {
+        self.lease.outside_calls()
     }
 
     /// For how long the job is certainly still ours. Zero: start no outside call.
@@ -107,33 +119,88 @@ impl JobContext {
         self.lease.certain_for()
     }
 
-    /// Opens a transaction and locks the job's row by its lease.
+    /// Opens a transaction and locks the job's row by its lease. While the database is away it waits: nothing has happened
+    /// yet, and the row is ours until it says otherwise.
     ///
     /// # Errors
     /// [`JobError::LostLease`] when the job is another worker's by now, [`JobError::Cancelled`] when somebody cancelled it,
-    /// [`JobError::Retry`] when the database is away.
+    /// [`JobError::Retry`] when the database refuses.
     pub async fn begin(&self) -> Result<Fenced, JobError> {
-        let sent = since_boot();
-        let mut tx = self.db.begin().await.map_err(database)?;
-        finish::lock(&mut tx, &self.lease).await?;
-        Ok(Fenced {
-            tx,
-            sent,
-            progress: None,
-        })
+        let mut wait = AGAIN_FIRST;
+        loop {
+            let sent = since_boot();
+            let began = async {
+                let mut tx = self.db.begin().await?;
+                let locked = finish::lock(&mut tx, &self.lease).await?;
+                Ok::<_, DbError>((tx, locked))
+            };
+            match began.await {
+                Ok((tx, Locked::Ours)) => {
+                    return Ok(Fenced {
+                        tx,
+                        sent,
+                        progress: None,
+                    });
+                }
+                Ok((_, Locked::Cancelled)) => return Err(JobError::Cancelled),
+                Ok((_, Locked::Lost)) => return Err(JobError::LostLease),
+                Err(error) if error.is_passing() => {
+                    tracing::debug!(%error, "the database is away: the job waits for it");
+                    self.wait_for_database(&mut wait).await?;
+                }
+                Err(error) => return Err(database(error)),
+            }
+        }
+    }
+
+    /// A while, longer each time; unless the run is to stop.
+    async fn wait_for_database(&self, wait: &mut Duration) -> Result<(), JobError> {
+        tokio::select! {
+            biased;
+            () = self.cancelled().cancelled() => return Err(JobError::interrupted("the database is away")),
+            () = tokio::time::sleep(*wait) => {}
+        }
+        *wait = (*wait * 2).min(AGAIN_MOST);
+        Ok(())
+    }
+
+    /// Completes a job that has nothing else to write. Jobs that end at the same time share a commit.
+    ///
+    /// # Errors
+    /// [`JobError::LostLease`] when the job is another worker's by now, [`JobError::Cancelled`] when somebody cancelled it.
+    pub async fn done(&self) -> Result<Outcome, JobError> {
+        self.completions.complete(&self.lease).await?;
+        Ok(Outcome::Done(Committed(())))
     }
 
     /// Completes the job and commits: the domain's writes, the follow-up jobs and the completion in one transaction.
     ///
     /// # Errors
-    /// [`JobError::LostLease`] or [`JobError::Retry`]: then nothing of it happened.
+    /// [`JobError::LostLease`], [`JobError::Retry`] or [`JobError::Interrupted`]: then nothing of it happened.
     pub async fn finish(&self, fenced: Fenced) -> Result<Outcome, JobError> {
         let mut tx = fenced.tx;
         finish::complete(&mut tx, &self.lease, fenced.progress).await?;
         fault::hit(FaultPoint::BeforeFinishCommit);
-        tx.commit().await.map_err(database)?;
+        self.commit(tx).await?;
         fault::hit(FaultPoint::AfterFinishCommit);
         Ok(Outcome::Done(Committed(())))
+    }
+
+    /// Commits a transaction that ends the run. When the answer is lost, it finds out whether it happened.
+    async fn commit(&self, tx: Tx) -> Result<(), JobError> {
+        let Err(error) = tx.commit().await else { return Ok(()) };
+        if error.kind != DbErrorKind::Unavailable || !self.db.is_server() {
+            return Err(database(error));
+        }
+        let mut wait = AGAIN_FIRST;
+        loop {
+            match finish::is_ended(&self.db, &self.lease).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(JobError::interrupted(error)),
+                Err(again) if again.is_passing() => self.wait_for_database(&mut wait).await?,
+                Err(again) => return Err(database(again)),
+            }
+        }
     }
 
     /// Commits without completing, and renews the lease.
@@ -156,7 +223,7 @@ impl JobContext {
     pub async fn snooze(&self, fenced: Fenced, until_after: Duration, reason: &str) -> Result<Outcome, JobError> {
         let mut tx = fenced.tx;
         finish::snooze(&mut tx, &self.lease, until_after, reason, fenced.progress).await?;
-        tx.commit().await.map_err(database)?;
+        self.commit(tx).await?;
         Ok(Outcome::Snoozed(Committed(())))
     }
 
@@ -164,7 +231,7 @@ impl JobContext {
     pub(super) async fn held(&self, fenced: Fenced, hold: finish::Hold<'_>) -> Result<Outcome, JobError> {
         let mut tx = fenced.tx;
         finish::hold(&mut tx, &self.lease, hold, fenced.progress).await?;
-        tx.commit().await.map_err(database)?;
+        self.commit(tx).await?;
         Ok(Outcome::Snoozed(Committed(())))
     }
 

@@ -76,7 +76,7 @@ pub async fn resume(tx: &mut Tx, queue: &str, by: &str) -> Result<(), DbError> {
         &params![queue, now],
     )
     .await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     audit(tx, by, "resume", queue, None).await
 }
 
@@ -98,7 +98,7 @@ pub async fn set_limit(tx: &mut Tx, key: &str, max_running: u32, by: &str) -> Re
     if changed == 0 {
         return Ok(false);
     }
-    tx.wake_claimer();
+    tx.wake_fleet();
     audit(tx, by, "set_limit", key, Some(&max_running.to_string())).await?;
     Ok(true)
 }
@@ -189,7 +189,7 @@ pub async fn cancel(tx: &mut Tx, id: Uuid, by: &str) -> Result<Cancelled, DbErro
         }
         _ => return Ok(Cancelled::AlreadyEnded),
     };
-    tx.wake_claimer();
+    tx.wake_fleet();
     audit(tx, by, "cancel_job", &id.to_string(), None).await?;
     Ok(done)
 }
@@ -227,7 +227,7 @@ pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> 
         &params![id, now, false],
     )
     .await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     audit(tx, by, "retry_job", &id.to_string(), None).await?;
     Ok(Retried::Now)
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{job::Job, limits};
+use super::{job::Job, limits, policy::Policy};
 use crate::{
     db::{Db, DbError, Sql, Tx},
     fault::{self, FaultPoint},
     params,
 };
+
+/// Times that a live twin may end just when it is looked for.
+const TWINS_MOST: u32 = 20;
 
 /// What an enqueue found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,32 +68,36 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
     let unique_key = job.unique_key();
     let limit_key = J::POLICY.limit_key(J::NAME, &partition);
     let id = Uuid::now_v7();
-    // Naming the conflict keeps it from aborting the transaction on any database.
-    let inserted = tx
-        .execute(
-            "-- enqueue_job
-             INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at, gate)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-             ON CONFLICT (queue, unique_key)
-                WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')
-             DO NOTHING",
-            &params![
-                id,
-                J::NAME,
-                &partition,
-                &limit_key,
-                unique_key.as_deref(),
-                args,
-                options.priority.unwrap_or(J::POLICY.priority),
-                if run_at > now { "scheduled" } else { "available" },
-                run_at,
-                J::POLICY.attempts,
-                now,
-                job.gate()
-            ],
-        )
-        .await?;
-    if inserted == 0 {
+    // A twin that is live when we insert may have ended when we look for it, as other processes commit in between.
+    for _ in 0..TWINS_MOST {
+        // Naming the conflict keeps it from aborting the transaction on any database.
+        let inserted = tx
+            .execute(
+                "-- enqueue_job
+                 INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at, gate)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 ON CONFLICT (queue, unique_key)
+                    WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')
+                 DO NOTHING",
+                &params![
+                    id,
+                    J::NAME,
+                    &partition,
+                    &limit_key,
+                    unique_key.as_deref(),
+                    &args,
+                    options.priority.unwrap_or(J::POLICY.priority),
+                    if run_at > now { "scheduled" } else { "available" },
+                    run_at,
+                    J::POLICY.attempts,
+                    now,
+                    job.gate()
+                ],
+            )
+            .await?;
+        if inserted == 1 {
+            return entered(tx, &partition, id, &J::POLICY, J::NAME).await;
+        }
         let twin = tx
             .fetch_optional(
                 "-- live_twin
@@ -98,14 +105,23 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
                     AND state IN ('available', 'scheduled', 'running', 'retryable')",
                 &params![J::NAME, unique_key.as_deref()],
             )
-            .await?
-            .ok_or_else(|| DbError::other(format!("a live twin of a {} job is there and is not", J::NAME)))?;
-        return Ok(Enqueued::Twin(twin.get("id")?));
+            .await?;
+        if let Some(twin) = twin {
+            return Ok(Enqueued::Twin(twin.get("id")?));
+        }
     }
-    if J::POLICY.limit.per_partition {
-        limits::ensure_partition(tx, J::NAME, &partition, &J::POLICY).await?;
+    Err(DbError::other(format!(
+        "live twins of a {} job come and go: it was not enqueued",
+        J::NAME
+    )))
+}
+
+/// What follows from a new job's row.
+async fn entered(tx: &mut Tx, partition: &str, id: Uuid, policy: &Policy, queue: &str) -> Result<Enqueued, DbError> {
+    if policy.limit.per_partition {
+        limits::ensure_partition(tx, queue, partition, policy).await?;
     }
-    tx.wake_claimer();
+    tx.wake_fleet();
     fault::hit(FaultPoint::BeforeEnqueueCommit);
     Ok(Enqueued::New(id))
 }
@@ -135,7 +151,7 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
             &params![queue, unique_key, why, now],
         )
         .await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     Ok(waiting + running)
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     db::{
-        DbError, Sql, Tx,
+        Db, DbError, Sql, Tx,
         clock::{postgres_now, sqlite_now},
     },
     params,
@@ -32,18 +32,39 @@ const LOCK: Sql = Sql::each(
     ),
 );
 
+/// What the job's row says to a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locked {
+    /// Until the transaction ends nobody else changes it.
+    Ours,
+    /// Ours, and somebody asked for its end.
+    Cancelled,
+    /// It has another lease, or none.
+    Lost,
+}
+
 /// The job's row under its lease, before anything else of the transaction.
-pub(super) async fn lock(tx: &mut Tx, lease: &Lease) -> Result<(), JobError> {
-    let row = tx
-        .fetch_optional(LOCK, &params![lease.job, lease.id])
-        .await
-        .map_err(JobError::retry)?
-        .ok_or(JobError::LostLease)?;
-    tx.take_now(&row).map_err(JobError::retry)?;
-    if row.get::<bool>("cancelled").map_err(JobError::retry)? {
-        return Err(JobError::Cancelled);
-    }
-    Ok(())
+pub(super) async fn lock(tx: &mut Tx, lease: &Lease) -> Result<Locked, DbError> {
+    let Some(row) = tx.fetch_optional(LOCK, &params![lease.job, lease.id]).await? else {
+        return Ok(Locked::Lost);
+    };
+    tx.take_now(&row)?;
+    Ok(if row.get::<bool>("cancelled")? {
+        Locked::Cancelled
+    } else {
+        Locked::Ours
+    })
+}
+
+/// Whether this lease's run has its line in the history: a commit whose answer was lost did happen.
+pub(super) async fn is_ended(db: &Db, lease: &Lease) -> Result<bool, DbError> {
+    let line = db
+        .fetch_optional(
+            "-- is_ended\nSELECT outcome FROM job_attempts WHERE lease = $1 AND outcome <> 'rescued'",
+            &params![lease.id],
+        )
+        .await?;
+    Ok(line.is_some())
 }
 
 /// Nothing changed: the row is another worker's by now.
@@ -51,19 +72,43 @@ fn held(changed: u64) -> Result<(), JobError> {
     if changed == 1 { Ok(()) } else { Err(JobError::LostLease) }
 }
 
+/// The job's end and its line in the history: on a server one round trip.
+const COMPLETE: Sql = Sql::each(
+    "-- complete_job
+     UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
+            progress = COALESCE($4, progress), finished_at = $3
+     WHERE id = $1 AND lease = $2 AND state = 'running' RETURNING id",
+    "-- complete_job
+     WITH done AS (
+        UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
+               progress = COALESCE($4, progress), finished_at = $3
+        WHERE id = $1 AND lease = $2 AND state = 'running' RETURNING id)
+     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
+                               duration_us)
+     SELECT $2, id, $5, $6, $7, $8, $9, $10, $3, 'completed', $11 FROM done RETURNING job_id AS id",
+);
+
 pub(super) async fn complete(tx: &mut Tx, lease: &Lease, progress: Option<Json>) -> Result<(), JobError> {
     let now = tx.now().await.map_err(JobError::retry)?;
-    let changed = tx
-        .execute(
-            "-- complete_job
-             UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
-                    progress = COALESCE($4, progress), finished_at = $3
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
-            &params![lease.job, lease.id, now, progress],
-        )
-        .await
-        .map_err(JobError::retry)?;
-    held(changed)?;
+    let mut params = params![lease.job, lease.id, now, progress].to_vec();
+    let with_history = tx.is_on_server();
+    if with_history {
+        let attempt = &lease.attempt;
+        params.extend(params![
+            &*attempt.queue,
+            &*attempt.limit_key,
+            attempt.slot,
+            attempt.number,
+            &*attempt.worker,
+            attempt.started_at,
+            attempt.duration_us(now)
+        ]);
+    }
+    let changed = tx.fetch_all(COMPLETE, &params).await.map_err(JobError::retry)?;
+    held(changed.len() as u64)?;
+    if with_history {
+        return Ok(());
+    }
     end_attempt(tx, lease, "completed", None).await.map_err(JobError::retry)
 }
 
@@ -300,27 +345,11 @@ pub(super) async fn hand_back(tx: &mut Tx, lease: &Lease) -> Result<bool, DbErro
         return Ok(false);
     }
     end_attempt(tx, lease, "handed_back", None).await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     Ok(true)
 }
 
-/// What became of the attempt.
-pub(super) async fn end_attempt(
-    tx: &mut Tx,
-    lease: &Lease,
-    outcome: &'static str,
-    error: Option<&str>,
-) -> Result<(), DbError> {
-    let now = tx.now().await?;
-    tx.execute(END_ATTEMPT, &params![lease.id, now, outcome, error])
-        .await
-        .map(|_| ())
+/// What became of the run.
+async fn end_attempt(tx: &mut Tx, lease: &Lease, outcome: &'static str, error: Option<&str>) -> Result<(), DbError> {
+    lease.attempt.end(tx, (lease.job, lease.id), outcome, error).await
 }
-
-const END_ATTEMPT: Sql = Sql::each(
-    "-- end_attempt
-     UPDATE job_attempts SET finished_at = $2, outcome = $3, error = $4, duration_us = $2 - started_at WHERE lease = $1",
-    "-- end_attempt
-     UPDATE job_attempts SET finished_at = $2, outcome = $3, error = $4,
-            duration_us = (extract(epoch FROM $2 - started_at) * 1000000)::bigint WHERE lease = $1",
-);

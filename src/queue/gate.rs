@@ -390,7 +390,7 @@ pub async fn close(
         ],
     )
     .await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     Ok(())
 }
 
@@ -409,7 +409,7 @@ pub async fn open(tx: &mut Tx, key: &str) -> Result<bool, DbError> {
             &params![key, now, true],
         )
         .await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     Ok(changed == 1)
 }
 
@@ -426,7 +426,7 @@ pub async fn probe_now(tx: &mut Tx, key: &str) -> Result<bool, DbError> {
             &params![key, now],
         )
         .await?;
-    tx.wake_claimer();
+    tx.wake_fleet();
     Ok(changed == 1)
 }
 

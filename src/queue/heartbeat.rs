@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -43,17 +43,33 @@ pub(super) struct Heart<E> {
     pub(super) worker: Arc<str>,
     pub(super) lease: Duration,
     pub(super) every: Duration,
+    /// How long a process that has just started leaves expired leases alone.
+    pub(super) newcomer: Duration,
     pub(super) stop: CancellationToken,
 }
 
+/// Also those that ran out, as long as nobody took the job: the database may have been away for everybody. On PostgreSQL a row
+/// that a transaction holds is passed over: that is our own run's end, or somebody's who takes it, and nobody's lease is to run
+/// out because of it.
 const RENEW: Sql = Sql::each(
-    "-- renew_all_leases
-     UPDATE jobs SET lease_expires_at = $1 WHERE state = 'running' AND lease IN (SELECT value FROM json_each($2))
-     RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled",
-    "-- renew_all_leases
-     UPDATE jobs SET lease_expires_at = $1
-     WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($2))
-     RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled",
+    concat!(
+        "-- renew_all_leases
+         UPDATE jobs SET lease_expires_at = ",
+        sqlite_now!(),
+        " + $2 WHERE state = 'running' AND lease IN (SELECT value ->> 'lease' FROM json_each($1))
+         RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled"
+    ),
+    concat!(
+        "-- renew_all_leases
+         WITH free AS (
+             SELECT j.id FROM jsonb_to_recordset($1) AS ours (id uuid, lease uuid)
+             JOIN jobs j ON j.id = ours.id AND j.lease = ours.lease AND j.state = 'running'
+             FOR NO KEY UPDATE OF j SKIP LOCKED)
+         UPDATE jobs SET lease_expires_at = ",
+        postgres_now!(),
+        " + $2 * interval '1 microsecond' FROM free WHERE jobs.id = free.id
+         RETURNING jobs.lease, jobs.cancel_requested_at IS NOT NULL AS cancelled"
+    ),
 );
 
 const SEEN: Sql = Sql::each(
@@ -69,14 +85,18 @@ const SEEN: Sql = Sql::each(
     ),
 );
 
-/// Leases that this process ended by itself a moment ago, while their runs are still on the list.
-const ENDED: Sql = Sql::each(
-    "-- leases_just_ended
+/// Leases that were not renewed and are still ours: their rows were held at that moment. And those that this process ended by
+/// itself a moment ago, while their runs are still on the list.
+const STILL_OURS: Sql = Sql::each(
+    "-- leases_still_ours
+     SELECT lease FROM jobs WHERE state = 'running' AND lease IN (SELECT value FROM json_each($1))
+     UNION ALL
+     SELECT lease FROM job_attempts WHERE lease IN (SELECT value FROM json_each($1)) AND outcome <> 'rescued'",
+    "-- leases_still_ours
+     SELECT lease FROM jobs WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1))
+     UNION ALL
      SELECT lease FROM job_attempts
-     WHERE lease IN (SELECT value FROM json_each($1)) AND finished_at IS NOT NULL AND outcome <> 'rescued'",
-    "-- leases_just_ended
-     SELECT lease FROM job_attempts
-     WHERE lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1)) AND finished_at IS NOT NULL AND outcome <> 'rescued'",
+     WHERE lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1)) AND outcome <> 'rescued'",
 );
 
 impl<E: Send + Sync + 'static> Heart<E> {
@@ -101,14 +121,15 @@ impl<E: Send + Sync + 'static> Heart<E> {
         }
     }
 
-    /// Ends the runs whose lease is no longer certain.
+    /// Cancels the outside calls of runs whose lease is no longer certain.
     async fn fence(&self) {
         loop {
-            for lease in self.leases.all() {
-                if lease.certain_for().is_zero() && lease.stopped() != Some(Stop::Lost) {
-                    tracing::warn!(job = %lease.job, "the lease could not be renewed in time: the run is ended");
-                    lease.stop(Stop::Lost);
-                }
+            let fenced = self.leases.all().iter().filter(|lease| lease.fence()).count();
+            if fenced > 0 {
+                tracing::warn!(
+                    jobs = fenced,
+                    "leases could not be renewed in time: outside calls are cancelled until they are certain again"
+                );
             }
             tokio::time::sleep(FENCE).await;
         }
@@ -116,7 +137,7 @@ impl<E: Send + Sync + 'static> Heart<E> {
 
     async fn beat(&self) {
         let db = loop {
-            match self.db.reopen().await {
+            match self.db.reopen(self.lease / 4).await {
                 Ok(db) => break db,
                 Err(error) => {
                     tracing::warn!(%error, "the heartbeat has no connection yet");
@@ -127,7 +148,8 @@ impl<E: Send + Sync + 'static> Heart<E> {
         let mut last_contact = since_boot();
         // An expiry counts only one full lease after the first contact that follows a failure: until then the others,
         // who lost the database as well, had no chance to renew.
-        let mut trusted_from = Duration::ZERO;
+        let mut trusted_from = since_boot() + self.newcomer;
+        let mut server = None;
         let mut beat_at = Instant::now() + self.every;
         let mut rescue_at = Instant::now();
         let mut failed = false;
@@ -161,11 +183,10 @@ impl<E: Send + Sync + 'static> Heart<E> {
                 if failed || since_boot() < trusted_from {
                     continue;
                 }
-                match AssertUnwindSafe(rescue::rescue(&db, &self.registry, &self.leases))
-                    .catch_unwind()
-                    .await
-                {
-                    Ok(Ok(_)) => {}
+                match AssertUnwindSafe(self.rescue(&db, &mut server)).catch_unwind().await {
+                    Ok(Ok(true)) => {}
+                    // Nobody could renew while it was away: it counts as a failure, also where none of ours fell into it.
+                    Ok(Ok(false)) => trusted_from = since_boot() + self.lease,
                     Ok(Err(error)) => {
                         failed |= error.is_passing();
                         tracing::warn!(%error, "dead workers' jobs cannot be freed yet");
@@ -176,27 +197,42 @@ impl<E: Send + Sync + 'static> Heart<E> {
         }
     }
 
+    /// Frees the jobs of dead workers. `false`: the server is another one than at the last look, or was started again.
+    async fn rescue(&self, db: &Db, server: &mut Option<String>) -> Result<bool, DbError> {
+        let expired = rescue::expired(db).await?;
+        let same = server.as_ref().is_none_or(|known| *known == expired.server);
+        *server = Some(expired.server.clone());
+        if same {
+            rescue::free_all(db, &self.registry, &self.leases, &expired).await?;
+        }
+        Ok(same)
+    }
+
     async fn renew(&self, db: &Db) -> Result<(), DbError> {
         let leases = self.leases.all();
         let sent = since_boot();
+        if leases.is_empty() {
+            return db.write_alone(SEEN, &params![&*self.worker]).await.map(drop);
+        }
+        let ours: Json = leases
+            .iter()
+            .map(|lease| json!({"id": lease.job, "lease": lease.id}))
+            .collect();
+        let term = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX / 4);
         let mut tx = db.begin().await?;
         let mut held: HashMap<Uuid, bool> = HashMap::new();
-        if !leases.is_empty() {
-            let now = tx.now().await?;
-            let ids: Json = leases.iter().map(|lease| lease.id.to_string()).collect();
-            for row in tx.fetch_all(RENEW, &params![now + self.lease, ids]).await? {
-                held.insert(row.get("lease")?, row.get("cancelled")?);
-            }
+        for row in tx.fetch_all(RENEW, &params![ours, term]).await? {
+            held.insert(row.get("lease")?, row.get("cancelled")?);
         }
         let missing: Json = leases
             .iter()
             .filter(|lease| !held.contains_key(&lease.id))
             .map(|lease| lease.id.to_string())
             .collect();
-        let mut ended: HashSet<Uuid> = HashSet::new();
+        let mut still_ours: HashSet<Uuid> = HashSet::new();
         if missing != Json::Array(Vec::new()) {
-            for row in tx.fetch_all(ENDED, &params![missing]).await? {
-                ended.insert(row.get("lease")?);
+            for row in tx.fetch_all(STILL_OURS, &params![missing]).await? {
+                still_ours.insert(row.get("lease")?);
             }
         }
         tx.execute(SEEN, &params![&*self.worker]).await?;
@@ -209,8 +245,8 @@ impl<E: Send + Sync + 'static> Heart<E> {
                         lease.stop(Stop::Cancelled);
                     }
                 }
-                // Its end is committed, and its run about to say so.
-                None if ended.contains(&lease.id) => {}
+                // Held at this moment; or its end is committed, and its run about to say so.
+                None if still_ours.contains(&lease.id) => {}
                 // Off the list in the meantime, or given to somebody else.
                 None if self.leases.get(lease.id).is_some() => lease.stop(Stop::Lost),
                 None => {}

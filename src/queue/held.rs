@@ -50,8 +50,10 @@ macro_rules! gates_at_work {
 
 const LOOK: &str = gates_at_work!("");
 
-/// Locked on PostgreSQL: a gate that opens between this and the commit would never let go what is set aside here.
-const LOCK: Sql = Sql::each(gates_at_work!(""), gates_at_work!("FOR UPDATE OF g"));
+/// Locked on PostgreSQL: a gate that opens between this and the commit would never let go what is set aside here. One that
+/// somebody else has at this moment is passed over, and then nothing is set aside: a process that was frozen in the middle of
+/// a claim does not keep the others from claiming.
+const LOCK: Sql = Sql::each(gates_at_work!(""), gates_at_work!("FOR NO KEY UPDATE OF g SKIP LOCKED"));
 
 /// A gate that is shut, or has jobs to let go.
 #[derive(Debug)]
@@ -133,6 +135,8 @@ pub(super) async fn glance(db: &Db, served: &Json, now: DateTime<Utc>) -> Result
 pub(super) struct Tended {
     /// Jobs may be behind a shut gate: look before you start one.
     pub(super) any_shut: bool,
+    /// They may be set aside: no gate opens until the commit.
+    pub(super) may_park: bool,
     /// When a pass has to see to a gate next.
     pub(super) look_again: Option<DateTime<Utc>>,
 }
@@ -145,9 +149,20 @@ pub(super) async fn tend(tx: &mut Tx, served: &Json) -> Result<Tended, DbError> 
     let mut wait = |until: Option<DateTime<Utc>>| {
         tended.look_again = tended.look_again.into_iter().chain(until).min();
     };
-    for row in tx.fetch_all(LOCK, &[]).await? {
+    let locked = tx.fetch_all(LOCK, &[]).await?;
+    if tx.is_on_server() {
+        // Read after the lock: what was passed over counts as well.
+        let all = tx.fetch_all(LOOK, &[]).await?;
+        tended.any_shut = all
+            .iter()
+            .map(|row| row.get::<String>("state"))
+            .try_fold(false, |any, state| Ok::<_, DbError>(any || state? != "open"))?;
+        tended.may_park = tended.any_shut && all.len() == locked.len();
+    }
+    for row in locked {
         let gate = gate(&row)?;
         tended.any_shut |= gate.state != "open";
+        tended.may_park |= gate.state != "open" && !tx.is_on_server();
         match gate.call(now) {
             Call::Release => {
                 if gate.releasing && !release(tx, &gate.key).await? {
@@ -174,9 +189,16 @@ pub(super) async fn tend(tx: &mut Tx, served: &Json) -> Result<Tended, DbError> 
 }
 
 /// Those that wait for a time of their own as well keep waiting for it.
-const RELEASE: &str = "-- release_held
-    UPDATE jobs SET held_by = NULL, state = CASE WHEN run_at <= $2 THEN 'available' ELSE 'scheduled' END
-    WHERE id IN (SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3)";
+const RELEASE: Sql = Sql::each(
+    "-- release_held
+     UPDATE jobs SET held_by = NULL, state = CASE WHEN run_at <= $2 THEN 'available' ELSE 'scheduled' END
+     WHERE id IN (SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3)",
+    // Waits for one that somebody cancels at this moment: it is not to be counted as let go.
+    "-- release_held
+     UPDATE jobs SET held_by = NULL, state = CASE WHEN run_at <= $2 THEN 'available' ELSE 'scheduled' END
+     WHERE id IN (SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3 FOR NO KEY UPDATE)
+        AND held_by = $1",
+);
 
 /// Answers whether that was all.
 async fn release(tx: &mut Tx, key: &str) -> Result<bool, DbError> {
@@ -303,7 +325,7 @@ const PARK: Sql = Sql::each(
          WHERE id IN (SELECT j.id FROM (SELECT id, gate FROM jobs WHERE limit_key = $1 AND state = 'available'
                       ORDER BY priority DESC, run_at, id LIMIT $2) AS j WHERE ",
         sqlite_shut!(),
-        ")"
+        ") AND state = 'available'"
     ),
     concat!(
         "-- park
@@ -313,7 +335,7 @@ const PARK: Sql = Sql::each(
          WHERE id IN (SELECT j.id FROM (SELECT id, gate FROM jobs WHERE limit_key = $1 AND state = 'available'
                       ORDER BY priority DESC, run_at, id LIMIT $2) AS j WHERE ",
         postgres_shut!(),
-        ")"
+        ") AND state = 'available'"
     ),
 );
 

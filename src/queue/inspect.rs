@@ -57,8 +57,8 @@ pub struct LimitUse {
     pub key: String,
     /// Jobs that run now.
     pub running: u64,
-    /// Jobs that may run at once.
-    pub max_running: u32,
+    /// Jobs that may run at once; `None`: no limit.
+    pub max_running: Option<u32>,
     /// Starts that may happen in any window.
     pub rate_max: Option<u32>,
     /// The window, in microseconds.
@@ -125,7 +125,7 @@ pub struct AttemptRow {
     pub job_id: Uuid,
     pub attempt: u32,
     pub worker: String,
-    pub slot: u32,
+    pub slot: Option<u32>,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
     pub outcome: Option<String>,
@@ -406,32 +406,37 @@ pub async fn job(db: &Db, id: Uuid) -> Result<Option<JobRow>, DbError> {
         .transpose()
 }
 
+/// Ended runs stand in the history, the one under way on the job's own row.
+const ATTEMPTS: &str = "-- attempts
+    SELECT lease, job_id, attempt, worker, slot, started_at, finished_at, outcome, error, duration_us
+    FROM job_attempts WHERE job_id = $1
+    UNION ALL
+    SELECT lease, id, attempt, worker, slot, started_at, NULL, NULL, NULL, NULL FROM jobs WHERE id = $1 AND state = 'running'
+    ORDER BY 6, 1";
+
 /// All attempts of a job, oldest first.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn attempts(db: &Db, id: Uuid) -> Result<Vec<AttemptRow>, DbError> {
-    db.fetch_all(
-        "-- attempts\nSELECT * FROM job_attempts WHERE job_id = $1 ORDER BY started_at, lease",
-        &params![id],
-    )
-    .await?
-    .iter()
-    .map(|row| {
-        Ok(AttemptRow {
-            lease: row.get("lease")?,
-            job_id: row.get("job_id")?,
-            attempt: row.get("attempt")?,
-            worker: row.get("worker")?,
-            slot: row.get("slot")?,
-            started_at: row.get("started_at")?,
-            finished_at: row.get("finished_at")?,
-            outcome: row.get("outcome")?,
-            error: row.get("error")?,
-            duration_us: row.get("duration_us")?,
+    db.fetch_all(ATTEMPTS, &params![id])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(AttemptRow {
+                lease: row.get("lease")?,
+                job_id: row.get("job_id")?,
+                attempt: row.get("attempt")?,
+                worker: row.get("worker")?,
+                slot: row.get("slot")?,
+                started_at: row.get("started_at")?,
+                finished_at: row.get("finished_at")?,
+                outcome: row.get("outcome")?,
+                error: row.get("error")?,
+                duration_us: row.get("duration_us")?,
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 /// All processes that serve queues or did, latest first.

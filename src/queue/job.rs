@@ -43,7 +43,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     }
 }
 
-/// Proof that the run's end is committed: only [`JobContext::finish`] and [`JobContext::snooze`] make one.
+/// Proof that the run's end is committed: only [`JobContext::finish`], [`JobContext::done`] and [`JobContext::snooze`] make
+/// one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Committed(pub(super) ());
 
@@ -56,7 +57,7 @@ pub enum Outcome {
     Snoozed(Committed),
 }
 
-/// How a run ended otherwise. The last four are control flow, not failures.
+/// How a run ended otherwise. The last five are control flow, not failures.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
     /// It may work later: stored backoff, until the attempts are used up.
@@ -80,6 +81,13 @@ pub enum JobError {
         after: Duration,
         /// Why, for people.
         reason: String,
+    },
+    /// It was uncertain whether the job is still ours, or whether its end was written: it goes back to the queue if it is,
+    /// without a counted attempt.
+    #[error("interrupted: {why}")]
+    Interrupted {
+        /// What happened.
+        why: String,
     },
     /// The job was given to another worker: nothing of this run counts.
     #[error("the lease was lost")]
@@ -114,6 +122,11 @@ impl JobError {
         Self::Fail {
             error: error.to_string(),
         }
+    }
+
+    /// Back to the queue, without a counted attempt.
+    pub fn interrupted(why: impl fmt::Display) -> Self {
+        Self::Interrupted { why: why.to_string() }
     }
 
     /// Wait, without a counted attempt.

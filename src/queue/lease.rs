@@ -1,8 +1,9 @@
 //! What this process may still believe about the jobs it runs.
 //!
 //! A lease is dated from the moment when the statement that last renewed it was *sent*, on a clock that also counts while
-//! the machine sleeps. Past three quarters of its term the process fences itself: the job's token is cancelled and its
-//! future dropped, well before another process may take the job.
+//! the machine sleeps. Past three quarters of its term the process fences itself, well before another process may take the
+//! job: it starts no outside call and cancels those in flight. The run itself goes on, since whatever it writes carries the
+//! lease: when the database was away for everybody, the row is still ours once it is back. Only the row says that it is lost.
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::claimer::Permit;
+use super::{attempt::Attempt, claimer::Permit};
 
 /// Time since boot, suspend included. Never goes back, and does not stop while the machine sleeps.
 pub(super) fn since_boot() -> Duration {
@@ -35,7 +36,7 @@ pub(super) enum Stop {
     Cancelled,
     /// This process stops.
     ShuttingDown,
-    /// The row has, or may soon have, another lease.
+    /// The row has another lease.
     Lost,
 }
 
@@ -44,26 +45,54 @@ pub(super) enum Stop {
 pub(super) struct Lease {
     pub(super) id: Uuid,
     pub(super) job: Uuid,
+    pub(super) attempt: Attempt,
     term: Duration,
     /// Microseconds since boot.
     certain_until: AtomicU64,
     stop: AtomicU8,
     token: CancellationToken,
+    /// Cancelled while the lease is not certain; a new one once it is again.
+    outside: Mutex<CancellationToken>,
 }
 
 impl Lease {
     /// A lease whose claim was sent at `sent`.
-    pub(super) fn new(id: Uuid, job: Uuid, term: Duration, sent: Duration) -> Self {
+    pub(super) fn new(id: Uuid, job: Uuid, attempt: Attempt, term: Duration, sent: Duration) -> Self {
         let lease = Self {
             id,
             job,
+            attempt,
             term,
             certain_until: AtomicU64::new(0),
             stop: AtomicU8::new(0),
             token: CancellationToken::new(),
+            outside: Mutex::default(),
         };
         lease.renewed(sent);
         lease
+    }
+
+    /// Cancels the outside calls in flight, if the lease is no longer certain. Answers whether it did so now.
+    pub(super) fn fence(&self) -> bool {
+        let outside = self.outside();
+        if !self.certain_for().is_zero() || outside.is_cancelled() {
+            return false;
+        }
+        outside.cancel();
+        true
+    }
+
+    /// Cancelled as soon as no outside call may go on. Taken anew for each call.
+    pub(super) fn outside_calls(&self) -> CancellationToken {
+        let mut outside = self.outside();
+        if outside.is_cancelled() && !self.certain_for().is_zero() {
+            *outside = CancellationToken::new();
+        }
+        outside.clone()
+    }
+
+    fn outside(&self) -> std::sync::MutexGuard<'_, CancellationToken> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn term(&self) -> Duration {
@@ -193,27 +222,47 @@ impl Leases {
 mod tests {
     use super::*;
 
+    fn lease(sent: Duration) -> Lease {
+        let attempt = Attempt {
+            queue: "plain".into(),
+            limit_key: "plain".into(),
+            slot: Some(0),
+            number: 1,
+            worker: "w".into(),
+            started_at: chrono::DateTime::default(),
+        };
+        Lease::new(Uuid::nil(), Uuid::nil(), attempt, Duration::from_secs(12), sent)
+    }
+
     #[test]
     fn i4_a_lease_is_certain_for_three_quarters_of_its_term_from_when_it_was_sent() {
         let sent = since_boot();
-        let lease = Lease::new(Uuid::nil(), Uuid::nil(), Duration::from_secs(12), sent);
+        let lease = lease(sent);
         let certain = lease.certain_for();
         assert!(
             certain <= Duration::from_secs(9) && certain > Duration::from_secs(8),
             "{certain:?}"
         );
-        let stale = Lease::new(
-            Uuid::nil(),
-            Uuid::nil(),
-            Duration::from_secs(12),
-            sent.saturating_sub(Duration::from_secs(10)),
-        );
-        assert_eq!(stale.certain_for(), Duration::ZERO);
+    }
+
+    #[test]
+    fn i4_outside_calls_are_cancelled_while_a_lease_is_not_certain_and_may_begin_again_after_it() {
+        let now = since_boot();
+        let lease = lease(now.saturating_sub(Duration::from_secs(10)));
+        assert_eq!(lease.certain_for(), Duration::ZERO);
+        let in_flight = lease.outside_calls();
+        assert!(!in_flight.is_cancelled());
+        assert!(lease.fence() && !lease.fence(), "it is fenced once");
+        assert!(in_flight.is_cancelled() && lease.outside_calls().is_cancelled());
+        assert!(!lease.token().is_cancelled(), "the run itself goes on");
+        lease.renewed(now);
+        assert!(!lease.outside_calls().is_cancelled());
+        assert!(in_flight.is_cancelled() && !lease.fence());
     }
 
     #[test]
     fn a_lost_lease_outweighs_a_cancel() {
-        let lease = Lease::new(Uuid::nil(), Uuid::nil(), Duration::from_secs(12), since_boot());
+        let lease = lease(since_boot());
         lease.stop(Stop::Cancelled);
         lease.stop(Stop::ShuttingDown);
         assert_eq!(lease.stopped(), Some(Stop::Cancelled));

@@ -31,24 +31,45 @@ pub(super) async fn apply(
     let now = tx.now().await?;
     for (queue, policy) in policies {
         let setting = settings.get(*queue).copied().unwrap_or_default();
-        let max_running = setting.max_running.unwrap_or(policy.limit.max);
+        let max_running = setting.max_running.or(policy.limit.max);
         let rate = match setting.rate {
             None => policy.rate,
             Some(rate) => rate.map(|(max, window)| Rate { max, window }),
         };
         let (rate_max, rate_window) = columns(rate);
+        // What is right already is not written: that would wait for every claim under way, in each process that starts.
+        let columns = params![
+            *queue,
+            max_running,
+            rate_max,
+            rate_window,
+            now,
+            policy.limit.per_partition,
+            policy.attempts,
+            policy.priority,
+            false
+        ];
         tx.execute(
             "-- upsert_limit
-             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at)
-             VALUES ($1, $1, '', $2, $3, $4, $5)
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at, per_partition,
+                                 max_attempts, priority, pinned)
+             VALUES ($1, $1, '', $2, $3, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (key) DO NOTHING",
-            &params![*queue, max_running, rate_max, rate_window, now],
+            &columns,
+        )
+        .await?;
+        tx.execute(
+            "-- configure_policy
+             UPDATE limits SET per_partition = $6, max_attempts = $7, priority = $8, updated_at = $5
+             WHERE queue = $1 AND (per_partition <> $6 OR max_attempts <> $7 OR priority <> $8)",
+            &columns[..8],
         )
         .await?;
         tx.execute(
             "-- configure_limits
              UPDATE limits SET max_running = $2, rate_max = $3, rate_window_us = $4, updated_at = $5
-             WHERE queue = $1 AND pinned = $6",
+             WHERE queue = $1 AND pinned = $6
+                AND (max_running IS DISTINCT FROM $2 OR rate_max IS DISTINCT FROM $3 OR rate_window_us IS DISTINCT FROM $4)",
             &params![*queue, max_running, rate_max, rate_window, now, false],
         )
         .await?;
@@ -77,8 +98,10 @@ pub(super) async fn ensure_partition(
     let from_pattern = tx
         .execute(
             "-- limit_from_pattern
-             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, pinned, updated_at)
-             SELECT $1, queue, $3, max_running, rate_max, rate_window_us, pinned, $4 FROM limits WHERE key = $2
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, pinned, updated_at,
+                                 per_partition, max_attempts, priority)
+             SELECT $1, queue, $3, max_running, rate_max, rate_window_us, pinned, $4, per_partition, max_attempts, priority
+             FROM limits WHERE key = $2
              ON CONFLICT (key) DO NOTHING",
             &params![&key, queue, partition, now],
         )
@@ -87,10 +110,22 @@ pub(super) async fn ensure_partition(
         let (rate_max, rate_window) = columns(policy.rate);
         tx.execute(
             "-- limit_from_policy
-             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             INSERT INTO limits (key, queue, partition, max_running, rate_max, rate_window_us, updated_at, per_partition,
+                                 max_attempts, priority)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
              ON CONFLICT (key) DO NOTHING",
-            &params![&key, queue, partition, policy.limit.max, rate_max, rate_window, now],
+            &params![
+                &key,
+                queue,
+                partition,
+                policy.limit.max,
+                rate_max,
+                rate_window,
+                now,
+                true,
+                policy.attempts,
+                policy.priority
+            ],
         )
         .await?;
     }

@@ -18,9 +18,11 @@
 //! `available`, `scheduled` and `retryable` are cancelled at once. Every arrow out of `running` carries the claim's lease
 //! and changes nothing when the row has another one by then.
 
+mod attempt;
 mod backend;
 mod claim;
 mod claimer;
+mod completions;
 mod context;
 pub mod control;
 mod cron;

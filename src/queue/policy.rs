@@ -25,7 +25,8 @@ pub const fn days(n: u64) -> Duration {
 /// How many jobs run at once in the whole fleet, and what is counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    pub(super) max: u32,
+    /// `None`: no limit.
+    pub(super) max: Option<u32>,
     pub(super) per_partition: bool,
 }
 
@@ -33,7 +34,7 @@ impl Limit {
     /// At most `max` jobs of the queue.
     pub const fn queue(max: u32) -> Self {
         Self {
-            max,
+            max: Some(max),
             per_partition: false,
         }
     }
@@ -41,8 +42,16 @@ impl Limit {
     /// At most `max` jobs of each partition of the queue.
     pub const fn partition(max: u32) -> Self {
         Self {
-            max,
+            max: Some(max),
             per_partition: true,
+        }
+    }
+
+    /// As many as the processes have places for. An operator can still set a limit.
+    pub const fn none() -> Self {
+        Self {
+            max: None,
+            per_partition: false,
         }
     }
 }

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::{
     claim::Claimed,
+    completions::Completions,
     context::JobContext,
-    finish::{self, Failure},
+    finish::{self, Failure, Locked},
     job::{AnyJob, JobError, Outcome, Registry},
     lease::{Lease, Leases, Stop},
 };
@@ -33,6 +34,7 @@ pub(super) struct Runner<E> {
     pub(super) env: Arc<E>,
     pub(super) leases: Leases,
     pub(super) worker: Arc<str>,
+    pub(super) completions: Completions,
 }
 
 /// Takes the lease off the list whatever ends the run, a dropped future included.
@@ -60,6 +62,7 @@ impl<E: Send + Sync + 'static> Runner<E> {
             snoozes: claimed.snoozes,
             worker: Arc::clone(&self.worker),
             progress: claimed.progress,
+            completions: self.completions.clone(),
             passages: Mutex::default(),
         };
         let policy = kind.policy();
@@ -105,12 +108,16 @@ impl<E: Send + Sync + 'static> Runner<E> {
             }
             JobError::Retry { error, .. } => tracing::warn!(error, "the job failed"),
             JobError::Fail { error } => tracing::error!(error, "the job failed for good"),
+            JobError::Interrupted { why } => {
+                tracing::warn!(why, "the run was interrupted: the job goes back to the queue")
+            }
             JobError::Snooze { .. } | JobError::Cancelled | JobError::ShuttingDown => {}
         }
         let chance = chance();
         let mut wait = Duration::from_millis(50);
         let mut refusals = 0;
-        while !lease.certain_for().is_zero() {
+        // As long as nobody else has the job: what is written carries the lease, however long the database was away.
+        while lease.stopped() != Some(Stop::Lost) {
             let written = self
                 .write(lease, kind, args, attempt, &error, chance, refusals >= REFUSALS_MOST)
                 .await;
@@ -128,7 +135,7 @@ impl<E: Send + Sync + 'static> Runner<E> {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(1));
         }
-        tracing::warn!("how the job ended could not be written before its lease ran out: it runs again");
+        tracing::warn!("how the job ended could not be written before the job was another worker's: it runs again");
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, and each is needed")]
@@ -155,9 +162,10 @@ impl<E: Send + Sync + 'static> Runner<E> {
             }
             JobError::Fail { error } => finish::fail(&mut tx, lease, &**kind, args, Failure::Discard { error }).await?,
             JobError::Snooze { after, reason } => {
-                let snoozed = match finish::lock(&mut tx, lease).await {
-                    Ok(()) => finish::snooze(&mut tx, lease, *after, reason, None).await,
-                    Err(error) => Err(error),
+                let snoozed = match finish::lock(&mut tx, lease).await? {
+                    Locked::Ours => finish::snooze(&mut tx, lease, *after, reason, None).await,
+                    Locked::Cancelled => Err(JobError::Cancelled),
+                    Locked::Lost => Err(JobError::LostLease),
                 };
                 match snoozed {
                     Ok(()) => true,
@@ -167,7 +175,7 @@ impl<E: Send + Sync + 'static> Runner<E> {
                 }
             }
             JobError::Cancelled => finish::cancel(&mut tx, lease).await?,
-            JobError::ShuttingDown => finish::hand_back(&mut tx, lease).await?,
+            JobError::ShuttingDown | JobError::Interrupted { .. } => finish::hand_back(&mut tx, lease).await?,
             JobError::LostLease => false,
         };
         if held {

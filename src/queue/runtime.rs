@@ -11,6 +11,7 @@ use super::{
     backend::{Lane, RunFn, run_workers},
     claim::Claimer,
     claimer::{Loop, Served},
+    completions::Completions,
     cron::Cron,
     heartbeat::Heart,
     job::Registry,
@@ -31,14 +32,20 @@ pub struct WorkerSettings {
     pub lease: Duration,
     /// How often all leases of this process are renewed, and dead workers looked for.
     pub heartbeat: Duration,
-    /// How often to look for changes by other processes.
-    pub poll: Duration,
+    /// How often to look for what nobody announced; `None`: 100 ms on a file, where that is a look at a number, 1.5 s on a
+    /// server.
+    pub poll: Option<Duration>,
+    /// How long this process leaves expired leases alone after its start; `None`: a whole lease on a server, which may have
+    /// been away for everybody a moment ago, and no time on a file.
+    pub newcomer: Option<Duration>,
     /// How long running jobs may go on after [`Running::shutdown`].
     pub grace: Duration,
     /// The queues to serve; `None`: all that the registry knows.
     pub queues: Option<Vec<String>>,
     /// How many jobs of a queue run at once in this process; where absent, only the fleet's limits bind.
     pub concurrency: BTreeMap<String, usize>,
+    /// Whether also jobs without effects have a commit each.
+    pub each_end_alone: bool,
     /// What holds instead of the policies' limits, by queue.
     pub limits: BTreeMap<String, LimitSetting>,
 }
@@ -48,10 +55,12 @@ impl Default for WorkerSettings {
         Self {
             lease: Duration::from_secs(12),
             heartbeat: Duration::from_secs(3),
-            poll: Duration::from_millis(100),
+            poll: None,
+            newcomer: None,
             grace: Duration::from_secs(30),
             queues: None,
             concurrency: BTreeMap::new(),
+            each_end_alone: false,
             limits: BTreeMap::new(),
         }
     }
@@ -196,6 +205,9 @@ pub async fn start<E: Send + Sync + 'static>(
         worker: Arc::clone(&worker),
         lease: settings.lease,
         every: settings.heartbeat,
+        newcomer: settings
+            .newcomer
+            .unwrap_or(if db.is_server() { settings.lease } else { Duration::ZERO }),
         stop: stop_heart.clone(),
     }
     .start()?;
@@ -218,6 +230,7 @@ pub async fn start<E: Send + Sync + 'static>(
         env,
         leases: leases.clone(),
         worker: Arc::clone(&worker),
+        completions: Completions::start(db.clone(), settings.each_end_alone),
     });
     let run: RunFn = Arc::new(move |claimed| {
         let runner = Arc::clone(&runner);
@@ -235,7 +248,7 @@ pub async fn start<E: Send + Sync + 'static>(
         served,
         leases: leases.clone(),
         crons,
-        poll: settings.poll,
+        poll: settings.poll.unwrap_or_else(|| db.usual_poll()),
         stop: stop_claiming.clone(),
     }
     .start()?;

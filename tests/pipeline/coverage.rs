@@ -66,7 +66,7 @@ async fn i2_i3_at_every_moment_each_session_is_accounted_for_and_has_the_job_tha
     let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
     let db = world.db().await;
     let pipeline = world.pipeline(&db).await;
-    let looks = watched(&pipeline, &db.reopen().await.unwrap()).await;
+    let looks = watched(&pipeline, &db.reopen(Duration::from_secs(30)).await.unwrap()).await;
     pipeline.shutdown().await;
     assert!(looks > 10, "it was looked at only {looks} times");
     assert_eq!(add_up(&db).await, sessions.len() as u64);

@@ -19,9 +19,10 @@ on_each_database! {
 /// Gives the job to nobody, as a rescuer does that thinks the worker is dead.
 async fn take_lease_away(database: &TestDb, id: uuid::Uuid) {
     let mut tx = database.db.begin().await.unwrap();
+    let later = tx.now().await.unwrap() + queue::hours(1);
     tx.execute(
-        "-- take_away\nUPDATE jobs SET state = 'scheduled', run_at = run_at + 3600000000, lease = NULL, slot = NULL WHERE id = $1",
-        &aftercall::params![id],
+        "-- take_away\nUPDATE jobs SET state = 'scheduled', run_at = $2, lease = NULL, slot = NULL WHERE id = $1",
+        &aftercall::params![id, later],
     )
     .await
     .unwrap();

@@ -264,10 +264,12 @@ async fn i9_a_probe_that_is_killed_is_rescued_and_stays_the_probe(database: Test
         .id();
     world.let_go("slow");
     waits(db, 1, 1).await;
+    let mut args = super::world::row(db, slow).await.args;
+    args["key"] = "slower".into();
     let mut tx = db.begin().await.unwrap();
     tx.execute(
-        "-- x\nUPDATE jobs SET args = replace(args, 'slow', 'slower') WHERE id = $1",
-        &aftercall::params![slow],
+        "-- x\nUPDATE jobs SET args = $2 WHERE id = $1",
+        &aftercall::params![slow, args],
     )
     .await
     .unwrap();

@@ -84,7 +84,7 @@ async fn i7_a_live_workers_job_is_not_rescued_while_its_runtime_is_blocked(datab
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let db = blocked_db.reopen().await.unwrap();
+                let db = blocked_db.reopen(lease).await.unwrap();
                 let running = start_with(&db, &world, WorkerSettings { lease, ..settings() }).await;
                 until("the test ends", async || stop.load(Ordering::Acquire)).await;
                 running.shutdown().await;

@@ -61,7 +61,7 @@ async fn i5_a_lowered_limit_drains(database: TestDb) {
     tx.commit().await.unwrap();
     let depths = inspect::queue_depths(db).await.unwrap();
     let limit = &depths.iter().find(|depth| depth.queue == "three").unwrap().limits[0];
-    assert_eq!((limit.running, limit.max_running, limit.pinned), (3, 1, true));
+    assert_eq!((limit.running, limit.max_running, limit.pinned), (3, Some(1), true));
 
     for key in ["a", "b"] {
         world.let_go(key);
@@ -241,14 +241,14 @@ async fn the_configuration_sets_limits_and_an_operator_overrules_it(database: Te
     start_with(db, &world, configured()).await.shutdown().await;
     // A partition that appears later is made from what is configured.
     enqueue(db, &Serial::of("a", What::Done).part("x")).await;
-    assert_eq!(limit_of("serial/x").await, (2, Some(10)));
-    assert_eq!(limit_of("plain").await, (8, None));
+    assert_eq!(limit_of("serial/x").await, (Some(2), Some(10)));
+    assert_eq!(limit_of("plain").await, (Some(8), None));
 
     let mut tx = db.begin().await.unwrap();
     assert!(control::set_limit(&mut tx, "serial/x", 5, "me").await.unwrap());
     assert!(!control::set_limit(&mut tx, "nothing", 5, "me").await.unwrap());
     tx.commit().await.unwrap();
     start_with(db, &world, configured()).await.shutdown().await;
-    assert_eq!(limit_of("serial/x").await, (5, Some(10)));
+    assert_eq!(limit_of("serial/x").await, (Some(5), Some(10)));
     let _ = Plain::of("", What::Done);
 }

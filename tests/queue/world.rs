@@ -398,7 +398,8 @@ kinds! {
 pub(crate) fn settings() -> WorkerSettings {
     WorkerSettings {
         heartbeat: Duration::from_millis(50),
-        poll: Duration::from_millis(20),
+        poll: Some(Duration::from_millis(20)),
+        newcomer: Some(Duration::ZERO),
         grace: Duration::from_secs(20),
         ..WorkerSettings::default()
     }

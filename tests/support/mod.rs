@@ -15,7 +15,7 @@ use aftercall::db::{Db, Location};
 /// A database of its own for one test, gone afterwards.
 pub(crate) struct TestDb {
     pub(crate) db: Db,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl TestDb {
@@ -26,13 +26,38 @@ impl TestDb {
             .unwrap();
         Self {
             db,
-            _directory: directory,
+            _directory: Some(directory),
+        }
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let name = format!("t{}", uuid::Uuid::new_v4().simple());
+        let url = format!("postgres://postgres@127.0.0.1:54991/{name}");
+        assert!(
+            std::process::Command::new("psql")
+                .args([
+                    "-qh",
+                    "127.0.0.1",
+                    "-p",
+                    "54991",
+                    "-U",
+                    "postgres",
+                    "-c",
+                    &format!("create database {name}")
+                ])
+                .status()
+                .unwrap()
+                .success()
+        );
+        Self {
+            db: Db::open(&Location::postgres(url)).await.unwrap(),
+            _directory: None,
         }
     }
 
     /// The same database as another process sees it.
     pub(crate) async fn seen_from_outside(&self) -> Db {
-        self.db.reopen().await.unwrap()
+        self.db.reopen(Duration::from_secs(30)).await.unwrap()
     }
 }
 
@@ -45,6 +70,15 @@ macro_rules! on_each_database {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
                     super::$name($crate::support::TestDb::sqlite().await).await;
+                }
+            )+
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::support::TestDb::postgres().await).await;
                 }
             )+
         }

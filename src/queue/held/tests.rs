@@ -202,7 +202,7 @@ async fn i9_one_job_tries_a_gate_however_many_claim_at_once() {
     world.advance(11).await;
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let db = world.db.reopen().await.unwrap();
+        let db = world.db.reopen(Duration::from_secs(30)).await.unwrap();
         tasks.spawn(async move { claimer(&db).claim(&SERVED).await.unwrap().claimed.len() });
     }
     assert_eq!(tasks.join_all().await.iter().sum::<usize>(), 1);

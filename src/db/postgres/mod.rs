@@ -1,0 +1,162 @@
+//! The engine of a fleet.
+//!
+//! The connections are ours and not the driver's pool: that one asks each connection whether it lives when it is given
+//! back, without a bound, so that a few half-open ones take all of its places. Here every statement has a bound, and a
+//! connection whose statement did not come to its end is cut off at once.
+
+mod announce;
+mod connection;
+mod listen;
+mod pool;
+mod transaction;
+mod types;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+use tokio::sync::Notify;
+
+use self::pool::Pool;
+pub(super) use self::{
+    announce::Announcer,
+    transaction::Transaction,
+    types::{Float, Text, Whole},
+};
+use super::{DbError, DbErrorKind, PostgresLocation, Row, Value};
+
+/// How long a statement may take before its connection is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Statements that a connection keeps prepared: more than there are.
+const PREPARED: usize = 500;
+
+pub(super) struct PostgresDb {
+    options: PgConnectOptions,
+    pool: Pool,
+    announcer: Arc<Announcer>,
+}
+
+/// Without the password that the options hold.
+impl std::fmt::Debug for PostgresDb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresDb").finish_non_exhaustive()
+    }
+}
+
+impl PostgresDb {
+    pub(super) fn new(location: &PostgresLocation) -> Result<Self, DbError> {
+        let options = options(location)?;
+        let pool = Pool::new(options.clone(), location.max_connections, PATIENCE);
+        Ok(Self {
+            announcer: Arc::new(Announcer::new(pool.clone())),
+            options,
+            pool,
+        })
+    }
+
+    /// Connections of their own, for a thread with a runtime of its own.
+    pub(super) fn reopen(&self, connections: u32, patience: Duration) -> Self {
+        let pool = Pool::new(self.options.clone(), connections, patience);
+        Self {
+            announcer: Arc::new(Announcer::new(pool.clone())),
+            options: self.options.clone(),
+            pool,
+        }
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction, DbError> {
+        Transaction::begin(&self.pool).await
+    }
+
+    /// One statement that only reads: it is asked again when a connection turns out to be dead that was alive before.
+    pub(super) async fn fetch_all(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        let mut connection = self.pool.acquire().await?;
+        loop {
+            match connection.fetch_all(sql, params).await {
+                Err(error) if error.kind == DbErrorKind::Unavailable && connection.was_idle() => {
+                    drop(connection);
+                    connection = self.pool.acquire_anew().await?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// One statement that is a transaction of its own.
+    pub(super) async fn write_alone(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        self.pool.acquire().await?.fetch_all(sql, params).await
+    }
+
+    pub(super) fn announcer(&self) -> Arc<Announcer> {
+        Arc::clone(&self.announcer)
+    }
+
+    /// Wakes whenever another process announces work, and whenever an announcement may have been missed. Never ends.
+    pub(super) async fn listen(&self, wake: Arc<Notify>) {
+        listen::listen(self.options.clone(), wake).await;
+    }
+
+    /// A connection beside the pool, for migrations.
+    pub(super) async fn connect(&self) -> Result<sqlx::PgConnection, DbError> {
+        connection::connect(&self.options, "").await
+    }
+
+    pub(super) async fn close(&self) {
+        self.announcer.flush().await;
+        self.pool.close();
+    }
+}
+
+/// Reads the address. What the driver says of one that it cannot read may repeat it, password and all: we do not.
+fn options(location: &PostgresLocation) -> Result<PgConnectOptions, DbError> {
+    let options: PgConnectOptions = location.url.parse().map_err(|_| {
+        DbError::other(
+            "`database.url` is no address of a database: write postgres://user@host:5432/database?sslmode=require",
+        )
+    })?;
+    let options = options.statement_cache_capacity(PREPARED).disable_statement_logging();
+    let options = match &location.password {
+        Some(password) => options.password(password),
+        None => options,
+    };
+    Ok(if options.get_application_name().is_none() {
+        options.application_name("aftercall")
+    } else {
+        options
+    })
+}
+
+/// The address for people: without the password, and without what else it may carry.
+pub(super) fn shown(location: &PostgresLocation) -> String {
+    let Ok(options) = options(location) else {
+        return "a database whose address cannot be read".to_owned();
+    };
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    let place = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let tls = match options.get_ssl_mode() {
+        PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => ", TLS",
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => "",
+    };
+    format!("postgres://{}@{place}/{database}{tls}", options.get_username())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let mut location = PostgresLocation::new("postgres://worker:very-secret@db.example:5433/calls?sslmode=require");
+        assert_eq!(shown(&location), "postgres://worker@db.example:5433/calls, TLS");
+        location.url = "postgres://worker:very-secret@[::".to_owned();
+        assert!(!shown(&location).contains("secret"));
+        let error = PostgresDb::new(&location).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+        assert!(!format!("{location:?}").contains("secret"));
+    }
+}

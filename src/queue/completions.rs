@@ -1,0 +1,197 @@
+//! The ends of jobs that have nothing to write but that they are done.
+//!
+//! Those that end while the last write is under way share the next one: nobody waits for company, and the more there are, the
+//! fewer commits they take. Each still learns by its own lease whether its end counts.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use serde_json::{Value as Json, json};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{
+    job::JobError,
+    lease::{Lease, Stop},
+};
+use crate::{
+    db::{Db, DbError, Sql, clock::postgres_now},
+    params,
+};
+
+/// Ends that share a commit, at most.
+const TOGETHER: usize = 500;
+/// Between two tries while the database is away.
+const AGAIN_MOST: Duration = Duration::from_secs(1);
+
+type Waiting = (Arc<Lease>, oneshot::Sender<Result<(), JobError>>);
+
+/// Where jobs leave their ends. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Completions(mpsc::UnboundedSender<Waiting>);
+
+impl Completions {
+    /// Starts the task that writes them. It ends with the last clone. `alone`: each end is a commit of its own.
+    pub(super) fn start(db: Db, alone: bool) -> Self {
+        let (sender, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(write_all(db, waiting, if alone { 1 } else { TOGETHER }));
+        Self(sender)
+    }
+
+    /// Completes a run. While the database is away it waits: the row is ours until it says otherwise.
+    pub(super) async fn complete(&self, lease: &Arc<Lease>) -> Result<(), JobError> {
+        let (sender, ended) = oneshot::channel();
+        let gone = || JobError::retry("the process is ending");
+        self.0.send((Arc::clone(lease), sender)).map_err(|_| gone())?;
+        ended.await.map_err(|_| gone())?
+    }
+}
+
+async fn write_all(db: Db, mut waiting: mpsc::UnboundedReceiver<Waiting>, together: usize) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, together).await > 0 {
+        write(&db, std::mem::take(&mut batch)).await;
+    }
+}
+
+async fn write(db: &Db, mut batch: Vec<Waiting>) {
+    let mut wait = Duration::from_millis(50);
+    loop {
+        let (lost, ours): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|(lease, _)| lease.stopped() == Some(Stop::Lost));
+        answer(lost, |_| Err(JobError::LostLease));
+        if ours.is_empty() {
+            return;
+        }
+        match complete_all(db, &ours).await {
+            Ok(done) => {
+                answer(ours, |lease| match done.get(lease) {
+                    true => Ok(()),
+                    // Cancelled at the last moment, or another worker's by now.
+                    false => Err(if done.cancelled(lease) {
+                        JobError::Cancelled
+                    } else {
+                        JobError::LostLease
+                    }),
+                });
+                return;
+            }
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, jobs = ours.len(), "jobs are done and it cannot be written yet");
+                batch = ours;
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(AGAIN_MOST);
+            }
+            Err(error) => {
+                answer(ours, |_| Err(JobError::retry(&error)));
+                return;
+            }
+        }
+    }
+}
+
+fn answer(batch: Vec<Waiting>, with: impl Fn(Uuid) -> Result<(), JobError>) {
+    for (lease, sender) in batch {
+        // Who was told to stop in the meantime does not wait any more.
+        let _ = sender.send(with(lease.id));
+    }
+}
+
+#[derive(Default)]
+struct Ends {
+    done: HashSet<Uuid>,
+    cancelled: HashSet<Uuid>,
+}
+
+impl Ends {
+    fn get(&self, lease: Uuid) -> bool {
+        self.done.contains(&lease)
+    }
+
+    fn cancelled(&self, lease: Uuid) -> bool {
+        self.cancelled.contains(&lease)
+    }
+}
+
+const COMPLETE_ALL: &str = concat!(
+    "-- complete_jobs
+     WITH ended AS (
+        SELECT * FROM jsonb_to_recordset($1) AS e (id uuid, lease uuid, slot bigint)),
+     done AS (
+        UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
+               finished_at = ",
+    postgres_now!(),
+    "
+        FROM ended
+        WHERE jobs.id = ended.id AND jobs.lease = ended.lease AND jobs.state = 'running' AND jobs.cancel_requested_at IS NULL
+        RETURNING ended.lease, ended.slot, jobs.id, jobs.queue, jobs.limit_key, jobs.attempt, jobs.worker, jobs.started_at,
+                  jobs.finished_at)
+     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
+                               duration_us)
+     SELECT lease, id, queue, limit_key, slot, attempt, worker, started_at, finished_at, 'completed',
+            (extract(epoch FROM finished_at - started_at) * 1000000)::bigint
+     FROM done RETURNING lease"
+);
+
+const COMPLETE_ONE: &str = "-- complete_done_job
+    UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL, finished_at = $3
+    WHERE id = $1 AND lease = $2 AND state = 'running' AND cancel_requested_at IS NULL";
+
+/// What became of those that were not completed now: by an earlier try whose answer was lost, or not at all.
+const WHAT_ELSE: Sql = Sql::each(
+    "-- ends_before
+     SELECT lease, 'done' AS what FROM job_attempts
+     WHERE lease IN (SELECT value FROM json_each($1)) AND outcome = 'completed'
+     UNION ALL
+     SELECT lease, 'cancelled' FROM jobs
+     WHERE state = 'running' AND lease IN (SELECT value FROM json_each($1)) AND cancel_requested_at IS NOT NULL",
+    "-- ends_before
+     SELECT lease, 'done' AS what FROM job_attempts
+     WHERE lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1)) AND outcome = 'completed'
+     UNION ALL
+     SELECT lease, 'cancelled' FROM jobs
+     WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1))
+        AND cancel_requested_at IS NOT NULL",
+);
+
+async fn complete_all(db: &Db, batch: &[Waiting]) -> Result<Ends, DbError> {
+    let mut ends = Ends::default();
+    if db.is_server() {
+        let list: Json = batch
+            .iter()
+            .map(|(lease, _)| json!({"id": lease.job, "lease": lease.id, "slot": lease.attempt.slot}))
+            .collect();
+        for row in db.write_alone(COMPLETE_ALL, &params![list]).await? {
+            ends.done.insert(row.get("lease")?);
+        }
+    } else {
+        let mut tx = db.begin().await?;
+        let now = tx.now().await?;
+        for (lease, _) in batch {
+            if tx.execute(COMPLETE_ONE, &params![lease.job, lease.id, now]).await? == 1 {
+                lease
+                    .attempt
+                    .end(&mut tx, (lease.job, lease.id), "completed", None)
+                    .await?;
+                ends.done.insert(lease.id);
+            }
+        }
+        tx.commit().await?;
+    }
+    let others: Json = batch
+        .iter()
+        .map(|(lease, _)| lease.id)
+        .filter(|lease| !ends.done.contains(lease))
+        .map(|lease| lease.to_string())
+        .collect();
+    if others != Json::Array(Vec::new()) {
+        for row in db.fetch_all(WHAT_ELSE, &params![others]).await? {
+            let lease = row.get("lease")?;
+            match row.get::<String>("what")?.as_str() {
+                "done" => ends.done.insert(lease),
+                _ => ends.cancelled.insert(lease),
+            };
+        }
+    }
+    Ok(ends)
+}
