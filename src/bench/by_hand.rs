@@ -13,18 +13,16 @@ use sqlx::{
 
 use crate::db::{Db, Location};
 
-/// Claims the next job, begins its attempt, completes both.
+/// Claims the next job, notes its attempt, completes it.
 const ONE_JOB: &str = "
     BEGIN IMMEDIATE;
     UPDATE jobs SET state = 'running', lease = 'lease of ' || id, slot = 0, attempt = attempt + 1, worker = 'by hand',
            started_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER)
     WHERE id = (SELECT id FROM jobs WHERE limit_key = 'by_hand' AND state = 'available'
                 ORDER BY priority DESC, run_at, id LIMIT 1);
-    INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at)
-    SELECT lease, id, queue, limit_key, slot, attempt, worker, started_at FROM jobs
+    INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome, duration_us)
+    SELECT lease, id, queue, limit_key, slot, attempt, worker, started_at, started_at, 'completed', 0 FROM jobs
     WHERE limit_key = 'by_hand' AND slot = 0 AND state = 'running';
-    UPDATE job_attempts SET finished_at = started_at, outcome = 'completed', duration_us = 0
-    WHERE lease = (SELECT lease FROM jobs WHERE limit_key = 'by_hand' AND slot = 0 AND state = 'running');
     UPDATE jobs SET state = 'completed', lease = NULL, slot = NULL, finished_at = started_at
     WHERE limit_key = 'by_hand' AND slot = 0 AND state = 'running';
     COMMIT;";

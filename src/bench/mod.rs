@@ -10,4 +10,5 @@ pub mod memory;
 mod peak;
 pub mod pickup;
 pub mod pipeline;
+pub mod queue;
 mod sessions;

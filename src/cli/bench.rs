@@ -19,6 +19,7 @@ enum What {
     Pickup(Pickup),
     Lane(Lane),
     Memory(Memory),
+    Queue(Queue),
 }
 
 const EXAMPLE: &str = "\
@@ -91,6 +92,22 @@ struct Memory {
     model: Option<String>,
 }
 
+const QUEUE_EXAMPLE: &str = "\
+Example:
+  $ aftercall bench queue --jobs 20000";
+
+/// Measures the queue on PostgreSQL beside the same statements by hand
+#[derive(Debug, Args)]
+#[command(after_help = QUEUE_EXAMPLE)]
+struct Queue {
+    /// How many no-op jobs in each case
+    #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: u64,
+    /// A server of yours
+    #[arg(long)]
+    postgres: String,
+}
+
 impl Bench {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         match self.what {
@@ -110,6 +127,7 @@ impl Bench {
                 ..
             }) => wiring::bench_memory_of(context, bundle, records, model).await,
             What::Memory(Memory { megabytes, .. }) => wiring::bench_memory(context, megabytes).await,
+            What::Queue(Queue { jobs, postgres }) => wiring::bench_queue(context, jobs, &postgres).await,
             What::Lane(Lane { sessions }) => wiring::bench_lane(context, sessions).await,
         }
     }

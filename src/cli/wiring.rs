@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{context::Context, failure::Failure};
 use crate::{
-    bench::{lane, memory, pickup, pipeline},
+    bench::{lane, memory, pickup, pipeline, queue as queue_bench},
     config::{Config, PlaybookName},
     db::{Db, DbError},
     domain::session::{Generation, SessionKey},
@@ -90,6 +90,18 @@ pub(super) async fn bench_pipeline(context: &Context, sessions: u64, noop_jobs: 
 pub(super) async fn bench_pickup(context: &Context, jobs: u64) -> Result<(), Failure> {
     let report = in_a_directory(async |directory| pickup::run(directory, jobs).await).await?;
     context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// The queue on PostgreSQL.
+pub(super) async fn bench_queue(context: &Context, jobs: u64, postgres: &str) -> Result<(), Failure> {
+    let pgbench = Path::new("/usr/bin/pgbench");
+    let lines = in_a_directory(async |directory| queue_bench::run(directory, postgres, pgbench, jobs).await).await?;
+    context.out.print(&lines, |_| {
+        let lines = lines
+            .iter()
+            .map(|line| format!("{:<40} {:>10.0}/s", line.what, line.per_second));
+        lines.collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// Its second process.

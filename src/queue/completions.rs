@@ -23,32 +23,45 @@ const TOGETHER: usize = 500;
 /// Between two tries while the database is away.
 const AGAIN_MOST: Duration = Duration::from_secs(1);
 
-type Waiting = (Arc<Lease>, oneshot::Sender<Result<(), JobError>>);
+pub(super) type Waiting = (Arc<Lease>, oneshot::Sender<Result<(), JobError>>);
 
 /// Where jobs leave their ends. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Completions(mpsc::UnboundedSender<Waiting>);
+pub(super) enum Completions {
+    /// Each end is a commit of its own.
+    Alone(Db),
+    /// Written by one task for all.
+    Together(mpsc::UnboundedSender<Waiting>),
+}
 
 impl Completions {
-    /// Starts the task that writes them. It ends with the last clone. `alone`: each end is a commit of its own.
-    pub(super) fn start(db: Db, alone: bool) -> Self {
+    pub(super) fn alone(db: Db) -> Self {
+        Self::Alone(db)
+    }
+
+    /// Starts the task that writes them. It ends with the last clone.
+    pub(super) fn together(db: Db) -> Self {
         let (sender, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(write_all(db, waiting, if alone { 1 } else { TOGETHER }));
-        Self(sender)
+        tokio::spawn(write_all(db, waiting));
+        Self::Together(sender)
     }
 
     /// Completes a run. While the database is away it waits: the row is ours until it says otherwise.
     pub(super) async fn complete(&self, lease: &Arc<Lease>) -> Result<(), JobError> {
         let (sender, ended) = oneshot::channel();
+        let waiting = (Arc::clone(lease), sender);
         let gone = || JobError::retry("the process is ending");
-        self.0.send((Arc::clone(lease), sender)).map_err(|_| gone())?;
+        match self {
+            Self::Alone(db) => write(db, vec![waiting]).await,
+            Self::Together(task) => task.send(waiting).map_err(|_| gone())?,
+        }
         ended.await.map_err(|_| gone())?
     }
 }
 
-async fn write_all(db: Db, mut waiting: mpsc::UnboundedReceiver<Waiting>, together: usize) {
+async fn write_all(db: Db, mut waiting: mpsc::UnboundedReceiver<Waiting>) {
     let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, together).await > 0 {
+    while waiting.recv_many(&mut batch, TOGETHER).await > 0 {
         write(&db, std::mem::take(&mut batch)).await;
     }
 }

@@ -230,7 +230,11 @@ pub async fn start<E: Send + Sync + 'static>(
         env,
         leases: leases.clone(),
         worker: Arc::clone(&worker),
-        completions: Completions::start(db.clone(), settings.each_end_alone),
+        completions: if settings.each_end_alone {
+            Completions::alone(db.clone())
+        } else {
+            Completions::together(db.clone())
+        },
     });
     let run: RunFn = Arc::new(move |claimed| {
         let runner = Arc::clone(&runner);
