@@ -2,6 +2,7 @@
 
 pub(crate) mod bakery;
 pub(crate) mod child;
+pub(crate) mod history;
 pub(crate) mod langfuse;
 pub(crate) mod practice;
 pub(crate) mod state;
