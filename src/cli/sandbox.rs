@@ -12,6 +12,7 @@ use crate::sandbox::records::{self, Records};
 
 mod cloud9;
 mod langfuse;
+mod postgres;
 
 /// Runs a server that stands in for a real one
 #[derive(Debug, Args)]
@@ -25,6 +26,7 @@ enum What {
     Records(ServeRecords),
     Cloud9(Box<cloud9::ServeCloud9>),
     Langfuse(langfuse::ServeLangfuse),
+    Postgres(postgres::ServePostgres),
 }
 
 const EXAMPLE: &str = "\
@@ -53,6 +55,7 @@ impl Sandbox {
             What::Records(serve) => serve.execute(context).await,
             What::Cloud9(serve) => serve.execute(context).await,
             What::Langfuse(serve) => serve.execute(context).await,
+            What::Postgres(serve) => serve.execute(context).await,
         }
     }
 }

@@ -4,5 +4,6 @@
 mod check;
 mod cloud9;
 mod doctor;
+mod postgres;
 mod program;
 mod run;

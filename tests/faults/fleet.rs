@@ -1,13 +1,11 @@
 //! Several processes on one file under a load that nobody planned, one of them killed on the way: what stands in the history
 //! of attempts never broke a limit, and nothing was done twice.
 
-use std::collections::BTreeMap;
-
-use aftercall::db::Db;
 use rustix::process::Signal;
 
 use crate::support::{
     bakery::{self, Session},
+    history::{History, MILLISECOND},
     state::{broken_promises, count},
     until,
     world::{Plan, World},
@@ -40,89 +38,9 @@ async fn world(sessions: &[Session]) -> World {
         .await
 }
 
-/// A run as the history has it, in microseconds.
-struct Attempt {
-    key: String,
-    slot: u32,
-    from: i64,
-    to: i64,
-}
-
-async fn attempts(db: &Db) -> Vec<Attempt> {
-    let sql = "SELECT limit_key, slot, started_at, finished_at FROM job_attempts ORDER BY started_at";
-    let rows = db.fetch_all(sql, &[]).await.unwrap();
-    rows.iter()
-        .map(|row| Attempt {
-            key: row.get("limit_key").unwrap(),
-            slot: row.get("slot").unwrap(),
-            from: row.get("started_at").unwrap(),
-            to: row
-                .get::<Option<i64>>("finished_at")
-                .unwrap()
-                .expect("every attempt has ended"),
-        })
-        .collect()
-}
-
-/// What the history says against the limits that held.
-async fn broken_limits(db: &Db) -> Vec<String> {
-    let mut broken = Vec::new();
-    let mut by_key: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
-    for attempt in attempts(db).await {
-        by_key.entry(attempt.key.clone()).or_default().push(attempt);
-    }
-    for (key, attempts) in &by_key {
-        let row = db
-            .fetch_optional(
-                "SELECT max_running, rate_max, rate_window_us FROM limits WHERE key = $1",
-                &aftercall::params![key],
-            )
-            .await
-            .unwrap()
-            .expect("every key has its limit");
-        let most: usize = row.get::<u32>("max_running").unwrap().try_into().unwrap();
-        for one in attempts {
-            // The clock counts milliseconds: one that ends in the millisecond in which the other begins does not overlap.
-            let together: Vec<&Attempt> = attempts
-                .iter()
-                .filter(|other| other.from <= one.from && one.from < other.to)
-                .collect();
-            if together.len() > most {
-                broken.push(format!("{key}: {} at once, {most} may", together.len()));
-            }
-            if together.iter().filter(|other| other.slot == one.slot).count() > 1 {
-                broken.push(format!("{key}: slot {} was held twice", one.slot));
-            }
-        }
-        if let Some(starts_most) = row.get::<Option<u32>>("rate_max").unwrap() {
-            let window: i64 = row.get("rate_window_us").unwrap();
-            let starts: Vec<i64> = db
-                .fetch_all(
-                    "SELECT started_at FROM rate_starts WHERE limit_key = $1 ORDER BY started_at",
-                    &aftercall::params![key],
-                )
-                .await
-                .unwrap()
-                .iter()
-                .map(|row| row.get("started_at").unwrap())
-                .collect();
-            assert!(!starts.is_empty(), "{key} has a rate and no start was charged");
-            let window_starts = usize::try_from(starts_most).unwrap() + 1;
-            for starts in starts.windows(window_starts) {
-                if starts[window_starts - 1] - starts[0] < window {
-                    broken.push(format!("{key}: {window_starts} starts within {window} µs"));
-                }
-            }
-        }
-    }
-    broken
-}
-
 const VERDICTS: &str = "SELECT COUNT(*) AS n FROM verdicts";
 const SESSIONS_WITH_VERDICT: &str = "SELECT COUNT(DISTINCT session_id) AS n FROM verdicts";
 const ANSWERS: &str = "SELECT COUNT(*) AS n FROM llm_answers";
-const COMPLETED_TWICE: &str = "SELECT COUNT(*) AS n FROM (SELECT job_id FROM job_attempts WHERE outcome = 'completed'
-    GROUP BY job_id HAVING COUNT(*) > 1)";
 const TAKEN_AWAY: &str = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome = 'rescued'";
 const WORKERS: &str = "SELECT COUNT(DISTINCT worker) AS n FROM job_attempts";
 
@@ -144,12 +62,16 @@ async fn i5_three_processes_never_exceed_a_limit_and_do_nothing_twice_when_one_i
         assert!(ended.status.success(), "{ended}");
     }
 
-    assert_eq!(broken_limits(&db).await, Vec::<String>::new());
+    let history = History::read(&db).await;
+    assert_eq!(history.violations(MILLISECOND), Vec::<String>::new());
+    assert!(
+        !history.rate_starts.is_empty(),
+        "diagnoses have a rate, and no start was counted"
+    );
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
     let seen = u64::try_from(sessions.len()).unwrap();
     assert_eq!(count(&db, SESSIONS_WITH_VERDICT).await, seen);
     assert_eq!(count(&db, VERDICTS).await, seen, "one verdict each");
-    assert_eq!(count(&db, COMPLETED_TWICE).await, 0, "no job was completed twice");
     let (bought, answers) = (world.model().requests(), count(&db, ANSWERS).await);
     // Only what was in flight in the one that was killed may be asked for again: 8 readings and 3 diagnoses.
     assert!(bought <= answers + 11, "{bought} answers bought, {answers} kept");

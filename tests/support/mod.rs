@@ -1,7 +1,9 @@
 //! What tests share: a database per test, and waiting without sleeping.
 
 pub(crate) mod bakery;
+pub(crate) mod chaos_proxy;
 pub(crate) mod child;
+pub(crate) mod history;
 pub(crate) mod langfuse;
 pub(crate) mod practice;
 pub(crate) mod state;
@@ -86,7 +88,7 @@ macro_rules! on_each_database {
 }
 
 /// How long a condition may take to come true: long, since the machine may be busy; nobody waits for it in a good run.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
