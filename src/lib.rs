@@ -43,4 +43,6 @@ pub mod reprocess;
 pub mod sandbox;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod test_support;
 pub mod verdict_writer;

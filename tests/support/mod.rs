@@ -3,6 +3,7 @@
 pub(crate) mod bakery;
 pub(crate) mod chaos_proxy;
 pub(crate) mod child;
+pub(crate) mod database;
 pub(crate) mod history;
 pub(crate) mod langfuse;
 pub(crate) mod practice;
@@ -12,56 +13,9 @@ pub(crate) mod world;
 
 use std::{future::Future, time::Duration};
 
-use aftercall::db::{Db, Location};
+pub(crate) use aftercall as lib;
 
-/// A database of its own for one test, gone afterwards.
-pub(crate) struct TestDb {
-    pub(crate) db: Db,
-    _directory: Option<tempfile::TempDir>,
-}
-
-impl TestDb {
-    pub(crate) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let db = Db::open(&Location::sqlite(directory.path().join("aftercall.db")))
-            .await
-            .unwrap();
-        Self {
-            db,
-            _directory: Some(directory),
-        }
-    }
-
-    pub(crate) async fn postgres() -> Self {
-        let name = format!("t{}", uuid::Uuid::new_v4().simple());
-        let url = format!("postgres://postgres@127.0.0.1:54991/{name}");
-        assert!(
-            std::process::Command::new("psql")
-                .args([
-                    "-qh",
-                    "127.0.0.1",
-                    "-p",
-                    "54991",
-                    "-U",
-                    "postgres",
-                    "-c",
-                    &format!("create database {name}")
-                ])
-                .status()
-                .unwrap()
-                .success()
-        );
-        Self {
-            db: Db::open(&Location::postgres(url)).await.unwrap(),
-            _directory: None,
-        }
-    }
-
-    /// The same database as another process sees it.
-    pub(crate) async fn seen_from_outside(&self) -> Db {
-        self.db.reopen(Duration::from_secs(30)).await.unwrap()
-    }
-}
+pub(crate) use self::database::{Engine, TestDb};
 
 /// Makes a test per database of each listed function `async fn name(database: TestDb)`.
 #[macro_export]
@@ -71,7 +25,7 @@ macro_rules! on_each_database {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::$name($crate::support::TestDb::sqlite().await).await;
+                    super::$name($crate::support::TestDb::new($crate::support::Engine::Sqlite).await).await;
                 }
             )+
         }
@@ -80,7 +34,7 @@ macro_rules! on_each_database {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::$name($crate::support::TestDb::postgres().await).await;
+                    super::$name($crate::support::TestDb::new($crate::support::Engine::Postgres).await).await;
                 }
             )+
         }

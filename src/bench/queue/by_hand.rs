@@ -13,10 +13,10 @@ UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true, l
 lease_expires_at = clock_timestamp() + interval '12 s', worker = 'by hand', slot = NULL, started_at = clock_timestamp() \
 FROM next WHERE jobs.id = next.id RETURNING jobs.id, jobs.lease \\gset job_
 WITH done AS (UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL, \
-finished_at = clock_timestamp() WHERE id = :'job_id'::uuid AND lease = :'job_lease'::uuid AND state = 'running' \
+finished_at = clock_timestamp() WHERE id = :job_id::uuid AND lease = :job_lease::uuid AND state = 'running' \
 RETURNING id, queue, limit_key, attempt, worker, started_at, finished_at) \
 INSERT INTO job_attempts (lease, job_id, queue, limit_key, attempt, worker, started_at, finished_at, outcome, duration_us) \
-SELECT :'job_lease'::uuid, id, queue, limit_key, attempt, worker, started_at, finished_at, 'completed', 0 FROM done;
+SELECT :job_lease::uuid, id, queue, limit_key, attempt, worker, started_at, finished_at, 'completed', 0 FROM done;
 COMMIT;
 ";
 
