@@ -294,9 +294,9 @@ pub(super) async fn put_off(tx: &mut Tx, lease: &Lease, wait: Duration, error: &
         .execute(
             "-- put_off_job
              UPDATE jobs SET state = 'retryable', run_at = $3, lease = NULL, lease_expires_at = NULL, slot = NULL,
-                    worker = NULL, last_error = $4, wait_reason = 'its end could not be written'
+                    worker = NULL, rate_charged = $5, last_error = $4, wait_reason = 'its end could not be written'
              WHERE id = $1 AND lease = $2 AND state = 'running'",
-            &params![lease.job, lease.id, now + wait, error],
+            &params![lease.job, lease.id, now + wait, error, false],
         )
         .await?;
     if changed == 0 {

@@ -1,5 +1,6 @@
 //! The queue's conformance suite: every function here takes a database.
 
+mod away;
 mod control;
 mod cron;
 mod enqueue;

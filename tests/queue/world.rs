@@ -30,6 +30,8 @@ pub(crate) enum What {
     Hold,
     /// Waits for the test and for nothing else.
     HoldDeaf,
+    /// As `Hold`, and has nothing else to write than that it is done.
+    HoldThenDone,
     /// Waits for the test, then begins a transaction and finishes, whatever its token says.
     HoldThenWrite,
     Retry,
@@ -179,6 +181,12 @@ impl World {
             .map(|(_, result)| result.clone())
     }
 
+    pub(crate) fn results_of(&self, key: &str) -> Vec<Result<(), JobError>> {
+        let seen = self.seen.lock().unwrap();
+        let of_key = seen.results.iter().filter(|(of, _)| of == key);
+        of_key.map(|(_, result)| result.clone()).collect()
+    }
+
     pub(crate) async fn started(&self, key: &str, times: usize) {
         until(&format!("{key} starts for time {times}"), async || {
             self.starts_of(key) >= times
@@ -229,7 +237,7 @@ impl World {
         }
         match what {
             What::Done | What::Call(_) | What::CallSlowly(_) | What::Poison(_) | What::NoCall(_) => {}
-            What::Hold => {
+            What::Hold | What::HoldThenDone => {
                 tokio::select! {
                     () = self.held(key) => {}
                     () = ctx.cancelled().cancelled() => return Err(JobError::Cancelled),
@@ -289,6 +297,11 @@ impl World {
                     std::thread::yield_now();
                 }
             }
+        }
+        if matches!(what, What::HoldThenDone) {
+            let outcome = ctx.done().await;
+            drop(inside);
+            return outcome;
         }
         let mut tx = ctx.begin().await?;
         if matches!(what, What::HoldThenWrite) {
@@ -390,6 +403,8 @@ kinds! {
     Three = "three": Policy::new().limit(Limit::queue(3));
     /// Three starts in any five minutes, eight at a time.
     Rated = "rated": Policy::new().attempts(8).limit(Limit::queue(8)).rate(3, minutes(5));
+    /// Without a limit.
+    Wide = "wide": Policy::new().limit(Limit::none());
     /// May take a twentieth of a second.
     Short = "short": Policy::new().attempts(2).timeout(Duration::from_millis(50));
 }

@@ -17,13 +17,13 @@ pub(crate) enum Engine {
 /// Gone afterwards.
 pub(crate) struct TestDb {
     pub(crate) db: Db,
-    _place: Place,
+    place: Place,
 }
 
 /// Where a database is that is still to be made.
 pub(crate) struct Place {
     pub(crate) location: Location,
-    _kept: Kept,
+    kept: Kept,
 }
 
 #[expect(dead_code, reason = "held until it is dropped")]
@@ -56,7 +56,7 @@ impl Place {
                 let directory = tempfile::tempdir().unwrap();
                 Self {
                     location: Location::sqlite(directory.path().join("aftercall.db")),
-                    _kept: Kept::File(directory),
+                    kept: Kept::File(directory),
                 }
             }
             Engine::Postgres => {
@@ -70,7 +70,7 @@ impl Place {
                 let database = cluster.fresh_database_from(TEMPLATE).unwrap();
                 Self {
                     location: Location::postgres(database.url()),
-                    _kept: Kept::Server(database),
+                    kept: Kept::Server(database),
                 }
             }
         }
@@ -82,7 +82,15 @@ impl TestDb {
         let place = Place::new(engine).await;
         Self {
             db: Db::open(&place.location).await.unwrap(),
-            _place: place,
+            place: place,
+        }
+    }
+
+    /// Ends every session that the server has on this database.
+    pub(crate) fn kill_sessions(&self) {
+        if let Kept::Server(database) = &self.place.kept {
+            let cluster = Cluster::shared().unwrap_or_else(|error| panic!("{error}"));
+            cluster.kill_backends(database.name()).unwrap();
         }
     }
 
