@@ -4,6 +4,7 @@
 
 mod cli;
 mod faults;
+mod fleet;
 mod langfuse;
 mod pipeline;
 mod queue;

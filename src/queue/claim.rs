@@ -160,10 +160,10 @@ const LOCK_KEYS: &str = concat!(
 );
 
 macro_rules! plan {
-    ($list:literal, $since:literal, $charged:literal, $queues:literal, $which:literal) => {
+    ($now:expr, $list:literal, $since:literal, $charged:literal, $queues:literal, $which:literal) => {
         concat!(
             "-- claim_plan
-             SELECT l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
+             SELECT clock.now, l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
                     CASE WHEN l.max_running IS NULL THEN NULL ELSE (SELECT ",
             $list,
             " FROM jobs j WHERE j.limit_key = l.key AND j.state = 'running') END AS used,
@@ -179,7 +179,9 @@ macro_rules! plan {
                         WHERE j.limit_key = l.key AND j.state = 'available' AND ",
             $charged,
             ") AS has_charged
-             FROM limits l WHERE ",
+             FROM (SELECT ",
+            $now,
+            " AS now) AS clock CROSS JOIN limits l WHERE ",
             keys_with_work!($queues),
             $which,
             " ORDER BY l.key"
@@ -190,15 +192,17 @@ macro_rules! plan {
 /// What of each key may start.
 const PLAN: Sql = Sql::each(
     plan!(
+        sqlite_now!(),
         "group_concat(j.slot)",
-        "$2 - l.rate_window_us",
+        "clock.now - l.rate_window_us",
         "j.rate_charged = 1",
         "SELECT value FROM json_each($1)",
         ""
     ),
     plan!(
+        postgres_now!(),
         "string_agg(j.slot::text, ',')",
-        "$2::timestamptz - l.rate_window_us * interval '1 microsecond'",
+        "clock.now - l.rate_window_us * interval '1 microsecond'",
         "j.rate_charged",
         "SELECT jsonb_array_elements_text($1)",
         ""
@@ -206,12 +210,16 @@ const PLAN: Sql = Sql::each(
 );
 
 /// The same, of the keys that this transaction has and of those that nobody needs to have.
+///
+/// The clock is read by this statement, after the commits that it sees: a start is never dated before the end that made room
+/// for it.
 const PLAN_OF_LOCKED: &str = plan!(
+    postgres_now!(),
     "string_agg(j.slot::text, ',')",
-    "$2::timestamptz - l.rate_window_us * interval '1 microsecond'",
+    "clock.now - l.rate_window_us * interval '1 microsecond'",
     "j.rate_charged",
     "SELECT jsonb_array_elements_text($1)",
-    " AND (l.key IN (SELECT jsonb_array_elements_text($3)) OR (l.max_running IS NULL AND l.rate_max IS NULL))"
+    " AND (l.key IN (SELECT jsonb_array_elements_text($2)) OR (l.max_running IS NULL AND l.rate_max IS NULL))"
 );
 
 macro_rules! columns {
@@ -363,7 +371,7 @@ impl Claimer {
             pass.look_again = earlier(due, gates.look_again);
             return Ok((gates.any, pass));
         }
-        let rows = self.db.fetch_all(PLAN, &params![names(wanted), now]).await?;
+        let rows = self.db.fetch_all(PLAN, &params![names(wanted)]).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
         pass.look_again = earlier(earlier(due, opens), gates.look_again);
         Ok((gates.any || !keys.is_empty(), pass))
@@ -390,6 +398,7 @@ impl Claimer {
             gates = held::tend(&mut tx, &served(wanted)).await?;
         }
         let rows = plan(&mut tx, wanted).await?;
+        let now = tx.now().await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
         let mut picked = self.pick(&mut tx, &keys, wanted, &mut gates).await?;
         if !picked.is_empty() {
@@ -512,14 +521,17 @@ impl Claimer {
 
 /// What may start, as of now: on PostgreSQL counted by a statement after the one that took the keys.
 async fn plan(tx: &mut Tx, wanted: &[Wanted]) -> Result<Vec<Row>, DbError> {
-    let now = tx.now().await?;
     let queues = names(wanted);
     if !tx.is_on_server() {
-        return tx.fetch_all(PLAN, &params![queues, now]).await;
+        return tx.fetch_all(PLAN, &params![queues]).await;
     }
     let locked = tx.fetch_all(LOCK_KEYS, &params![&queues]).await?;
     let locked: Vec<String> = locked.iter().map(|row| row.get("key")).collect::<Result<_, _>>()?;
-    tx.fetch_all(PLAN_OF_LOCKED, &params![queues, now, json!(locked)]).await
+    let rows = tx.fetch_all(PLAN_OF_LOCKED, &params![queues, json!(locked)]).await?;
+    if let Some(row) = rows.first() {
+        tx.take_now(row)?;
+    }
+    Ok(rows)
 }
 
 /// The next jobs of a key: those whose start is charged already go first where a rate is, since they need none of it.
@@ -689,7 +701,7 @@ mod tests {
                 "INDEX jobs_due (run_at<?)",
             ),
             (
-                db.plan_of(PLAN, &params![json!(["plain"]), now]).await,
+                db.plan_of(PLAN, &params![json!(["plain"])]).await,
                 "INDEX jobs_claim (limit_key=?)",
             ),
             (

@@ -9,6 +9,7 @@ mod gates;
 mod lease;
 mod limits;
 mod model;
+mod other_programs;
 mod outcomes;
 mod shutdown;
-mod world;
+pub(crate) mod world;

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-pub(crate) use self::schedule::{Fault, Schedule};
+pub(crate) use self::schedule::{Fault, Random, Schedule};
 use super::PATIENCE;
 
 /// What happens to connections now.

@@ -1,0 +1,111 @@
+//! Fleets of real processes on PostgreSQL: killed, frozen, cut off, and with the database restarted under them.
+//!
+//! The same tests in two sizes: short leases and windows by default, the real ones with `AFTERCALL_SOAK` (`scripts/soak`).
+
+mod chaos;
+mod clocks;
+mod frozen;
+mod kills;
+mod partitions;
+
+use std::time::Duration;
+
+use aftercall::{
+    db::{Db, Location},
+    sandbox::postgres::{Cluster, Options},
+};
+
+use crate::support::{
+    bakery::{self, Session},
+    world::{Plan, World},
+};
+
+/// How large and how slow.
+struct Scale {
+    lease: Duration,
+    sessions: u64,
+    workers: usize,
+    /// Between two faults.
+    faults_every: Duration,
+    /// Starts of diagnoses in any window, and the window.
+    diagnoses: (u32, Duration),
+}
+
+impl Scale {
+    fn is_soak() -> bool {
+        std::env::var_os("AFTERCALL_SOAK").is_some()
+    }
+
+    fn now() -> Self {
+        if Self::is_soak() {
+            Self {
+                lease: Duration::from_secs(12),
+                sessions: 2_000,
+                workers: 8,
+                faults_every: Duration::from_secs(1),
+                diagnoses: (3, Duration::from_secs(1)),
+            }
+        } else {
+            Self {
+                lease: Duration::from_millis(1_200),
+                sessions: 240,
+                workers: 8,
+                faults_every: Duration::from_millis(400),
+                diagnoses: (3, Duration::from_millis(150)),
+            }
+        }
+    }
+}
+
+/// A server of its own, that may be restarted.
+struct Server {
+    cluster: Cluster,
+}
+
+impl Server {
+    const DATABASE: &str = "fleet";
+
+    fn start() -> Self {
+        let cluster = Cluster::start(&Options::fast()).unwrap();
+        cluster.create_database(Self::DATABASE).unwrap();
+        Self { cluster }
+    }
+
+    fn url(&self) -> String {
+        self.cluster.url(Self::DATABASE)
+    }
+
+    async fn db(&self) -> Db {
+        Db::open(&Location::postgres(self.url())).await.unwrap()
+    }
+}
+
+/// Sessions of every kind, in an order that differs from their kinds'.
+fn load(sessions: u64) -> Vec<Session> {
+    (0..sessions)
+        .map(|number| {
+            let id = format!("s-{number:04}");
+            match number * 7_919 % 6 {
+                0 => bakery::ordered_and_paid(&id),
+                1 => bakery::vanished(&id),
+                2 => bakery::other_cake(&id),
+                3 => bakery::half(&id),
+                4 => bakery::question(&id),
+                _ => bakery::ordered(&id),
+            }
+        })
+        .collect()
+}
+
+/// A world of these sessions on this server.
+async fn world(sessions: &[Session], url: &str, scale: &Scale, change: impl FnOnce(Plan) -> Plan) -> World {
+    let millis = |time: Duration| format!("'{}ms'", time.as_millis());
+    let plan = Plan::of(sessions)
+        .model(bakery::model(sessions))
+        .set("database", "url", &format!("'{url}'"))
+        .set("queue", "lease", &millis(scale.lease))
+        .set("queue", "heartbeat", &millis(scale.lease / 4))
+        .set("limits", "diagnose_starts", &scale.diagnoses.0.to_string())
+        .set("limits", "diagnose_window", &millis(scale.diagnoses.1));
+    change(plan).start().await
+}
