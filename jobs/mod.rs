@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{
     db::DbError,
-    env::Env,
+    env::{Env, Schedules},
     queue::{self, Cron, Job, Registry},
 };
 
@@ -46,11 +46,9 @@ pub fn registry() -> Registry<Env> {
         .register::<PruneHistory>()
 }
 
-/// What is enqueued by the clock.
-pub fn crons(env: &Env) -> Vec<Cron> {
-    let enabled = env.sources.values().filter(|source| source.enabled);
-    let sources: Arc<[String]> = enabled.map(|source| source.name().to_owned()).collect();
-    let schedule = &env.settings.schedule;
+/// What is enqueued by the clock. `sources` are the names of those that are scanned.
+pub fn crons(sources: impl IntoIterator<Item = String>, schedule: &Schedules) -> Vec<Cron> {
+    let sources: Arc<[String]> = sources.into_iter().collect();
     vec![
         Cron {
             name: DiscoverSessions::CRON.to_owned(),

@@ -6,8 +6,8 @@
 //! # Layout
 //!
 //! ```text
-//! main → cli → jobs → store, queue, ports → domain
-//!                     adapters ───┘
+//! main → cli → http, jobs → store, queue, ports → domain
+//!                           adapters ───┘
 //! ```
 //!
 //! - [`jobs`] is what the program does: one file per job, in the order of the flow.
@@ -17,8 +17,8 @@
 //!   which SQLite and PostgreSQL differ.
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
 //!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
-//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`doctor`] looks at what it needs; [`sandbox`] is a
-//!   world to try it in.
+//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`http`] says how it is; [`doctor`] looks at what it
+//!   needs; [`sandbox`] is a world to try it in.
 
 pub mod adapters;
 pub mod bench;
@@ -30,6 +30,7 @@ pub mod domain;
 pub mod env;
 pub mod expert;
 pub mod fault;
+pub mod http;
 #[path = "../jobs/mod.rs"]
 pub mod jobs;
 pub mod outside;

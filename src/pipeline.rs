@@ -1,4 +1,7 @@
-//! Runs the whole flow in this process: what `aftercall run` does, and the demo, the bench and the tests with it.
+//! Runs the whole flow in this process: what `aftercall run` does, and the demo, the bench and the tests with it. What the
+//! other roles of a fleet do of it: [`roles`].
+
+pub mod roles;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +13,7 @@ use crate::{
     env::{self, Env, NOT_CONFIGURED},
     jobs::{self, DiscoverSessions, Reconcile},
     queue::{
-        self, Running,
+        self, Pulse, Running,
         control::CLOSED_BY_HAND,
         gate,
         inspect::{self, Pending, gates},
@@ -36,10 +39,16 @@ impl Pipeline {
     pub async fn start(config: &Config, db: &Db) -> anyhow::Result<Self> {
         let env = Arc::new(Env::build(config, db)?);
         let registry = Arc::new(jobs::registry());
-        let crons = jobs::crons(&env);
+        let scanned = env.sources.values().filter(|source| source.enabled);
+        let crons = jobs::crons(scanned.map(|source| source.name().to_owned()), &env.settings.schedule);
         try_mended(&env).await?;
         let running = queue::start(db, registry, Arc::clone(&env), crons, env::worker_settings(config)).await?;
         Ok(Self { env, running })
+    }
+
+    /// Whether the workers of this process live.
+    pub fn pulse(&self) -> Pulse {
+        self.running.pulse()
     }
 
     /// The longest time so far between two signs of life of this process that reached the database.

@@ -2,6 +2,7 @@
 //!
 //! A command reads its arguments, calls the library, and prints a table for people or JSON for programs (`--json`).
 
+mod api;
 mod bench;
 mod check;
 mod context;
@@ -12,22 +13,28 @@ mod enqueue;
 mod escape;
 mod failure;
 mod gate;
+mod health;
 mod init;
 mod jobs;
 mod limit;
 mod migrate;
 mod output;
 mod pause;
+mod process;
 mod progress;
 mod queues;
 mod reprocess;
 mod run;
 mod sandbox;
+mod scheduler;
 mod sessions;
 mod show;
+mod signals;
+mod sources;
 mod summary;
 mod when;
 mod wiring;
+mod worker;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -83,6 +90,9 @@ struct Globals {
 enum Command {
     Demo(demo::Demo),
     Run(Box<run::Run>),
+    Worker(worker::Worker),
+    Scheduler(scheduler::Scheduler),
+    Api(api::Api),
     Init(init::Init),
     Check(check::Check),
     Doctor(doctor::Doctor),
@@ -105,7 +115,11 @@ enum Command {
 impl Cli {
     /// How this command logs: workers say what they do, everything else only what is wrong.
     pub fn telemetry(&self) -> Telemetry {
-        let usual = u8::from(matches!(&self.command, Command::Run(run) if !run.until_idle()));
+        let usual = u8::from(match &self.command {
+            Command::Run(run) => !run.until_idle(),
+            Command::Worker(_) | Command::Scheduler(_) | Command::Api(_) => true,
+            _ => false,
+        });
         let level = match self.globals.verbose + usual {
             0 => "warn",
             1 => "info",
@@ -126,6 +140,9 @@ impl Cli {
         let done = match self.command {
             Command::Demo(command) => command.execute(&context).await,
             Command::Run(command) => command.execute(&context).await,
+            Command::Worker(command) => command.execute(&context).await,
+            Command::Scheduler(command) => command.execute(&context).await,
+            Command::Api(command) => command.execute(&context).await,
             Command::Init(command) => command.execute(&context),
             Command::Check(command) => command.execute(&context),
             Command::Doctor(command) => command.execute(&context).await,

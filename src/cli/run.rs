@@ -2,15 +2,16 @@
 
 use std::{
     path::{Path, PathBuf},
-    process,
     time::Duration,
 };
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{context::Context, failure::Failure, progress::Progress, summary::Summary, wiring};
-use crate::config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, SourceKind, duration, url};
+use super::{
+    context::Context, failure::Failure, health, health::Health, progress::Progress, signals::Signals, sources,
+    summary::Summary, wiring,
+};
+use crate::config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, duration, url};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -53,6 +54,8 @@ pub(super) struct Run {
     /// With --bundle: address of the system of record, in place of the configured one
     #[arg(long, value_name = "URL", value_parser = url::check, requires = "bundle")]
     records: Option<String>,
+    #[command(flatten)]
+    health: Health,
 }
 
 impl Run {
@@ -62,10 +65,19 @@ impl Run {
 
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let config = context.config(self.overrides()?)?;
-        require_sources(&config)?;
-        let mut signals = Signals::new()?;
-        let db = context.open(&config).await?;
-        let pipeline = wiring::start(&config, &db).await?;
+        sources::require_files(&config)?;
+        let signals = Signals::listen()?;
+        let bound = self.health.bind()?;
+        let start = async {
+            let db = context.open(&config).await?;
+            let pipeline = wiring::start(&config, &db).await?;
+            Ok::<_, Failure>((db, pipeline))
+        };
+        let Some(started) = signals.unless_told(start).await else {
+            return if self.until_idle { Err(stopped_early()) } else { Ok(()) };
+        };
+        let (db, pipeline) = started?;
+        let server = health::serve(bound, &db, pipeline.pulse())?;
         say_what_runs(&config);
         pipeline.look_now().await?;
         let ended = if self.until_idle {
@@ -74,21 +86,19 @@ impl Run {
                 state = pipeline.until_idle(self.max_wait, |state| progress.update(state)) => {
                     state.map(|state| if state.is_idle() { Ended::Idle } else { Ended::MaxWait })
                 }
-                () = signals.next() => Ok(Ended::Signal),
+                () = signals.told() => Ok(Ended::Signal),
             };
             progress.finish();
             ended
         } else {
-            signals.next().await;
+            signals.told().await;
             Ok(Ended::Signal)
         };
-        // A second signal leaves at once: the leases do the rest.
-        tokio::spawn(async move {
-            signals.next().await;
-            process::exit(130);
-        });
         tracing::info!("stopping: running jobs end first, a second signal leaves at once");
         pipeline.shutdown().await;
+        if let Some(server) = server {
+            server.stop().await;
+        }
         tracing::info!("stopped");
         let ended = ended?;
         if !self.until_idle {
@@ -106,9 +116,7 @@ impl Run {
             Ended::MaxWait => Err(Failure::Fault(
                 "work is left after --max-wait: run it again to go on".to_owned(),
             )),
-            Ended::Signal => Err(Failure::Fault(
-                "stopped before everything was done: run it again to go on".to_owned(),
-            )),
+            Ended::Signal => Err(stopped_early()),
         }
     }
 
@@ -144,6 +152,10 @@ impl Run {
     }
 }
 
+fn stopped_early() -> Failure {
+    Failure::Fault("stopped before everything was done: run it again to go on".to_owned())
+}
+
 /// Waits, one after another.
 #[derive(Debug, Clone)]
 struct Waits(Vec<Duration>);
@@ -156,30 +168,6 @@ fn parse_waits(text: &str) -> Result<Waits, String> {
         .map(duration::parse)
         .collect::<Result<_, _>>()
         .map(Waits)
-}
-
-/// There has to be a source, and its file.
-fn require_sources(config: &Config) -> Result<(), Failure> {
-    let mut enabled = config.sources.iter().filter(|source| source.enabled).peekable();
-    if enabled.peek().is_none() {
-        return Err(Failure::Usage(
-            "no source is configured: name a file with --bundle, or describe a [[source]] in aftercall.toml (`aftercall init` \
-             writes one); `aftercall demo` needs neither"
-                .to_owned(),
-        ));
-    }
-    for source in enabled {
-        if let SourceKind::Bundle { path, .. } = &source.kind
-            && !path.is_file()
-        {
-            return Err(Failure::Usage(format!(
-                "source `{}`: there is no file {}",
-                source.name,
-                path.display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// What a person who reads the log later wants to know first.
@@ -204,26 +192,4 @@ enum Ended {
     Idle,
     MaxWait,
     Signal,
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -2,28 +2,88 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{context::Context, failure::Failure};
+use super::{context::Context, failure::Failure, worker::Wanted};
 use crate::{
     bench::{lane, memory, pickup, pipeline, queue as queue_bench},
-    config::{Config, PlaybookName},
+    config::{Config, PlaybookName, nearest},
     db::{Db, DbError},
     domain::session::{Generation, SessionKey},
     env::load_playbook,
-    jobs::{DiagnoseSession, DiscoverSessions},
-    pipeline::Pipeline,
-    queue::{self, Enqueued, control},
+    jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
+    pipeline::{
+        Pipeline,
+        roles::{self, Served},
+    },
+    queue::{self, Enqueued, Job as _, Running, control},
     reprocess,
     store::diagnoses,
 };
 
 /// Starts all roles in this process.
 pub(super) async fn start(config: &Config, db: &Db) -> Result<Pipeline, Failure> {
-    Pipeline::start(config, db)
-        .await
-        .map_err(|error| match error.downcast::<DbError>() {
-            Ok(error) => error.into(),
-            Err(error) => Failure::Usage(format!("{error:#}")),
-        })
+    Pipeline::start(config, db).await.map_err(not_started)
+}
+
+fn not_started(error: anyhow::Error) -> Failure {
+    match error.downcast::<DbError>() {
+        Ok(error) => error.into(),
+        Err(error) => Failure::Usage(format!("{error:#}")),
+    }
+}
+
+/// Serves queues in this process.
+pub(super) async fn start_worker(config: &Config, db: &Db, served: Served) -> Result<Running, Failure> {
+    roles::worker(config, db, served).await.map_err(not_started)
+}
+
+/// Fires the schedules in this process.
+pub(super) async fn start_scheduler(config: &Config, db: &Db) -> Result<Running, Failure> {
+    roles::scheduler(config, db).await.map_err(not_started)
+}
+
+/// Registers a process that answers questions.
+pub(super) async fn start_api(config: &Config, db: &Db) -> Result<Running, Failure> {
+    roles::api(config, db).await.map_err(not_started)
+}
+
+/// The queues that were asked for, all of them known and none named twice; none asked for: all.
+pub(super) fn served(wanted: &[Wanted]) -> Result<Served, Failure> {
+    if wanted.is_empty() {
+        return Ok(Served::default());
+    }
+    let known = jobs::registry().names();
+    let mut served = Served {
+        queues: Some(Vec::new()),
+        ..Served::default()
+    };
+    let queues = served.queues.get_or_insert_default();
+    for Wanted { name, at_once } in wanted {
+        if !known.contains(&name.as_str()) {
+            let meant = nearest(name, known.iter().copied());
+            let meant = meant.map_or(".".to_owned(), |meant| format!(": did you mean `{meant}`?"));
+            return Err(Failure::Usage(format!(
+                "--queues: there is no queue `{name}`{meant} The queues are {}",
+                known.join(", ")
+            )));
+        }
+        if queues.contains(name) {
+            return Err(Failure::Usage(format!("--queues: `{name}` is named twice")));
+        }
+        queues.push(name.clone());
+        if let Some(at_once) = at_once {
+            served.concurrency.insert(name.clone(), *at_once);
+        }
+    }
+    Ok(served)
+}
+
+/// Whether such a process reads the sources themselves.
+pub(super) fn reads_sources(served: &Served) -> bool {
+    let reading = [DiscoverSessions::NAME, AnalyzeSession::NAME];
+    served
+        .queues
+        .as_ref()
+        .is_none_or(|queues| queues.iter().any(|queue| reading.contains(&queue.as_str())))
 }
 
 /// Calls for a scan of a source.

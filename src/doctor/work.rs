@@ -9,10 +9,13 @@ use crate::{
     config::{Config, duration},
     db::{Db, DbError},
     ports::UpstreamReason,
-    queue::inspect::{
-        self, Pause, WorkerRow,
-        gates::{self, GateLine},
-        service,
+    queue::{
+        Role,
+        inspect::{
+            self, Pause, WorkerRow,
+            gates::{self, GateLine},
+            service,
+        },
     },
     store::sources,
 };
@@ -96,12 +99,8 @@ fn paused(queue: &str, pause: &Pause, now: DateTime<Utc>) -> Finding {
     )
 }
 
-/// A process that was silent for a lease has lost its jobs: it does not live.
 fn workers(workers: &[WorkerRow], ready: &BTreeMap<String, u64>, lease: Duration, now: DateTime<Utc>) -> Vec<Finding> {
-    let lives = |worker: &&WorkerRow| {
-        worker.stopped_at.is_none() && (now - worker.last_seen_at).to_std().unwrap_or_default() <= lease
-    };
-    let live: Vec<&WorkerRow> = workers.iter().filter(lives).collect();
+    let live: Vec<&WorkerRow> = workers.iter().filter(|worker| worker.lives(now, lease)).collect();
     let waiting: u64 = ready.values().sum();
     let Some(beat) = live.iter().map(|worker| worker.last_seen_at).max() else {
         let last = workers.iter().map(|worker| worker.last_seen_at).max();
@@ -118,11 +117,22 @@ fn workers(workers: &[WorkerRow], ready: &BTreeMap<String, u64>, lease: Duration
     let mut findings = vec![Finding::ok(
         "workers",
         format!(
-            "number that live: {}, last heartbeat {} ago",
+            "number that live: {} ({}), last heartbeat {} ago",
             live.len(),
+            roles(&live),
             age(now, beat)
         ),
     )];
+    if !live
+        .iter()
+        .any(|worker| Role::of(worker.role.as_deref()).is_some_and(Role::fires_crons))
+    {
+        findings.push(Finding::warn(
+            "scheduler",
+            "no process fires the schedules: nothing is scanned, and no alert evaluated",
+            "start one: `aftercall scheduler`",
+        ));
+    }
     for (queue, count) in ready {
         if !live.iter().any(|worker| worker.queues.contains(queue)) {
             findings.push(Finding::fail(
@@ -133,6 +143,18 @@ fn workers(workers: &[WorkerRow], ready: &BTreeMap<String, u64>, lease: Duration
         }
     }
     findings
+}
+
+/// `1 scheduler, 2 worker`.
+fn roles(live: &[&WorkerRow]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for worker in live {
+        *counts
+            .entry(worker.role.as_deref().unwrap_or(Role::Run.as_str()))
+            .or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(role, count)| format!("{count} {role}")).collect();
+    counts.join(", ")
 }
 
 fn scanned(source: &str, cycle: Option<&sources::LastCycle>, now: DateTime<Utc>) -> Finding {

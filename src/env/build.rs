@@ -125,6 +125,24 @@ impl Env {
     }
 }
 
+impl Env {
+    /// Of a process that runs no job: there is nobody to call, and no secret is needed.
+    ///
+    /// # Errors
+    /// When a schedule is none.
+    pub fn without_upstreams(config: &Config, db: &Db) -> anyhow::Result<Self> {
+        Ok(Self {
+            db: db.clone(),
+            settings: settings(config)?,
+            sources: BTreeMap::new(),
+            systems: BTreeMap::new(),
+            model: None,
+            large_sessions: Semaphore::new(LARGE_SESSIONS),
+            readings: None,
+        })
+    }
+}
+
 /// How the workers of a process are set up.
 pub fn worker_settings(config: &Config) -> WorkerSettings {
     let limits = &config.limits;

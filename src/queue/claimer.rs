@@ -31,6 +31,8 @@ use crate::{
 const CANCELS: Duration = Duration::from_millis(100);
 /// The longest wait after the database refused.
 const REFUSED_MOST: Duration = Duration::from_secs(1);
+/// How often a process that only fires ticks looks at the database's clock, which may be set meanwhile.
+const CLOCK: Duration = Duration::from_secs(1);
 /// When a tick could not be fired.
 const CRON_AGAIN: TimeDelta = TimeDelta::seconds(1);
 
@@ -53,6 +55,8 @@ pub(super) struct Loop {
     pub(super) crons: Vec<Cron>,
     pub(super) poll: Duration,
     pub(super) stop: CancellationToken,
+    /// Dropped with the thread, however that ends: what tells others that it lives.
+    pub(super) _alive: Arc<()>,
 }
 
 impl Loop {
@@ -69,6 +73,11 @@ impl Loop {
     }
 
     async fn run(mut self) {
+        if self.served.is_empty() && self.crons.is_empty() {
+            // Whatever changes in the database is nothing to this process.
+            self.stop.cancelled().await;
+            return;
+        }
         if self.db.is_server() {
             match self.db.reopen(self.claimer.lease).await {
                 Ok(db) => {
@@ -77,6 +86,10 @@ impl Loop {
                 }
                 Err(error) => tracing::warn!(%error, "the claimer shares its connections with the jobs"),
             }
+        }
+        if self.served.is_empty() {
+            self.fire_until_stopped().await;
+            return;
         }
         let stop = self.stop.clone();
         let db = self.db.clone();
@@ -116,6 +129,27 @@ impl Loop {
                 self.heed_cancels().await;
             }
             self.wait(look_again, &mut counter).await;
+        }
+    }
+
+    /// Serves no queue: what becomes of jobs is nothing to it, and the clock alone wakes it.
+    async fn fire_until_stopped(&self) {
+        let mut ticks = BTreeMap::new();
+        while !self.stop.is_cancelled() {
+            let mut wait = CLOCK;
+            match self.db.now().await {
+                Ok(now) => {
+                    self.fire(now, &mut ticks).await;
+                    if let Some(next) = ticks.values().min() {
+                        wait = (*next - now).to_std().unwrap_or_default().min(CLOCK);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "no schedule can be fired now: it is tried again"),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+            }
         }
     }
 

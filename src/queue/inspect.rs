@@ -3,7 +3,7 @@
 pub mod gates;
 pub mod service;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -133,7 +133,7 @@ pub struct AttemptRow {
     pub duration_us: Option<i64>,
 }
 
-/// A process that serves queues, or did.
+/// A process of the fleet, or one that was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct WorkerRow {
@@ -141,10 +141,19 @@ pub struct WorkerRow {
     pub host: String,
     pub pid: u32,
     pub version: String,
+    /// `run`, `worker`, `scheduler`, `api`; none of a version that knew no roles.
+    pub role: Option<String>,
     pub queues: Vec<String>,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     pub stopped_at: Option<DateTime<Utc>>,
+}
+
+impl WorkerRow {
+    /// Whether it is there: one that was silent for a lease has lost its jobs.
+    pub fn lives(&self, now: DateTime<Utc>, lease: Duration) -> bool {
+        self.stopped_at.is_none() && (now - self.last_seen_at).to_std().unwrap_or_default() <= lease
+    }
 }
 
 /// Which jobs to list, newest first.
@@ -439,7 +448,7 @@ pub async fn attempts(db: &Db, id: Uuid) -> Result<Vec<AttemptRow>, DbError> {
         .collect()
 }
 
-/// All processes that serve queues or did, latest first.
+/// All processes of the fleet, now and before, latest first.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -454,6 +463,7 @@ pub async fn workers(db: &Db) -> Result<Vec<WorkerRow>, DbError> {
                 host: row.get("host")?,
                 pid: row.get("pid")?,
                 version: row.get("version")?,
+                role: row.get("role")?,
                 queues: serde_json::from_value(queues)
                     .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
                 started_at: row.get("started_at")?,

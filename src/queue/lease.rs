@@ -193,6 +193,11 @@ impl Leases {
         }
     }
 
+    /// When the last heartbeat got through, since boot; zero before the first.
+    pub(super) fn last_beat(&self) -> Duration {
+        Duration::from_micros(self.0.beat.load(Ordering::Acquire))
+    }
+
     /// The longest time so far between two heartbeats that got through.
     pub(super) fn longest_silence(&self) -> Duration {
         Duration::from_micros(self.0.longest_silence.load(Ordering::Acquire))

@@ -22,11 +22,13 @@ pub struct LimitSetting {
     pub rate: Option<Option<(u32, std::time::Duration)>>,
 }
 
-/// Writes the limits of the queues that this process serves. Rows that an operator has set stay as they are.
+/// Makes these queues known, and writes their limits where this process configures them. Rows that an operator has set stay as
+/// they are.
 pub(super) async fn apply(
     tx: &mut Tx,
     policies: &BTreeMap<&'static str, Policy>,
     settings: &BTreeMap<String, LimitSetting>,
+    configures: bool,
 ) -> Result<(), DbError> {
     let now = tx.now().await?;
     for (queue, policy) in policies {
@@ -58,6 +60,9 @@ pub(super) async fn apply(
             &columns,
         )
         .await?;
+        if !configures {
+            continue;
+        }
         tx.execute(
             "-- configure_policy
              UPDATE limits SET per_partition = $6, max_attempts = $7, priority = $8, updated_at = $5

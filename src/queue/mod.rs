@@ -36,7 +36,9 @@ mod job;
 mod lease;
 mod limits;
 mod policy;
+mod pulse;
 mod rescue;
+mod role;
 mod run;
 mod runtime;
 
@@ -47,5 +49,7 @@ pub use self::{
     job::{Committed, Job, JobError, OrRetry, Outcome, Registry},
     limits::LimitSetting,
     policy::{Limit, Policy, days, hours, minutes, seconds},
+    pulse::Pulse,
+    role::Role,
     runtime::{Running, WorkerSettings, start},
 };

@@ -15,9 +15,11 @@ use super::{
     cron::Cron,
     heartbeat::Heart,
     job::Registry,
-    lease::{Leases, Stop},
+    lease::{Leases, Stop, since_boot},
     limits::{self, LimitSetting},
     policy::Policy,
+    pulse::Pulse,
+    role::Role,
     run::Runner,
 };
 use crate::{
@@ -28,6 +30,8 @@ use crate::{
 /// How a process works.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
+    /// What it does for the fleet, for people who look.
+    pub role: Role,
     /// How long a claim holds without a heartbeat.
     pub lease: Duration,
     /// How often all leases of this process are renewed, and dead workers looked for.
@@ -40,7 +44,7 @@ pub struct WorkerSettings {
     pub newcomer: Option<Duration>,
     /// How long running jobs may go on after [`Running::shutdown`].
     pub grace: Duration,
-    /// The queues to serve; `None`: all that the registry knows.
+    /// The queues to serve; `None`: all that the registry knows. A process that serves none changes no limit.
     pub queues: Option<Vec<String>>,
     /// How many jobs of a queue run at once in this process; where absent, only the fleet's limits bind.
     pub concurrency: BTreeMap<String, usize>,
@@ -53,6 +57,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
+            role: Role::default(),
             lease: Duration::from_secs(12),
             heartbeat: Duration::from_secs(3),
             poll: None,
@@ -79,6 +84,7 @@ pub struct Running {
     claimer: Option<thread::JoinHandle<()>>,
     workers: Option<JoinHandle<()>>,
     heart: Option<thread::JoinHandle<()>>,
+    pulse: Pulse,
 }
 
 impl Running {
@@ -96,6 +102,11 @@ impl Running {
     /// of this process are lost.
     pub fn longest_silence(&self) -> Duration {
         self.leases.longest_silence()
+    }
+
+    /// Whether all this lives, for whoever asks from outside.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Claims no more, lets running jobs go on for the grace, hands back what is left.
@@ -195,6 +206,7 @@ pub async fn start<E: Send + Sync + 'static>(
     let queues = served_queues(&registry, &settings)?;
     let worker: Arc<str> = Uuid::now_v7().to_string().into();
     introduce(db, &worker, &registry, &queues, &settings).await?;
+    let started = since_boot();
 
     let leases = Leases::default();
     let [stop_claiming, stop_workers, stop_heart] = [(); 3].map(|()| CancellationToken::new());
@@ -241,6 +253,14 @@ pub async fn start<E: Send + Sync + 'static>(
         async move { runner.run(claimed).await }.boxed()
     });
     let workers = tokio::spawn(run_workers(Arc::clone(&worker), lanes, run, stop_workers.clone()));
+    let alive = Arc::new(());
+    let pulse = Pulse {
+        leases: leases.clone(),
+        started,
+        lease: settings.lease,
+        claimer: Arc::downgrade(&alive),
+        stopping: stop_claiming.clone(),
+    };
     let claimer = Loop {
         db: db.clone(),
         claimer: Claimer {
@@ -254,6 +274,7 @@ pub async fn start<E: Send + Sync + 'static>(
         crons,
         poll: settings.poll.unwrap_or_else(|| db.usual_poll()),
         stop: stop_claiming.clone(),
+        _alive: alive,
     }
     .start()?;
     Ok(Running {
@@ -267,6 +288,7 @@ pub async fn start<E: Send + Sync + 'static>(
         claimer: Some(claimer),
         workers: Some(workers),
         heart: Some(heart),
+        pulse,
     })
 }
 
@@ -291,7 +313,7 @@ fn served_queues<E: Send + Sync + 'static>(
         .collect()
 }
 
-/// Writes the worker's row and the limits of its queues.
+/// Writes the worker's row, and the limits of all queues, so that each has its limit whoever serves and enqueues it.
 async fn introduce<E: Send + Sync + 'static>(
     db: &Db,
     worker: &str,
@@ -299,13 +321,15 @@ async fn introduce<E: Send + Sync + 'static>(
     queues: &[&'static str],
     settings: &WorkerSettings,
 ) -> Result<(), DbError> {
-    let policies: BTreeMap<&'static str, Policy> = queues
-        .iter()
-        .filter_map(|queue| Some((*queue, registry.get(queue)?.policy())))
+    let policies: BTreeMap<&'static str, Policy> = registry
+        .names()
+        .into_iter()
+        .filter_map(|queue| Some((queue, registry.get(queue)?.policy())))
         .collect();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut tx = db.begin().await?;
-    limits::apply(&mut tx, &policies, &settings.limits).await?;
+    // One that serves no queue may have been started with a part of the configuration only.
+    limits::apply(&mut tx, &policies, &settings.limits, !queues.is_empty()).await?;
     let now = tx.now().await?;
     // A gate that is open holds nobody, whatever came in between when it opened.
     tx.execute(
@@ -316,12 +340,14 @@ async fn introduce<E: Send + Sync + 'static>(
     .await?;
     tx.execute(
         "-- introduce_worker
-         INSERT INTO workers (id, host, pid, version, queues, started_at, last_seen_at) VALUES ($1, $2, $3, $4, $5, $6, $6)",
+         INSERT INTO workers (id, host, pid, version, role, queues, started_at, last_seen_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
         &params![
             worker,
             host.trim(),
             std::process::id(),
             env!("CARGO_PKG_VERSION"),
+            settings.role.as_str(),
             serde_json::json!(queues),
             now
         ],

@@ -363,6 +363,19 @@ fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "workers", "ok", "number that live: 1");
     assert_row(&ran, "queue gone_kind", "fail", "no process serves it");
+    assert!(
+        ran.json()["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["check"] != "scheduler"),
+        "a process of a version without roles fires the schedules: {}",
+        ran.stdout
+    );
+    write("UPDATE workers SET role = 'worker'", &[]);
+    let ran = doctor(&program, &["--json"]).exits(1);
+    assert_row(&ran, "workers", "ok", "number that live: 1 (1 worker)");
+    assert_row(&ran, "scheduler", "warn", "no process fires the schedules");
     runtime().block_on(db.advance_clock(Duration::from_mins(6))).unwrap();
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "workers", "warn", "the last was seen");

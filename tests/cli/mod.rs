@@ -4,6 +4,9 @@
 mod check;
 mod cloud9;
 mod doctor;
+mod fleet;
+mod health;
 mod postgres;
 mod program;
+mod roles;
 mod run;

@@ -61,7 +61,12 @@ impl Program {
 
     /// Runs a sandbox's server on a free port until it is dropped.
     pub(super) fn serve(&self, arguments: &[&str]) -> Records {
-        let arguments = [arguments, &["--listen", "127.0.0.1:0", "--json"]].concat();
+        self.serve_at("127.0.0.1:0", arguments)
+    }
+
+    /// The same at another address.
+    pub(super) fn serve_at(&self, listen: &str, arguments: &[&str]) -> Records {
+        let arguments = [arguments, &["--listen", listen, "--json"]].concat();
         let mut child = self.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         // The address is printed once it listens: waiting for it is waiting for the server.
         let mut answer = String::new();

@@ -15,6 +15,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "doctor",
             "domain",
             "env",
+            "http",
             "jobs",
             "pipeline",
             "queue",
@@ -35,6 +36,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("doctor", &["config", "db", "env", "ports", "queue", "store"]),
+    ("http", &["db", "queue", "store"]),
     ("pipeline", &["config", "db", "env", "jobs", "queue", "store"]),
     (
         "jobs",

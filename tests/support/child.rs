@@ -77,6 +77,32 @@ impl Child {
         fs::read_to_string(&self.err).unwrap()
     }
 
+    /// What it wrote to stdout so far.
+    pub(crate) fn out(&self) -> String {
+        fs::read_to_string(&self.out).unwrap()
+    }
+
+    /// Waits until it says where it serves, and answers that address.
+    pub(crate) async fn url(&self) -> String {
+        let mut url = None;
+        until("it says where it serves", || {
+            let said = self.out() + &self.err();
+            let found = said
+                .lines()
+                // A line that is still being written is not read.
+                .filter(|line| line.contains("url") && line.ends_with('"'))
+                .find_map(|line| {
+                    line.find("http://")
+                        .map(|from| line[from..].trim_end_matches('"').to_owned())
+                });
+            url = found;
+            let serves = url.is_some();
+            async move { serves }
+        })
+        .await;
+        url.unwrap()
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()

@@ -5,6 +5,7 @@ pub(crate) mod chaos_proxy;
 pub(crate) mod child;
 pub(crate) mod database;
 pub(crate) mod history;
+pub(crate) mod http;
 pub(crate) mod langfuse;
 pub(crate) mod practice;
 pub(crate) mod state;

@@ -1,0 +1,282 @@
+//! `api` and `--health`: what a process answers about itself.
+
+use std::{cell::RefCell, fs, path::PathBuf};
+
+use aftercall::params;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::program::Program;
+use crate::support::{
+    bakery,
+    child::Child,
+    http::get,
+    until,
+    world::{Plan, World},
+};
+
+const API: [&str; 4] = ["api", "--listen", "127.0.0.1:0", "--json"];
+
+async fn stop(child: Child) {
+    child.signal(Signal::TERM);
+    let ended = child.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended}");
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Why a process is not ready, by what does not hold.
+fn why(body: &str, check: &str) -> Option<String> {
+    let body = json(body);
+    let checks = body["checks"].as_array().unwrap();
+    let failed = checks.iter().find(|row| row["check"] == check && row["ok"] == false)?;
+    Some(failed["why"].as_str().unwrap().to_owned())
+}
+
+/// The value of a sample.
+fn sample(metrics: &str, name: &str) -> Option<f64> {
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{name} ")))?;
+    Some(line.parse().unwrap())
+}
+
+/// The samples of a text in Prometheus's format; every family says what it is before its first sample.
+fn families(metrics: &str) -> Vec<String> {
+    let mut families = Vec::new();
+    let mut helped = "";
+    for line in metrics.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            helped = help.split_once(' ').unwrap().0;
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            assert_eq!(kind, format!("{helped} gauge"));
+            families.push(helped.to_owned());
+        } else {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert_eq!(name, helped, "{line}");
+            assert!(line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+    families
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_answers_in_figures_what_the_database_holds() {
+    let sessions = bakery::every_way();
+    let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    let mut tx = db.begin().await.unwrap();
+    let now = tx.now().await.unwrap();
+    tx.execute(
+        "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
+         VALUES ('a', $1, 'x', '{}', 'available', $2, 8, $2)",
+        &params!["odd\"} 7\n\\", now],
+    )
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    for arguments in [
+        &["pause", "verify_session"][..],
+        &["gate", "close", "records:till", "--reason", "test"],
+        &["limit", "diagnose_session", "1"],
+    ] {
+        assert!(Child::start(&world, arguments, &[]).ended().await.status.success());
+    }
+
+    let api = Child::start(&world, &API, &[]);
+    let url = api.url().await;
+    assert_eq!(
+        get(&format!("{url}/healthz")).await,
+        (200, "{\"status\":\"ok\"}\n".to_owned())
+    );
+    let (status, body) = get(&format!("{url}/readyz")).await;
+    assert_eq!((status, &json(&body)["status"]), (200, &"ok".into()), "{body}");
+    let (status, metrics) = get(&format!("{url}/metrics")).await;
+    assert_eq!(status, 200, "{metrics}");
+    assert_eq!(
+        families(&metrics),
+        [
+            "aftercall_jobs",
+            "aftercall_oldest_waiting_seconds",
+            "aftercall_queue_paused",
+            "aftercall_limit_running",
+            "aftercall_limit_max",
+            "aftercall_gate_shut",
+            "aftercall_workers_alive",
+            "aftercall_processes_alive",
+            "aftercall_sessions",
+            "aftercall_verdicts",
+            "aftercall_metrics_missing",
+        ]
+    );
+    for (name, value) in [
+        ("aftercall_jobs{queue=\"analyze_session\",state=\"completed\"}", 8.0),
+        ("aftercall_jobs{queue=\"analyze_session\",state=\"discarded\"}", 0.0),
+        ("aftercall_jobs{queue=\"odd\\\"} 7\\n\\\\\",state=\"available\"}", 1.0),
+        ("aftercall_oldest_waiting_seconds{queue=\"verify_session\"}", 0.0),
+        ("aftercall_queue_paused{queue=\"verify_session\"}", 1.0),
+        ("aftercall_queue_paused{queue=\"analyze_session\"}", 0.0),
+        ("aftercall_limit_running{key=\"diagnose_session\"}", 0.0),
+        ("aftercall_limit_max{key=\"diagnose_session\"}", 1.0),
+        ("aftercall_limit_max{key=\"verify_session/kitchen\"}", 1.0),
+        ("aftercall_gate_shut{gate=\"records:till\"}", 1.0),
+        ("aftercall_workers_alive", 0.0),
+        ("aftercall_processes_alive{role=\"api\"}", 1.0),
+        ("aftercall_sessions{source=\"calls\",state=\"done\"}", 8.0),
+        ("aftercall_sessions{source=\"calls\",state=\"unexplained\"}", 0.0),
+        ("aftercall_verdicts{status=\"pass\"}", 2.0),
+        ("aftercall_verdicts{status=\"fail\"}", 3.0),
+        ("aftercall_verdicts{status=\"partial\"}", 1.0),
+        ("aftercall_verdicts{status=\"skipped\"}", 2.0),
+        ("aftercall_verdicts{status=\"error\"}", 0.0),
+    ] {
+        assert_eq!(sample(&metrics, name), Some(value), "{name} in\n{metrics}");
+    }
+    let waited = sample(
+        &metrics,
+        "aftercall_oldest_waiting_seconds{queue=\"odd\\\"} 7\\n\\\\\"}",
+    )
+    .unwrap();
+    assert!(waited > 0.0, "{metrics}");
+    let (status, body) = get(&format!("{url}/api/v1/sessions")).await;
+    assert_eq!(status, 404, "{body}");
+    stop(api).await;
+}
+
+/// Moves the database away, or back.
+fn move_database(world: &World, away: bool) {
+    for name in ["aftercall.db", "aftercall.db-wal", "aftercall.db-shm"] {
+        let (here, there): (PathBuf, PathBuf) = (world.path(name), world.path(&format!("{name}.away")));
+        let (from, to) = if away { (here, there) } else { (there, here) };
+        if from.exists() {
+            fs::rename(from, to).unwrap();
+        }
+    }
+}
+
+/// Waits for this status of `/readyz`, and answers its body.
+async fn readiness(url: &str, status: u16) -> String {
+    let last = RefCell::new(String::new());
+    until("the readiness changes", async || {
+        let (is, body) = get(&format!("{url}/readyz")).await;
+        *last.borrow_mut() = body;
+        is == status
+    })
+    .await;
+    last.into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_gone_or_locked_away_is_said_and_so_is_its_return() {
+    let sessions = [bakery::ordered("s-1")];
+    let world = Plan::of(&sessions).start().await;
+    let db = world.db().await;
+    let worker = Child::start(&world, &["worker", "--health", "127.0.0.1:0"], &[]);
+    let api = Child::start(&world, &API, &[]);
+    let urls = [worker.url().await, api.url().await];
+    for url in &urls {
+        readiness(url, 200).await;
+    }
+
+    move_database(&world, true);
+    for url in &urls {
+        let body = readiness(url, 503).await;
+        let said = why(&body, "database").unwrap_or_else(|| panic!("{body}"));
+        assert!(said.contains("is gone or was replaced"), "{said}");
+        assert_eq!(get(&format!("{url}/healthz")).await.0, 200, "it lives");
+        let (status, metrics) = get(&format!("{url}/metrics")).await;
+        assert!(status == 503 && metrics.starts_with("# "), "{status} {metrics}");
+    }
+    move_database(&world, false);
+    for url in &urls {
+        readiness(url, 200).await;
+    }
+
+    // Somebody writes and does not come to an end.
+    let held = db.begin().await.unwrap();
+    for url in &urls {
+        let body = readiness(url, 503).await;
+        let said = why(&body, "database").unwrap_or_else(|| panic!("{body}"));
+        assert!(said.contains("within 2 s"), "{said}");
+    }
+    until("the worker's lease has run out unrenewed", || {
+        let address = format!("{}/readyz", urls[0]);
+        async move { why(&get(&address).await.1, "heartbeat").is_some() }
+    })
+    .await;
+    drop(held);
+    for url in &urls {
+        readiness(url, 200).await;
+    }
+    stop(worker).await;
+    stop(api).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_role_says_how_it_is_where_it_was_told_to() {
+    let sessions = [bakery::ordered("s-1")];
+    let world = Plan::of(&sessions).start().await;
+    for role in ["run", "worker", "scheduler"] {
+        let child = Child::start(&world, &[role, "--health", "127.0.0.1:0"], &[]);
+        let url = child.url().await;
+        readiness(&url, 200).await;
+        let (_, metrics) = get(&format!("{url}/metrics")).await;
+        let alive = format!("aftercall_processes_alive{{role=\"{role}\"}}");
+        assert_eq!(sample(&metrics, &alive), Some(1.0), "{metrics}");
+        stop(child).await;
+        assert_eq!(get(&format!("{url}/healthz")).await.0, 0, "nobody answers any more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_on_its_way_out_lives_and_is_not_ready() {
+    let sessions = [bakery::ordered("s-1")];
+    let world = Plan::of(&sessions)
+        .model(aftercall::sandbox::language_model::ScriptedModel::new(|_| {
+            aftercall::sandbox::language_model::Reply::Hang
+        }))
+        .set("queue", "grace", "'1h'")
+        .set("llm", "timeout", "'1h'")
+        .start()
+        .await;
+    let child = Child::start(&world, &["run", "--health", "127.0.0.1:0"], &[]);
+    let url = child.url().await;
+    until("a call is in flight", async || world.model().requests() >= 1).await;
+    child.signal(Signal::TERM);
+    let body = readiness(&url, 503).await;
+    assert!(why(&body, "running").unwrap().contains("told to stop"), "{body}");
+    assert_eq!(get(&format!("{url}/healthz")).await.0, 200);
+}
+
+#[test]
+fn others_may_ask_only_where_that_is_meant() {
+    let program = Program::new();
+    program.write("calls.jsonl", "");
+    program.write(
+        "aftercall.toml",
+        "[[source]]\nname = \"calls\"\npath = \"calls.jsonl\"\nplaybook = \"airline\"\n",
+    );
+    for arguments in [
+        &["api", "--listen", "0.0.0.0:0"][..],
+        &["run", "--health", "[::]:0"],
+        &["worker", "--health", "0.0.0.0:0"],
+        &["scheduler", "--health", "0.0.0.0:0"],
+    ] {
+        let refused = program.run(arguments).exits(2).stderr;
+        assert!(refused.contains("--listen-unprotected"), "{refused}");
+    }
+    assert!(!program.path().join("aftercall-data").exists(), "nothing was started");
+    let meant = ["api", "--listen-unprotected"];
+    let server = program.serve_at("0.0.0.0:0", &meant);
+    assert!(server.url.starts_with("http://0.0.0.0:"), "{}", server.url);
+    program.run(&["worker", "--listen-unprotected"]).exits(2);
+    let taken = server.url.trim_start_matches("http://");
+    let refused = program
+        .run(&["api", "--listen", taken, "--listen-unprotected"])
+        .exits(3)
+        .stderr;
+    assert!(refused.contains("cannot listen on"), "{refused}");
+}
