@@ -522,12 +522,14 @@ impl Claimer {
 /// What may start, as of now: on PostgreSQL counted by a statement after the one that took the keys.
 async fn plan(tx: &mut Tx, wanted: &[Wanted]) -> Result<Vec<Row>, DbError> {
     let queues = names(wanted);
-    if !tx.is_on_server() {
-        return tx.fetch_all(PLAN, &params![queues]).await;
-    }
-    let locked = tx.fetch_all(LOCK_KEYS, &params![&queues]).await?;
-    let locked: Vec<String> = locked.iter().map(|row| row.get("key")).collect::<Result<_, _>>()?;
-    let rows = tx.fetch_all(PLAN_OF_LOCKED, &params![queues, json!(locked)]).await?;
+    let rows = if tx.is_on_server() {
+        let locked = tx.fetch_all(LOCK_KEYS, &params![&queues]).await?;
+        let locked: Vec<String> = locked.iter().map(|row| row.get("key")).collect::<Result<_, _>>()?;
+        tx.fetch_all(PLAN_OF_LOCKED, &params![queues, json!(locked)]).await?
+    } else {
+        tx.fetch_all(PLAN, &params![queues]).await?
+    };
+    // What was counted, and what is charged by it, is of one moment.
     if let Some(row) = rows.first() {
         tx.take_now(row)?;
     }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::pool::Pool;
+use super::{connection::Use, pool::Pool};
 
 /// The channel that every process listens on.
 pub(super) const CHANNEL: &str = "aftercall_jobs";
@@ -69,7 +69,7 @@ impl Announcer {
             return;
         }
         *self.last() = Some(Instant::now());
-        if let Ok(mut connection) = self.pool.acquire().await
+        if let Ok(mut connection) = self.pool.acquire(Use::Work).await
             && let Err(error) = connection.command(ANNOUNCE).await
         {
             tracing::debug!(%error, "work could not be announced: the others find it by their polls");

@@ -10,18 +10,57 @@ use crate::db::{DbError, DbErrorKind, Row, Value};
 /// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// What the server does for us should we fall silent: it ends the transaction of a process that was frozen in the middle of
-/// it, and with it the locks that everybody else waits for, and it notices that our machine is gone. Where a setting is not
-/// known or not ours to set, the rest still holds.
-const SETTINGS: &str = "-- settings
-    SELECT set_config(name, CASE name WHEN 'idle_in_transaction_session_timeout' THEN '10s'
-                                      WHEN 'tcp_keepalives_idle' THEN '10'
-                                      WHEN 'tcp_keepalives_interval' THEN '3'
-                                      WHEN 'tcp_keepalives_count' THEN '3'
-                                      WHEN 'client_connection_check_interval' THEN '5s' END, false)
-    FROM pg_settings
-    WHERE name IN ('idle_in_transaction_session_timeout', 'tcp_keepalives_idle', 'tcp_keepalives_interval',
-                   'tcp_keepalives_count', 'client_connection_check_interval')";
+/// Settings of a session. What the server does for us should we fall silent: it ends the transaction of a process that was
+/// frozen in the middle of it, and with it the locks that everybody else waits for, and it notices that our machine is gone.
+/// Where a setting is not known to the server, the rest still holds.
+macro_rules! settings {
+    ($($name:literal = $value:literal),+) => {
+        concat!(
+            "-- settings\nSELECT set_config(name, CASE name",
+            $(" WHEN '", $name, "' THEN '", $value, "'",)+
+            " END, false) FROM pg_settings WHERE name IN (''",
+            $(", '", $name, "'",)+
+            ")"
+        )
+    };
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::db) enum Use {
+    /// Questions over whole tables, for people.
+    Reading,
+    /// What the queue and the store do all the time: each of these statements is served by an index. A plan is kept with its
+    /// statement, and one that was made while the table was small reads all of it: for minutes after it has grown to a hundred
+    /// thousand rows, until the server's statistics follow. So the planner is told.
+    Work,
+}
+
+impl Use {
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Reading => settings!(
+                "idle_in_transaction_session_timeout" = "10s",
+                "tcp_keepalives_idle" = "10",
+                "tcp_keepalives_interval" = "3",
+                "tcp_keepalives_count" = "3",
+                "client_connection_check_interval" = "5s"
+            ),
+            Self::Work => settings!(
+                "idle_in_transaction_session_timeout" = "10s",
+                "tcp_keepalives_idle" = "10",
+                "tcp_keepalives_interval" = "3",
+                "tcp_keepalives_count" = "3",
+                "client_connection_check_interval" = "5s",
+                "enable_seqscan" = "off",
+                "enable_bitmapscan" = "off",
+                "enable_hashjoin" = "off",
+                "enable_mergejoin" = "off",
+                "jit" = "off"
+            ),
+        }
+    }
+}
 
 /// Connects. `settings` is a statement to begin with.
 pub(super) async fn connect(options: &PgConnectOptions, settings: &'static str) -> Result<PgConnection, DbError> {
@@ -44,15 +83,17 @@ pub(super) async fn connect(options: &PgConnectOptions, settings: &'static str) 
 /// A connection, and whether its last statement came to its end.
 pub(super) struct Connection {
     inner: PgConnection,
+    pub(super) used_for: Use,
     patience: Duration,
     /// Nothing is under way on it: the next statement's answer will be its own.
     clean: bool,
 }
 
 impl Connection {
-    pub(super) async fn open(options: &PgConnectOptions, patience: Duration) -> Result<Self, DbError> {
+    pub(super) async fn open(options: &PgConnectOptions, used_for: Use, patience: Duration) -> Result<Self, DbError> {
         Ok(Self {
-            inner: connect(options, SETTINGS).await?,
+            inner: connect(options, used_for.settings()).await?,
+            used_for,
             patience,
             clean: true,
         })

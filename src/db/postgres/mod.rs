@@ -19,12 +19,12 @@ use sqlx::{
 };
 use tokio::sync::Notify;
 
-use self::pool::Pool;
 pub(super) use self::{
     announce::Announcer,
     transaction::Transaction,
     types::{Float, Text, Whole},
 };
+use self::{connection::Use, pool::Pool};
 use super::{DbError, DbErrorKind, PostgresLocation, Row, Value};
 
 /// How long a statement may take before its connection is given up.
@@ -35,6 +35,8 @@ const PREPARED: usize = 500;
 pub(super) struct PostgresDb {
     options: PgConnectOptions,
     pool: Pool,
+    /// What questions outside of transactions are.
+    reads_as: Use,
     announcer: Arc<Announcer>,
 }
 
@@ -53,6 +55,7 @@ impl PostgresDb {
             announcer: Arc::new(Announcer::new(pool.clone())),
             options,
             pool,
+            reads_as: Use::Reading,
         })
     }
 
@@ -63,6 +66,7 @@ impl PostgresDb {
             announcer: Arc::new(Announcer::new(pool.clone())),
             options: self.options.clone(),
             pool,
+            reads_as: Use::Work,
         }
     }
 
@@ -72,12 +76,12 @@ impl PostgresDb {
 
     /// One statement that only reads: it is asked again when a connection turns out to be dead that was alive before.
     pub(super) async fn fetch_all(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.acquire(self.reads_as).await?;
         loop {
             match connection.fetch_all(sql, params).await {
                 Err(error) if error.kind == DbErrorKind::Unavailable && connection.was_idle() => {
                     drop(connection);
-                    connection = self.pool.acquire_anew().await?;
+                    connection = self.pool.acquire_anew(self.reads_as).await?;
                 }
                 done => return done,
             }
@@ -86,7 +90,7 @@ impl PostgresDb {
 
     /// One statement that is a transaction of its own.
     pub(super) async fn write_alone(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        self.pool.acquire().await?.fetch_all(sql, params).await
+        self.pool.acquire(Use::Work).await?.fetch_all(sql, params).await
     }
 
     pub(super) fn announcer(&self) -> Arc<Announcer> {

@@ -8,7 +8,7 @@ use std::{
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection::Connection;
+use super::connection::{Connection, Use};
 use crate::db::{DbError, DbErrorKind, Row, Value};
 
 /// How long a caller waits until one is free.
@@ -48,19 +48,19 @@ impl Pool {
     }
 
     /// A connection, kept from before where there is one.
-    pub(super) async fn acquire(&self) -> Result<Used, DbError> {
+    pub(super) async fn acquire(&self, used_for: Use) -> Result<Used, DbError> {
         let place = self.place().await?;
-        match self.take_idle() {
+        match self.take_idle(used_for) {
             Some(connection) => Ok(self.used(connection, true, place)),
-            None => self.open(place).await,
+            None => self.open(used_for, place).await,
         }
     }
 
     /// A new connection. Those that are idle go: one of them was dead, and what killed it killed them all.
-    pub(super) async fn acquire_anew(&self) -> Result<Used, DbError> {
+    pub(super) async fn acquire_anew(&self, used_for: Use) -> Result<Used, DbError> {
         self.close_idle();
         let place = self.place().await?;
-        self.open(place).await
+        self.open(used_for, place).await
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, DbError> {
@@ -79,8 +79,9 @@ impl Pool {
         }
     }
 
-    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Used, DbError> {
-        let connection = Connection::open(&self.0.options, self.0.patience).await?;
+    async fn open(&self, used_for: Use, place: OwnedSemaphorePermit) -> Result<Used, DbError> {
+        self.make_room();
+        let connection = Connection::open(&self.0.options, used_for, self.0.patience).await?;
         Ok(self.used(connection, false, place))
     }
 
@@ -94,11 +95,21 @@ impl Pool {
     }
 
     /// The one that was used last; those that nobody used for long are closed on the way.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self, used_for: Use) -> Option<Connection> {
         let mut idle = self.idle();
-        let taken = idle.pop().filter(|(_, since)| since.elapsed() < IDLE);
         idle.retain(|(_, since)| since.elapsed() < IDLE);
-        taken.map(|(connection, _)| connection)
+        let at = idle
+            .iter()
+            .rposition(|(connection, _)| connection.used_for == used_for)?;
+        Some(idle.remove(at).0)
+    }
+
+    /// Closes idle ones of the other use, so that there are never more connections than places.
+    fn make_room(&self) {
+        let free = self.0.places.available_permits();
+        let mut idle = self.idle();
+        let too_many = idle.len().saturating_sub(free);
+        idle.drain(..too_many);
     }
 
     pub(super) fn close_idle(&self) {

@@ -1,6 +1,9 @@
 //! A transaction on a connection of the pool.
 
-use super::pool::{Pool, Used};
+use super::{
+    connection::Use,
+    pool::{Pool, Used},
+};
 use crate::db::{DbError, DbErrorKind, Row, Value};
 
 /// Dropped without a commit, it rolls back.
@@ -19,7 +22,7 @@ impl std::fmt::Debug for Transaction {
 
 impl Transaction {
     pub(super) async fn begin(pool: &Pool) -> Result<Self, DbError> {
-        let mut connection = pool.acquire().await?;
+        let mut connection = pool.acquire(Use::Work).await?;
         loop {
             match connection.command("BEGIN").await {
                 Ok(()) => {
@@ -30,7 +33,7 @@ impl Transaction {
                 }
                 Err(error) if error.kind == DbErrorKind::Unavailable && connection.was_idle() => {
                     drop(connection);
-                    connection = pool.acquire_anew().await?;
+                    connection = pool.acquire_anew(Use::Work).await?;
                 }
                 Err(error) => return Err(error),
             }
