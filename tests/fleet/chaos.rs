@@ -33,7 +33,7 @@ struct Fleet<'a> {
     proxy: ChaosProxy,
     workers: Vec<Child>,
     kills: u64,
-    restarts: u64,
+    outages: u64,
 }
 
 impl Fleet<'_> {
@@ -41,34 +41,30 @@ impl Fleet<'_> {
         Child::start(world, &["worker"], &[])
     }
 
-    async fn fault(&mut self, dice: &mut Random) {
-        match dice.below(10) {
-            0 => {
-                let how = if dice.below(2) == 0 {
-                    Shutdown::Immediate
-                } else {
-                    Shutdown::Fast
-                };
-                self.server.cluster.restart(how).unwrap();
-                self.restarts += 1;
-            }
-            1 => {
+    async fn kill(&mut self, dice: &mut Random) {
+        let which = usize::try_from(dice.below(self.workers.len() as u64)).unwrap();
+        let fresh = Self::worker(self.world);
+        let victim = std::mem::replace(&mut self.workers[which], fresh);
+        victim.signal(Signal::KILL);
+        victim.ended().await;
+        self.kills += 1;
+    }
+
+    /// Something that the whole fleet notices.
+    async fn outage(&mut self, dice: &mut Random) {
+        self.outages += 1;
+        match dice.below(4) {
+            0 => self.server.cluster.restart(Shutdown::Immediate).unwrap(),
+            1 => self.server.cluster.restart(Shutdown::Fast).unwrap(),
+            2 => {
                 self.server.cluster.kill_backends(Server::DATABASE).unwrap();
             }
-            2 => {
+            _ => {
                 // A while without a network, after which half of the connections never wake.
                 self.proxy.black_hole();
                 tokio::time::sleep(Duration::from_millis(dice.below(800))).await;
                 let old = if dice.below(2) == 0 { Old::Resume } else { Old::Dead };
                 self.proxy.heal(old).await;
-            }
-            _ => {
-                let which = usize::try_from(dice.below(self.workers.len() as u64)).unwrap();
-                let fresh = Self::worker(self.world);
-                let victim = std::mem::replace(&mut self.workers[which], fresh);
-                victim.signal(Signal::KILL);
-                victim.ended().await;
-                self.kills += 1;
             }
         }
     }
@@ -100,10 +96,10 @@ async fn chaos_costs_no_session_and_breaks_no_limit() {
         proxy,
         workers: (0..scale.workers).map(|_| Fleet::worker(&world)).collect(),
         kills: 0,
-        restarts: 0,
+        outages: 0,
     };
     let began = Instant::now();
-    let mut next_fault = Instant::now() + scale.faults_every;
+    let (mut next_kill, mut next_outage) = (began + scale.kills_every, began + scale.outages_every);
     let mut healthy_until = None;
     loop {
         let done = asked(&db, DONE).await.unwrap_or_default();
@@ -117,15 +113,21 @@ async fn chaos_costs_no_session_and_breaks_no_limit() {
             if done == scale.sessions && asked(&db, LIVE).await == Some(0) {
                 break;
             }
-        } else if Instant::now() >= next_fault {
-            fleet.fault(&mut dice).await;
-            next_fault = Instant::now() + scale.faults_every;
+        } else if Instant::now() >= next_outage {
+            fleet.outage(&mut dice).await;
+            next_outage = Instant::now() + scale.outages_every;
+        } else if Instant::now() >= next_kill {
+            fleet.kill(&mut dice).await;
+            next_kill = Instant::now() + scale.kills_every;
         }
         assert!(began.elapsed() < Duration::from_mins(40), "{done} sessions are done");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let (kills, restarts) = (fleet.kills, fleet.restarts);
-    assert!(kills >= 5, "{kills} kills are no chaos");
+    let (kills, outages) = (fleet.kills, fleet.outages);
+    assert!(
+        kills >= 5 && outages >= 1,
+        "{kills} kills and {outages} outages are no chaos"
+    );
 
     // What was held by those that were killed, and is waited for by nobody, ends as well.
     assert_eq!(count(&db, VERDICTS).await, scale.sessions, "one verdict each");
@@ -165,7 +167,7 @@ async fn chaos_costs_no_session_and_breaks_no_limit() {
     let attempts = count(&db, "SELECT COUNT(*) AS n FROM job_attempts").await;
     let rescued = count(&db, "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome = 'rescued'").await;
     println!(
-        "{} sessions in {:?} with {kills} kills and {restarts} restarts of the server: {attempts} runs, {rescued} of them rescued, \
+        "{} sessions in {:?} with {kills} kills and {outages} outages: {attempts} runs, {rescued} of them rescued, \
          {bought} answers bought, {answered} kept, {lost} under way at kills",
         scale.sessions,
         began.elapsed()

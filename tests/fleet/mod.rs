@@ -25,8 +25,11 @@ struct Scale {
     lease: Duration,
     sessions: u64,
     workers: usize,
-    /// Between two faults.
-    faults_every: Duration,
+    /// Between two kills.
+    kills_every: Duration,
+    /// Between two faults that the whole fleet notices. After each of them nobody trusts an expiry for a lease: were they
+    /// closer to each other, a dead worker's job could never be told from one that could not be renewed.
+    outages_every: Duration,
     /// Starts of diagnoses in any window, and the window.
     diagnoses: (u32, Duration),
 }
@@ -42,15 +45,17 @@ impl Scale {
                 lease: Duration::from_secs(12),
                 sessions: 2_000,
                 workers: 8,
-                faults_every: Duration::from_secs(1),
+                kills_every: Duration::from_secs(1),
+                outages_every: Duration::from_mins(1),
                 diagnoses: (3, Duration::from_secs(1)),
             }
         } else {
             Self {
                 lease: Duration::from_millis(1_200),
-                sessions: 240,
+                sessions: 120,
                 workers: 8,
-                faults_every: Duration::from_millis(400),
+                kills_every: Duration::from_millis(700),
+                outages_every: Duration::from_secs(5),
                 diagnoses: (3, Duration::from_millis(150)),
             }
         }
