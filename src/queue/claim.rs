@@ -103,7 +103,8 @@ const DUE: Sql = Sql::each(
     ),
 );
 
-/// The same, and whether any job waits for its turn at all: all that a process with nothing to do asks.
+/// The same, and whether any job waits for its turn at all: all that a process with nothing to do asks. OFFSET 0, here and
+/// below, keeps PostgreSQL from making a join of it, which reads all jobs to find one of each key.
 const GLANCE: Sql = Sql::each(
     concat!(
         "-- glance\nSELECT ",
@@ -118,7 +119,7 @@ const GLANCE: Sql = Sql::each(
         postgres_now!(),
         " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
           (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due,
-          EXISTS (SELECT 1 FROM limits l WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'))
+          EXISTS (SELECT 1 FROM limits l WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available' OFFSET 0))
           AS waiting"
     ),
 );
@@ -131,20 +132,22 @@ const PROMOTE: Sql = Sql::each(
         ORDER BY run_at LIMIT $2)",
     // Passed over: what another process promotes at this moment.
     "-- promote_due
-     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id IN (
+     UPDATE jobs SET state = 'available', wait_reason = NULL WHERE id = ANY (ARRAY(
         SELECT id FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1
-        ORDER BY run_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)",
+        ORDER BY run_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))",
 );
 /// Jobs promoted in one transaction: some 10 ms.
 const PROMOTED: u32 = 1_000;
 
 /// The keys of `$1`'s queues with work, unless they are paused.
 macro_rules! keys_with_work {
-    ($queues:literal) => {
+    ($queues:literal, $one:literal) => {
         concat!(
             "l.queue IN (",
             $queues,
-            ") AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
+            ") AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'",
+            $one,
+            ")
                AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)"
         )
     };
@@ -155,12 +158,12 @@ macro_rules! keys_with_work {
 const LOCK_KEYS: &str = concat!(
     "-- lock_limits
      SELECT l.key FROM limits l WHERE (l.max_running IS NOT NULL OR l.rate_max IS NOT NULL) AND ",
-    keys_with_work!("SELECT jsonb_array_elements_text($1)"),
+    keys_with_work!("SELECT jsonb_array_elements_text($1)", " OFFSET 0"),
     " ORDER BY l.key FOR NO KEY UPDATE OF l SKIP LOCKED"
 );
 
 macro_rules! plan {
-    ($now:expr, $list:literal, $since:literal, $charged:literal, $queues:literal, $which:literal) => {
+    ($now:expr, $list:literal, $since:literal, $charged:literal, $queues:literal, $one:literal, $which:literal) => {
         concat!(
             "-- claim_plan
              SELECT clock.now, l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
@@ -182,7 +185,7 @@ macro_rules! plan {
              FROM (SELECT ",
             $now,
             " AS now) AS clock CROSS JOIN limits l WHERE ",
-            keys_with_work!($queues),
+            keys_with_work!($queues, $one),
             $which,
             " ORDER BY l.key"
         )
@@ -197,6 +200,7 @@ const PLAN: Sql = Sql::each(
         "clock.now - l.rate_window_us",
         "j.rate_charged = 1",
         "SELECT value FROM json_each($1)",
+        "",
         ""
     ),
     plan!(
@@ -205,6 +209,7 @@ const PLAN: Sql = Sql::each(
         "clock.now - l.rate_window_us * interval '1 microsecond'",
         "j.rate_charged",
         "SELECT jsonb_array_elements_text($1)",
+        " OFFSET 0",
         ""
     ),
 );
@@ -219,6 +224,7 @@ const PLAN_OF_LOCKED: &str = plan!(
     "clock.now - l.rate_window_us * interval '1 microsecond'",
     "j.rate_charged",
     "SELECT jsonb_array_elements_text($1)",
+    " OFFSET 0",
     " AND (l.key IN (SELECT jsonb_array_elements_text($2)) OR (l.max_running IS NULL AND l.rate_max IS NULL))"
 );
 
@@ -331,20 +337,21 @@ macro_rules! probes_of_key {
 /// Jobs that a gate waits for: others may be many, and how long they take says nothing of the upstream.
 const PROBES: Sql = Sql::each(probes_of_key!(sqlite_shut!()), probes_of_key!(postgres_shut!()));
 
-/// Answers those that were still there to be claimed.
+/// Answers those that were still there to be claimed. On PostgreSQL without a join, which may be done the wrong way round, and
+/// with the state asked for in a way that no index answers: by that of the waiting jobs it would read them all.
 const CLAIM: Sql = Sql::each(
     "-- claim_jobs
      UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = 1, lease = c.value ->> 'lease',
             lease_expires_at = $2, worker = $3, slot = c.value ->> 'slot', started_at = $4,
             cancel_requested_at = NULL, wait_reason = NULL
-     FROM json_each($1) AS c WHERE jobs.id = c.value ->> 'id' AND jobs.state = 'available'
+     FROM json_each($1) AS c WHERE jobs.id = c.key AND jobs.state = 'available'
      RETURNING lease",
     "-- claim_jobs
-     UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true, lease = c.lease,
-            lease_expires_at = $2, worker = $3, slot = c.slot, started_at = $4,
-            cancel_requested_at = NULL, wait_reason = NULL
-     FROM jsonb_to_recordset($1) AS c (id uuid, lease uuid, slot bigint) WHERE jobs.id = c.id AND jobs.state = 'available'
-     RETURNING jobs.lease",
+     UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true,
+            lease = ($1 -> id::text ->> 'lease')::uuid, slot = ($1 -> id::text ->> 'slot')::bigint,
+            lease_expires_at = $2, worker = $3, started_at = $4, cancel_requested_at = NULL, wait_reason = NULL
+     WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND state || '' = 'available'
+     RETURNING lease",
 );
 
 impl Claimer {
@@ -499,7 +506,7 @@ impl Claimer {
     ) -> Result<(), DbError> {
         let list: Json = picked
             .iter()
-            .map(|job| json!({"id": job.id, "lease": job.lease, "slot": job.slot}))
+            .map(|job| (job.id.to_string(), json!({"lease": job.lease, "slot": job.slot})))
             .collect();
         let rows = tx
             .fetch_all(CLAIM, &params![&list, now + self.lease, &*self.worker, now])
@@ -735,7 +742,7 @@ mod tests {
                 "sqlite_autoindex_jobs_1 (id=?)",
             ),
             (
-                db.plan_of(CLAIM, &params![json!([]), now, "w", now]).await,
+                db.plan_of(CLAIM, &params![json!({}), now, "w", now]).await,
                 "sqlite_autoindex_jobs_1 (id=?)",
             ),
         ] {

@@ -128,27 +128,24 @@ impl Ends {
 
 const COMPLETE_ALL: &str = concat!(
     "-- complete_jobs
-     WITH ended AS (
-        SELECT * FROM jsonb_to_recordset($1) AS e (id uuid, lease uuid, slot bigint)),
-     done AS (
+     WITH done AS (
         UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
                finished_at = ",
     postgres_now!(),
     "
-        FROM ended
-        WHERE jobs.id = ended.id AND jobs.lease = ended.lease AND jobs.state = 'running' AND jobs.cancel_requested_at IS NULL
-        RETURNING ended.lease, ended.slot, jobs.id, jobs.queue, jobs.limit_key, jobs.attempt, jobs.worker, jobs.started_at,
-                  jobs.finished_at)
+        WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND lease = ($1 -> id::text ->> 'lease')::uuid
+            AND cancel_requested_at IS NULL
+        RETURNING id, queue, limit_key, attempt, worker, started_at, finished_at)
      INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
                                duration_us)
-     SELECT lease, id, queue, limit_key, slot, attempt, worker, started_at, finished_at, 'completed',
-            (extract(epoch FROM finished_at - started_at) * 1000000)::bigint
+     SELECT ($1 -> id::text ->> 'lease')::uuid, id, queue, limit_key, ($1 -> id::text ->> 'slot')::bigint, attempt, worker,
+            started_at, finished_at, 'completed', (extract(epoch FROM finished_at - started_at) * 1000000)::bigint
      FROM done RETURNING lease"
 );
 
 const COMPLETE_ONE: &str = "-- complete_done_job
     UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL, finished_at = $3
-    WHERE id = $1 AND lease = $2 AND state = 'running' AND cancel_requested_at IS NULL";
+    WHERE id = $1 AND lease = $2 AND cancel_requested_at IS NULL";
 
 /// What became of those that were not completed now: by an earlier try whose answer was lost, or not at all.
 const WHAT_ELSE: Sql = Sql::each(
@@ -172,7 +169,10 @@ async fn complete_all(db: &Db, batch: &[Waiting]) -> Result<Ends, DbError> {
     if db.is_server() {
         let list: Json = batch
             .iter()
-            .map(|(lease, _)| json!({"id": lease.job, "lease": lease.id, "slot": lease.attempt.slot}))
+            .map(|(lease, _)| {
+                let line = json!({"lease": lease.id, "slot": lease.attempt.slot});
+                (lease.job.to_string(), line)
+            })
             .collect();
         for row in db.write_alone(COMPLETE_ALL, &params![list]).await? {
             ends.done.insert(row.get("lease")?);

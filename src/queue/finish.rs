@@ -1,4 +1,7 @@
 //! The arrows out of `running`. Each carries the claim's lease and changes nothing when the row has another one by then.
+//!
+//! Only a running job has a lease, so that no statement asks for the state as well: it would let a planner take the index of
+//! all running jobs, and of all that ran lately, in place of the one row.
 
 use std::time::Duration;
 
@@ -22,13 +25,13 @@ const LOCK: Sql = Sql::each(
         "-- lock_by_lease
          SELECT cancel_requested_at IS NOT NULL AS cancelled, ",
         sqlite_now!(),
-        " AS now FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'"
+        " AS now FROM jobs WHERE id = $1 AND lease = $2"
     ),
     concat!(
         "-- lock_by_lease
          SELECT cancel_requested_at IS NOT NULL AS cancelled, ",
         postgres_now!(),
-        " AS now FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running' FOR UPDATE"
+        " AS now FROM jobs WHERE id = $1 AND lease = $2 FOR UPDATE"
     ),
 );
 
@@ -77,12 +80,12 @@ const COMPLETE: Sql = Sql::each(
     "-- complete_job
      UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
             progress = COALESCE($4, progress), finished_at = $3
-     WHERE id = $1 AND lease = $2 AND state = 'running' RETURNING id",
+     WHERE id = $1 AND lease = $2 RETURNING id",
     "-- complete_job
      WITH done AS (
         UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
                progress = COALESCE($4, progress), finished_at = $3
-        WHERE id = $1 AND lease = $2 AND state = 'running' RETURNING id)
+        WHERE id = $1 AND lease = $2 RETURNING id)
      INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
                                duration_us)
      SELECT $2, id, $5, $6, $7, $8, $9, $10, $3, 'completed', $11 FROM done RETURNING job_id AS id",
@@ -119,7 +122,7 @@ pub(super) async fn renew(tx: &mut Tx, lease: &Lease, progress: Option<Json>) ->
         .execute(
             "-- renew_lease
              UPDATE jobs SET lease_expires_at = $3, progress = COALESCE($4, progress)
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
+             WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now + lease.term(), progress],
         )
         .await
@@ -142,7 +145,7 @@ pub(super) async fn snooze(
              UPDATE jobs SET state = 'scheduled', run_at = $3, attempt = attempt - 1, snoozes = snoozes + 1, outages = 0,
                     lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                     wait_reason = $4, progress = COALESCE($5, progress)
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
+             WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now + after, reason, progress],
         )
         .await
@@ -172,7 +175,7 @@ pub(super) async fn hold(tx: &mut Tx, lease: &Lease, hold: Hold<'_>, progress: O
     let now = tx.now().await.map_err(JobError::retry)?;
     let row = tx
         .fetch_optional(
-            "-- outages_of_job\nSELECT outages FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'",
+            "-- outages_of_job\nSELECT outages FROM jobs WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id],
         )
         .await
@@ -195,7 +198,7 @@ pub(super) async fn hold(tx: &mut Tx, lease: &Lease, hold: Hold<'_>, progress: O
              UPDATE jobs SET state = 'scheduled', run_at = $3, attempt = attempt - 1, outages = $4, gate = $5, held_by = $6,
                     lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                     wait_reason = $7, progress = COALESCE($8, progress)
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
+             WHERE id = $1 AND lease = $2",
             &params![
                 lease.job,
                 lease.id,
@@ -236,7 +239,7 @@ pub(super) async fn fail<E>(
     let Some(row) = tx
         .fetch_optional(
             "-- failed_job
-             SELECT attempt, max_attempts, cancel_requested_at IS NOT NULL AS cancelled FROM jobs WHERE id = $1 AND lease = $2 AND state = 'running'",
+             SELECT attempt, max_attempts, cancel_requested_at IS NOT NULL AS cancelled FROM jobs WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id],
         )
         .await?
@@ -256,7 +259,7 @@ pub(super) async fn fail<E>(
                  UPDATE jobs SET state = 'retryable', run_at = $3, rate_charged = $5, snoozes = 0, outages = 0,
                         lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                         last_error = $4, wait_reason = 'waits to be tried again after an error'
-                 WHERE id = $1 AND lease = $2 AND state = 'running'",
+                 WHERE id = $1 AND lease = $2",
                 &params![lease.job, lease.id, now + wait, error, false],
             )
             .await?;
@@ -279,7 +282,7 @@ async fn discard<E>(tx: &mut Tx, lease: &Lease, kind: &dyn AnyJob<E>, args: &str
         "-- discard_job
          UPDATE jobs SET state = 'discarded', lease = NULL, lease_expires_at = NULL, slot = NULL,
                 last_error = $3, wait_reason = NULL, finished_at = $4
-         WHERE id = $1 AND lease = $2 AND state = 'running'",
+         WHERE id = $1 AND lease = $2",
         &params![lease.job, lease.id, reason, now],
     )
     .await?;
@@ -295,7 +298,7 @@ pub(super) async fn put_off(tx: &mut Tx, lease: &Lease, wait: Duration, error: &
             "-- put_off_job
              UPDATE jobs SET state = 'retryable', run_at = $3, lease = NULL, lease_expires_at = NULL, slot = NULL,
                     worker = NULL, rate_charged = $5, last_error = $4, wait_reason = 'its end could not be written'
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
+             WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now + wait, error, false],
         )
         .await?;
@@ -315,7 +318,7 @@ pub(super) async fn cancel(tx: &mut Tx, lease: &Lease) -> Result<bool, DbError> 
             "-- end_cancelled_job
              UPDATE jobs SET state = 'cancelled', lease = NULL, lease_expires_at = NULL, slot = NULL,
                     wait_reason = NULL, finished_at = $3
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
+             WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now],
         )
         .await?;
@@ -337,7 +340,7 @@ pub(super) async fn hand_back(tx: &mut Tx, lease: &Lease) -> Result<bool, DbErro
                     finished_at = CASE WHEN cancel_requested_at IS NULL THEN finished_at ELSE $3 END,
                     attempt = attempt - 1, lease = NULL, lease_expires_at = NULL, slot = NULL, worker = NULL,
                     wait_reason = 'handed back by a worker that stopped'
-             WHERE id = $1 AND lease = $2 AND state = 'running'",
+             WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now],
         )
         .await?;

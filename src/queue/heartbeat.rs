@@ -56,19 +56,18 @@ const RENEW: Sql = Sql::each(
         "-- renew_all_leases
          UPDATE jobs SET lease_expires_at = ",
         sqlite_now!(),
-        " + $2 WHERE state = 'running' AND lease IN (SELECT value ->> 'lease' FROM json_each($1))
+        " + $2 WHERE state = 'running' AND lease IN (SELECT value FROM json_each($1))
          RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled"
     ),
     concat!(
         "-- renew_all_leases
-         WITH free AS (
-             SELECT j.id FROM jsonb_to_recordset($1) AS ours (id uuid, lease uuid)
-             JOIN jobs j ON j.id = ours.id AND j.lease = ours.lease AND j.state = 'running'
-             FOR NO KEY UPDATE OF j SKIP LOCKED)
          UPDATE jobs SET lease_expires_at = ",
         postgres_now!(),
-        " + $2 * interval '1 microsecond' FROM free WHERE jobs.id = free.id
-         RETURNING jobs.lease, jobs.cancel_requested_at IS NOT NULL AS cancelled"
+        " + $2 * interval '1 microsecond'
+         WHERE id = ANY (ARRAY(
+             SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND lease = ($1 ->> id::text)::uuid
+             FOR NO KEY UPDATE SKIP LOCKED))
+         RETURNING lease, cancel_requested_at IS NOT NULL AS cancelled"
     ),
 );
 
@@ -93,10 +92,11 @@ const STILL_OURS: Sql = Sql::each(
      UNION ALL
      SELECT lease FROM job_attempts WHERE lease IN (SELECT value FROM json_each($1)) AND outcome <> 'rescued'",
     "-- leases_still_ours
-     SELECT lease FROM jobs WHERE state = 'running' AND lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1))
+     SELECT lease FROM jobs
+     WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND lease = ($1 ->> id::text)::uuid
      UNION ALL
      SELECT lease FROM job_attempts
-     WHERE lease IN (SELECT value::uuid FROM jsonb_array_elements_text($1)) AND outcome <> 'rescued'",
+     WHERE lease = ANY (ARRAY(SELECT value::uuid FROM jsonb_each_text($1))) AND outcome <> 'rescued'",
 );
 
 impl<E: Send + Sync + 'static> Heart<E> {
@@ -216,7 +216,7 @@ impl<E: Send + Sync + 'static> Heart<E> {
         }
         let ours: Json = leases
             .iter()
-            .map(|lease| json!({"id": lease.job, "lease": lease.id}))
+            .map(|lease| (lease.job.to_string(), json!(lease.id)))
             .collect();
         let term = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX / 4);
         let mut tx = db.begin().await?;
@@ -227,10 +227,10 @@ impl<E: Send + Sync + 'static> Heart<E> {
         let missing: Json = leases
             .iter()
             .filter(|lease| !held.contains_key(&lease.id))
-            .map(|lease| lease.id.to_string())
+            .map(|lease| (lease.job.to_string(), json!(lease.id)))
             .collect();
         let mut still_ours: HashSet<Uuid> = HashSet::new();
-        if missing != Json::Array(Vec::new()) {
+        if missing.as_object().is_some_and(|missing| !missing.is_empty()) {
             for row in tx.fetch_all(STILL_OURS, &params![missing]).await? {
                 still_ours.insert(row.get("lease")?);
             }

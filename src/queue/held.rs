@@ -196,8 +196,8 @@ const RELEASE: Sql = Sql::each(
     // Waits for one that somebody cancels at this moment: it is not to be counted as let go.
     "-- release_held
      UPDATE jobs SET held_by = NULL, state = CASE WHEN run_at <= $2 THEN 'available' ELSE 'scheduled' END
-     WHERE id IN (SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3 FOR NO KEY UPDATE)
-        AND held_by = $1",
+     WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3
+                           FOR NO KEY UPDATE))",
 );
 
 /// Answers whether that was all.
@@ -332,10 +332,10 @@ const PARK: Sql = Sql::each(
          UPDATE jobs SET state = 'scheduled',
                 held_by = (SELECT g.key FROM gates g WHERE g.state <> 'open' AND g.probe_job IS DISTINCT FROM jobs.id
                     AND g.key IN (jobs.gate, split_part(jobs.gate, '/', 1)) ORDER BY g.key LIMIT 1)
-         WHERE id IN (SELECT j.id FROM (SELECT id, gate FROM jobs WHERE limit_key = $1 AND state = 'available'
-                      ORDER BY priority DESC, run_at, id LIMIT $2) AS j WHERE ",
+         WHERE id = ANY (ARRAY(SELECT j.id FROM (SELECT id, gate FROM jobs WHERE limit_key = $1 AND state = 'available'
+                      ORDER BY priority DESC, run_at, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) AS j WHERE ",
         postgres_shut!(),
-        ") AND state = 'available'"
+        "))"
     ),
 );
 

@@ -162,7 +162,7 @@ async fn free<E: Send + Sync + 'static>(tx: &mut Tx, registry: &Registry<E>, job
             "-- rescue_job
          UPDATE jobs SET state = $3, rescues = $4, lease = NULL, lease_expires_at = NULL, slot = NULL,
                 finished_at = $5, last_error = $6, wait_reason = $7
-         WHERE id = $1 AND lease = $2 AND state = 'running' AND lease_expires_at <= $8",
+         WHERE id = $1 AND lease = $2 AND lease_expires_at <= $8",
             &params![
                 job.id,
                 job.lease,
