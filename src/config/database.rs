@@ -57,12 +57,11 @@ impl Database {
 
     /// What a flag names: a file, or the address of a server.
     pub fn choose(&mut self, named: &Path) {
-        match named.to_str().filter(|text| is_address(text)) {
-            Some(url) => self.url = Some(Secret::new("--db", url)),
-            None => {
-                named.clone_into(&mut self.path);
-                self.url = None;
-            }
+        if let Some(url) = named.to_str().filter(|text| is_address(text)) {
+            self.url = Some(Secret::new("--db", url));
+        } else {
+            named.clone_into(&mut self.path);
+            self.url = None;
         }
     }
 

@@ -61,6 +61,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// As [`serialize`], where there may be none.
+#[expect(clippy::ref_option, reason = "serde passes the field as it is")]
 pub(super) fn serialize_optional<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) => serialize(duration, to),

@@ -390,7 +390,7 @@ impl<'a> Section<'a> {
 
     /// A secret. A literal in the environment is one that is kept out of files already.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
-        self.secret_by(key, self.secrets())
+        self.secret_by(key, &self.secrets())
     }
 
     /// A secret that every command needs, those included that call nothing outside.
@@ -399,10 +399,10 @@ impl<'a> Section<'a> {
             unresolved: false,
             ..self.secrets()
         };
-        self.secret_by(key, lookup)
+        self.secret_by(key, &lookup)
     }
 
-    fn secret_by(&mut self, key: &'static str, lookup: Lookup<'a>) -> Option<Secret> {
+    fn secret_by(&mut self, key: &'static str, lookup: &Lookup<'a>) -> Option<Secret> {
         if let Some((name, value)) = self.env_value(key)
             && !value.starts_with("env:")
             && !value.starts_with("file:")

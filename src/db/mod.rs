@@ -166,7 +166,7 @@ pub struct Db {
 #[derive(Debug)]
 enum Engine {
     Sqlite(SqliteDb),
-    Postgres(PostgresDb),
+    Postgres(Box<PostgresDb>),
 }
 
 /// Connections of a thread that has its own: one to write, and one that reads beside it.
@@ -196,7 +196,7 @@ impl Db {
             Location::Postgres(server) => {
                 let postgres = PostgresDb::new(server)?;
                 migrate::run_postgres(&postgres, location).await?;
-                Self::of(Engine::Postgres(postgres))
+                Self::of(Engine::Postgres(Box::new(postgres)))
             }
         };
         clock::prepare(&db).await?;
@@ -210,7 +210,7 @@ impl Db {
     pub async fn open_as_is(location: &Location) -> Result<Self, DbError> {
         Ok(Self::of(match location {
             Location::Sqlite { path, durability } => Engine::Sqlite(SqliteDb::open_as_is(path, *durability).await?),
-            Location::Postgres(server) => Engine::Postgres(PostgresDb::new(server)?),
+            Location::Postgres(server) => Engine::Postgres(Box::new(PostgresDb::new(server)?)),
         }))
     }
 
@@ -223,7 +223,7 @@ impl Db {
         Ok(Self {
             engine: Arc::new(match &*self.engine {
                 Engine::Sqlite(sqlite) => Engine::Sqlite(sqlite.reopen().await?),
-                Engine::Postgres(postgres) => Engine::Postgres(postgres.reopen(BESIDE, patience)),
+                Engine::Postgres(postgres) => Engine::Postgres(Box::new(postgres.reopen(BESIDE, patience))),
             }),
             jobs_changed: Arc::clone(&self.jobs_changed),
             statements: Arc::clone(&self.statements),

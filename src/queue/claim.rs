@@ -632,7 +632,7 @@ fn earlier(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<D
 }
 
 /// Slots that a job may take now, at most `places` of them. `used` lists those that are taken.
-fn free_slots(max_running: Option<u32>, used: Option<String>, places: usize) -> Vec<Option<u32>> {
+fn free_slots(max_running: Option<u32>, used: Option<&str>, places: usize) -> Vec<Option<u32>> {
     let Some(max_running) = max_running else {
         return vec![None; places];
     };
@@ -661,7 +661,8 @@ fn keys(rows: &[Row], wanted: &[Wanted], now: DateTime<Utc>) -> Result<(Vec<Key>
         let Some(wanted) = wanted.iter().find(|wanted| wanted.queue == queue && wanted.free > 0) else {
             continue;
         };
-        let free_slots = free_slots(row.get("max_running")?, row.get("used")?, wanted.free);
+        let used: Option<String> = row.get("used")?;
+        let free_slots = free_slots(row.get("max_running")?, used.as_deref(), wanted.free);
         let rate_left = match row.get::<Option<u32>>("rate_max")? {
             None => None,
             Some(most) => {

@@ -78,14 +78,14 @@ async fn write(db: &Db, mut batch: Vec<Waiting>) {
         }
         match complete_all(db, &ours).await {
             Ok(done) => {
-                answer(ours, |lease| match done.get(lease) {
-                    true => Ok(()),
-                    // Cancelled at the last moment, or another worker's by now.
-                    false => Err(if done.cancelled(lease) {
-                        JobError::Cancelled
+                answer(ours, |lease| {
+                    if done.done.contains(&lease) {
+                        Ok(())
+                    } else if done.cancelled.contains(&lease) {
+                        Err(JobError::Cancelled)
                     } else {
-                        JobError::LostLease
-                    }),
+                        Err(JobError::LostLease)
+                    }
                 });
                 return;
             }
@@ -110,20 +110,12 @@ fn answer(batch: Vec<Waiting>, with: impl Fn(Uuid) -> Result<(), JobError>) {
     }
 }
 
+/// What became of them.
 #[derive(Default)]
 struct Ends {
     done: HashSet<Uuid>,
+    /// Somebody asked for their end at the last moment. What is neither is another worker's by now.
     cancelled: HashSet<Uuid>,
-}
-
-impl Ends {
-    fn get(&self, lease: Uuid) -> bool {
-        self.done.contains(&lease)
-    }
-
-    fn cancelled(&self, lease: Uuid) -> bool {
-        self.cancelled.contains(&lease)
-    }
 }
 
 const COMPLETE_ALL: &str = concat!(

@@ -109,7 +109,7 @@ impl<E: Send + Sync + 'static> Runner<E> {
             JobError::Retry { error, .. } => tracing::warn!(error, "the job failed"),
             JobError::Fail { error } => tracing::error!(error, "the job failed for good"),
             JobError::Interrupted { why } => {
-                tracing::warn!(why, "the run was interrupted: the job goes back to the queue")
+                tracing::warn!(why, "the run was interrupted: the job goes back to the queue");
             }
             JobError::Snooze { .. } | JobError::Cancelled | JobError::ShuttingDown => {}
         }

@@ -92,7 +92,7 @@ impl Fleet {
     }
 }
 
-fn held(number: usize, what: What) -> Vec<Wide> {
+fn held(number: usize, what: &What) -> Vec<Wide> {
     (0..number)
         .map(|number| Wide::of(&format!("w{number}"), what.clone()))
         .collect()
@@ -116,7 +116,7 @@ async fn i8_when_the_whole_fleet_loses_the_database_nothing_runs_twice() {
         ..short_lease()
     };
     let workers = [fleet.worker(settings()).await, fleet.worker(settings()).await];
-    let mut jobs = held(running, What::HoldThenDone);
+    let mut jobs = held(running, &What::HoldThenDone);
     for (number, job) in jobs.iter_mut().enumerate() {
         if number % 2 == 0 {
             job.what = What::Hold;
@@ -171,7 +171,7 @@ async fn i8_when_the_whole_fleet_loses_the_database_nothing_runs_twice() {
 async fn i8_a_fresh_process_does_not_take_what_others_could_not_renew_while_the_database_was_away() {
     let fleet = Fleet::new().await;
     let worker = fleet.worker(short_lease()).await;
-    let ids = enqueue_all(&fleet.db, &held(5, What::Hold)).await;
+    let ids = enqueue_all(&fleet.db, &held(5, &What::Hold)).await;
     until("all run", async || fleet.world.starts().len() == 5).await;
     fleet.proxy.cut().await;
     fleet.all_leases_are_long_over().await;
@@ -200,7 +200,7 @@ async fn i8_a_fresh_process_does_not_take_what_others_could_not_renew_while_the_
 async fn i8_one_worker_that_is_cut_off_loses_its_jobs_once_and_its_late_results_are_refused() {
     let fleet = Fleet::new().await;
     let cut_off = fleet.worker(short_lease()).await;
-    let ids = enqueue_all(&fleet.db, &held(4, What::HoldThenWrite)).await;
+    let ids = enqueue_all(&fleet.db, &held(4, &What::HoldThenWrite)).await;
     until("all run", async || fleet.world.starts().len() == 4).await;
     let other = start_with(&fleet.db, &fleet.world, short_lease()).await;
     fleet.proxy.black_hole();
@@ -266,7 +266,7 @@ async fn i8_killed_sessions_of_the_server_lose_nothing() {
     prepare(db).await;
     let world = Arc::new(World::default());
     let worker = start_with(&place.seen_from_outside().await, &world, short_lease()).await;
-    let ids = enqueue_all(db, &held(20, What::HoldThenDone)).await;
+    let ids = enqueue_all(db, &held(20, &What::HoldThenDone)).await;
     until("all run", async || world.starts().len() == 20).await;
     for _ in 0..3 {
         place.kill_sessions();
@@ -295,7 +295,7 @@ async fn i8_a_server_that_crashes_and_starts_again_loses_nothing_and_nothing_run
     for _ in 0..2 {
         workers.push(start_with(&Db::open(&location).await.unwrap(), &world, short_lease()).await);
     }
-    let ids = enqueue_all(&db, &held(10, What::Hold)).await;
+    let ids = enqueue_all(&db, &held(10, &What::Hold)).await;
     until("all run", async || world.starts().len() == 10).await;
     for how in [Shutdown::Immediate, Shutdown::Fast] {
         cluster.restart(how).unwrap();

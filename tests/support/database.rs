@@ -82,7 +82,7 @@ impl TestDb {
         let place = Place::new(engine).await;
         Self {
             db: Db::open(&place.location).await.unwrap(),
-            place: place,
+            place,
         }
     }
 
