@@ -10,6 +10,7 @@ use super::{Scale, Server, world};
 use crate::support::{
     bakery::{self, Session},
     child::Child,
+    is_soak,
     state::count,
     until,
 };
@@ -18,7 +19,7 @@ const RUNNING_ANALYSES: &str = "SELECT COUNT(*) AS n FROM jobs WHERE queue = 'an
 
 /// Processes killed one after another, and jobs that each holds when it is.
 fn sizes() -> (usize, u64) {
-    if Scale::is_soak() { (10, 10) } else { (3, 4) }
+    if is_soak() { (10, 10) } else { (3, 4) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +56,7 @@ async fn i7_after_a_kill_the_jobs_run_elsewhere_within_a_lease_and_a_quarter() {
         // It trusts what it sees once it has been in contact for a lease.
         let trusts = "SELECT COUNT(*) AS n FROM workers WHERE queues <> '[]' AND stopped_at IS NULL
             AND started_at < clock_timestamp() - interval '13 seconds'";
-        if Scale::is_soak() {
+        if is_soak() {
             until("it trusts expiries", async || count(&db, trusts).await > round as u64).await;
         }
         let killed = Instant::now();
@@ -86,7 +87,7 @@ async fn i7_after_a_kill_the_jobs_run_elsewhere_within_a_lease_and_a_quarter() {
         scale.lease
     );
     // 15 s of 12 s; in short, a lease, the look for the dead and what a busy machine takes.
-    let most = if Scale::is_soak() {
+    let most = if is_soak() {
         Duration::from_secs(15)
     } else {
         scale.lease * 5

@@ -17,6 +17,7 @@ use aftercall::{
 
 use crate::support::{
     bakery::{self, Session},
+    is_soak,
     world::{Plan, World},
 };
 
@@ -35,12 +36,8 @@ struct Scale {
 }
 
 impl Scale {
-    fn is_soak() -> bool {
-        std::env::var_os("AFTERCALL_SOAK").is_some()
-    }
-
     fn now() -> Self {
-        if Self::is_soak() {
+        if is_soak() {
             Self {
                 lease: Duration::from_secs(12),
                 sessions: 2_000,

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use aftercall::{
     db::{Db, Location},
+    params,
     queue::{JobError, Running, WorkerSettings, inspect},
     sandbox::postgres::{Cluster, Options, Shutdown},
 };
@@ -21,18 +22,27 @@ use crate::support::{
     chaos_proxy::{ChaosProxy, Old},
     database::Place,
     history::History,
+    is_soak,
     state::count,
     until,
 };
 
-const LEASE: Duration = Duration::from_millis(1_200);
+/// With `AFTERCALL_SOAK` the real one.
+fn lease() -> Duration {
+    if is_soak() {
+        Duration::from_secs(12)
+    } else {
+        Duration::from_millis(1_200)
+    }
+}
+
 /// Times are read a little before their commit.
 const CLOCK: Duration = Duration::from_millis(20);
 
 fn short_lease() -> WorkerSettings {
     WorkerSettings {
-        lease: LEASE,
-        heartbeat: LEASE / 4,
+        lease: lease(),
+        heartbeat: lease() / 4,
         newcomer: None,
         ..settings()
     }
@@ -76,13 +86,10 @@ impl Fleet {
     /// Waits until no lease is alive any more, and a whole lease longer.
     async fn all_leases_are_long_over(&self) {
         until("all leases have been over for a lease", async || {
-            count(
-                &self.db,
-                "SELECT COUNT(*) AS n FROM jobs WHERE state = 'running'
-                 AND lease_expires_at > clock_timestamp() - interval '1200 milliseconds'",
-            )
-            .await
-                == 0
+            let since = self.db.now().await.unwrap() - lease();
+            let alive = "SELECT COUNT(*) AS n FROM jobs WHERE state = 'running' AND lease_expires_at > $1";
+            let row = self.db.fetch_optional(alive, &params![since]).await.unwrap().unwrap();
+            row.get::<u64>("n").unwrap() == 0
         })
         .await;
     }
@@ -100,11 +107,7 @@ fn held(number: usize, what: &What) -> Vec<Wide> {
 
 /// How many run at once, and wait behind them.
 fn sizes() -> (usize, usize) {
-    if std::env::var_os("AFTERCALL_SOAK").is_some() {
-        (500, 4_500)
-    } else {
-        (60, 540)
-    }
+    if is_soak() { (500, 4_500) } else { (60, 540) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +137,11 @@ async fn i8_when_the_whole_fleet_loses_the_database_nothing_runs_twice() {
     for number in 0..running / 2 {
         fleet.world.let_go(&format!("w{number}"));
     }
+    let lost = Instant::now();
     fleet.all_leases_are_long_over().await;
+    if is_soak() {
+        until("a minute has passed", async || lost.elapsed() >= Duration::from_mins(1)).await;
+    }
     assert_eq!(fleet.world.starts().len(), running, "nothing was started meanwhile");
     fleet.proxy.heal(Old::Dead).await;
     let healed = Instant::now();
@@ -142,7 +149,8 @@ async fn i8_when_the_whole_fleet_loses_the_database_nothing_runs_twice() {
         fleet.world.starts().len() > running
     })
     .await;
-    assert!(healed.elapsed() < Duration::from_secs(15), "{:?}", healed.elapsed());
+    let back = healed.elapsed();
+    assert!(back < Duration::from_secs(15), "{back:?}");
     for number in running / 2..running {
         fleet.world.let_go(&format!("w{number}"));
     }
@@ -161,7 +169,13 @@ async fn i8_when_the_whole_fleet_loses_the_database_nothing_runs_twice() {
     let asked = Instant::now();
     enqueue(&fleet.db, &Wide::of("after", What::Done)).await;
     fleet.world.started("after", 1).await;
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    let picked_up = asked.elapsed();
+    assert!(picked_up < Duration::from_secs(1), "{picked_up:?}");
+    println!(
+        "the database was away for {:?}: {running} running and {waiting} waiting jobs, each ran once; work went on {back:?} after \
+         it was back, and a new job was then picked up within {picked_up:?}",
+        healed - lost
+    );
     for worker in workers {
         worker.shutdown().await;
     }
@@ -331,7 +345,7 @@ async fn i8_jobs_that_hold_all_connections_cost_no_lease_and_the_others_wait_for
     world.let_go("a");
     let first = row(&db, id).await.lease_expires_at.unwrap();
     until("its lease was renewed twice", async || {
-        row(&db, id).await.lease_expires_at.unwrap() > first + LEASE
+        row(&db, id).await.lease_expires_at.unwrap() > first + lease()
     })
     .await;
     assert_eq!(row(&db, id).await.state, "running");

@@ -43,11 +43,17 @@ macro_rules! on_each_database {
 }
 
 /// How long a condition may take to come true: long, since the machine may be busy; nobody waits for it in a good run.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether tests take their real time and size (`scripts/soak`).
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("AFTERCALL_SOAK").is_some()
+}
 
 /// Waits until the condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let patience = if is_soak() { 10 * PATIENCE } else { PATIENCE };
+    let deadline = tokio::time::Instant::now() + patience;
     while !holds().await {
         assert!(tokio::time::Instant::now() < deadline, "it did not happen that {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
