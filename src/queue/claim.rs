@@ -18,6 +18,7 @@ use super::{
     attempt::Attempt,
     held::{self, Tended, postgres_shut, sqlite_shut},
     lease::{Lease, since_boot},
+    marks::{Mark, Marks},
 };
 use crate::{
     db::{
@@ -61,6 +62,8 @@ pub(super) struct Claimer {
     pub(super) db: Db,
     pub(super) worker: Arc<str>,
     pub(super) lease: Duration,
+    /// Where the jobs of each key begin.
+    pub(super) marks: Marks,
     /// Which key comes first: it moves on with each pass, so that none is always last.
     pub(super) turn: usize,
 }
@@ -103,24 +106,59 @@ const DUE: Sql = Sql::each(
     ),
 );
 
-/// The same, and whether any job waits for its turn at all: all that a process with nothing to do asks. OFFSET 0, here and
-/// below, keeps PostgreSQL from making a join of it, which reads all jobs to find one of each key.
+/// Whether a job of the key waits; `$marks` is where those of each key begin ([`Marks`]). OFFSET 0 keeps PostgreSQL from making
+/// a join of it, which reads all jobs to find one of each key.
+macro_rules! waits_from {
+    ($marks:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $marks,
+            " -> l.key IS NULL
+                  THEN EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available' OFFSET 0)
+                  ELSE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'
+                           AND j.priority = (",
+            $marks,
+            " -> l.key ->> 'priority')::bigint AND j.run_at >= (",
+            $marks,
+            " -> l.key ->> 'from')::timestamptz OFFSET 0)
+                    OR EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'
+                           AND j.priority > (",
+            $marks,
+            " -> l.key ->> 'priority')::bigint OFFSET 0)
+                    OR EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'
+                           AND j.priority < (",
+            $marks,
+            " -> l.key ->> 'priority')::bigint OFFSET 0) END"
+        )
+    };
+}
+
+/// Whether a job of the key waits.
+macro_rules! waits {
+    () => {
+        "EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')"
+    };
+}
+
+/// The same, and whether any job waits for its turn at all: all that a process with nothing to do asks.
 const GLANCE: Sql = Sql::each(
     concat!(
         "-- glance\nSELECT ",
         sqlite_now!(),
         " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
           (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due,
-          EXISTS (SELECT 1 FROM limits l WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'))
-          AS waiting"
+          EXISTS (SELECT 1 FROM limits l WHERE ",
+        waits!(),
+        ") AS waiting"
     ),
     concat!(
         "-- glance\nSELECT ",
         postgres_now!(),
         " AS now, EXISTS (SELECT 1 FROM gates WHERE state <> 'open' OR releasing) AS gated,
           (SELECT min(run_at) FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL) AS due,
-          EXISTS (SELECT 1 FROM limits l WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available' OFFSET 0))
-          AS waiting"
+          EXISTS (SELECT 1 FROM limits l WHERE ",
+        waits_from!("$1"),
+        ") AS waiting"
     ),
 );
 
@@ -141,14 +179,13 @@ const PROMOTED: u32 = 1_000;
 
 /// The keys of `$1`'s queues with work, unless they are paused.
 macro_rules! keys_with_work {
-    ($queues:literal, $one:literal) => {
+    ($queues:literal, $waits:expr) => {
         concat!(
             "l.queue IN (",
             $queues,
-            ") AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'",
-            $one,
-            ")
-               AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)"
+            ") AND ",
+            $waits,
+            " AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = l.queue AND q.paused_at IS NOT NULL)"
         )
     };
 }
@@ -158,12 +195,12 @@ macro_rules! keys_with_work {
 const LOCK_KEYS: &str = concat!(
     "-- lock_limits
      SELECT l.key FROM limits l WHERE (l.max_running IS NOT NULL OR l.rate_max IS NOT NULL) AND ",
-    keys_with_work!("SELECT jsonb_array_elements_text($1)", " OFFSET 0"),
+    keys_with_work!("SELECT jsonb_array_elements_text($1)", waits_from!("$2")),
     " ORDER BY l.key FOR NO KEY UPDATE OF l SKIP LOCKED"
 );
 
 macro_rules! plan {
-    ($now:expr, $list:literal, $since:literal, $charged:literal, $queues:literal, $one:literal, $which:literal) => {
+    ($now:expr, $list:literal, $since:literal, $charged:literal, $queues:literal, $waits:expr, $which:literal) => {
         concat!(
             "-- claim_plan
              SELECT clock.now, l.key, l.queue, l.max_running, l.rate_max, l.rate_window_us,
@@ -185,7 +222,7 @@ macro_rules! plan {
              FROM (SELECT ",
             $now,
             " AS now) AS clock CROSS JOIN limits l WHERE ",
-            keys_with_work!($queues, $one),
+            keys_with_work!($queues, $waits),
             $which,
             " ORDER BY l.key"
         )
@@ -200,7 +237,7 @@ const PLAN: Sql = Sql::each(
         "clock.now - l.rate_window_us",
         "j.rate_charged = 1",
         "SELECT value FROM json_each($1)",
-        "",
+        waits!(),
         ""
     ),
     plan!(
@@ -209,7 +246,7 @@ const PLAN: Sql = Sql::each(
         "clock.now - l.rate_window_us * interval '1 microsecond'",
         "j.rate_charged",
         "SELECT jsonb_array_elements_text($1)",
-        " OFFSET 0",
+        waits_from!("$2"),
         ""
     ),
 );
@@ -224,13 +261,13 @@ const PLAN_OF_LOCKED: &str = plan!(
     "clock.now - l.rate_window_us * interval '1 microsecond'",
     "j.rate_charged",
     "SELECT jsonb_array_elements_text($1)",
-    " OFFSET 0",
-    " AND (l.key IN (SELECT jsonb_array_elements_text($2)) OR (l.max_running IS NULL AND l.rate_max IS NULL))"
+    waits_from!("$2"),
+    " AND (l.key IN (SELECT jsonb_array_elements_text($3)) OR (l.max_running IS NULL AND l.rate_max IS NULL))"
 );
 
 macro_rules! columns {
     () => {
-        "id, args, attempt, snoozes, progress, rate_charged"
+        "id, args, attempt, snoozes, progress, rate_charged, priority, run_at"
     };
 }
 
@@ -289,6 +326,22 @@ const NEXT: Next = Next {
         next_past_gates!("next_of_key_past_gates", "", postgres_shut!()),
     ),
 };
+
+const NEXT_ABOVE: &str = next_of_key!(
+    "next_above_mark",
+    " AND priority > $3",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
+const NEXT_FROM: &str = next_of_key!(
+    "next_from_mark",
+    " AND priority = $3 AND run_at >= $4",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
+const NEXT_BELOW: &str = next_of_key!(
+    "next_below_mark",
+    " AND priority < $3",
+    " FOR NO KEY UPDATE SKIP LOCKED"
+);
 
 const NEXT_CHARGED: Next = Next {
     open: Sql::each(
@@ -357,7 +410,10 @@ const CLAIM: Sql = Sql::each(
 impl Claimer {
     /// Looks without the write lock whether anything can be claimed.
     pub(super) async fn glance(&self, wanted: &[Wanted]) -> Result<(bool, Pass), DbError> {
-        let Some(row) = self.db.fetch_optional(GLANCE, &[]).await? else {
+        let marks = self.marks.all();
+        let params = params![&marks];
+        let params = if self.db.is_server() { &params[..] } else { &[] };
+        let Some(row) = self.db.fetch_optional(GLANCE, params).await? else {
             return Err(no_clock());
         };
         let now = row.get("now")?;
@@ -378,7 +434,9 @@ impl Claimer {
             pass.look_again = earlier(due, gates.look_again);
             return Ok((gates.any, pass));
         }
-        let rows = self.db.fetch_all(PLAN, &params![names(wanted)]).await?;
+        let params = params![names(wanted), marks];
+        let params = if self.db.is_server() { &params[..] } else { &params[..1] };
+        let rows = self.db.fetch_all(PLAN, params).await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
         pass.look_again = earlier(earlier(due, opens), gates.look_again);
         Ok((gates.any || !keys.is_empty(), pass))
@@ -404,7 +462,7 @@ impl Claimer {
         if row.get("gated")? {
             gates = held::tend(&mut tx, &served(wanted)).await?;
         }
-        let rows = plan(&mut tx, wanted).await?;
+        let rows = plan(&mut tx, wanted, &self.marks.all()).await?;
         let now = tx.now().await?;
         let (keys, opens) = keys(&rows, wanted, now)?;
         let mut picked = self.pick(&mut tx, &keys, wanted, &mut gates).await?;
@@ -472,7 +530,14 @@ impl Claimer {
                     gates.look_again = Some(tx.now().await?);
                 }
             }
-            let rows = next_of(tx, key, most, gates.any_shut).await?;
+            let marked = tx.is_on_server() && !gates.any_shut && key.rate_left.is_none();
+            let rows = match self.marks.of(&key.name).filter(|_| marked) {
+                Some(mark) => next_from(tx, key, most, mark).await?,
+                None => next_of(tx, key, most, gates.any_shut).await?,
+            };
+            if let Some(last) = rows.last().filter(|_| marked) {
+                self.marks.took(&key.name, last.get("priority")?, last.get("run_at")?);
+            }
             let mut slots = key.free_slots.iter();
             for row in rows {
                 // A row that another program wrote may hold anything: it must not stand in the way of the others.
@@ -527,12 +592,13 @@ impl Claimer {
 }
 
 /// What may start, as of now: on PostgreSQL counted by a statement after the one that took the keys.
-async fn plan(tx: &mut Tx, wanted: &[Wanted]) -> Result<Vec<Row>, DbError> {
+async fn plan(tx: &mut Tx, wanted: &[Wanted], marks: &Json) -> Result<Vec<Row>, DbError> {
     let queues = names(wanted);
     let rows = if tx.is_on_server() {
-        let locked = tx.fetch_all(LOCK_KEYS, &params![&queues]).await?;
+        let locked = tx.fetch_all(LOCK_KEYS, &params![&queues, marks]).await?;
         let locked: Vec<String> = locked.iter().map(|row| row.get("key")).collect::<Result<_, _>>()?;
-        tx.fetch_all(PLAN_OF_LOCKED, &params![queues, json!(locked)]).await?
+        tx.fetch_all(PLAN_OF_LOCKED, &params![queues, marks, json!(locked)])
+            .await?
     } else {
         tx.fetch_all(PLAN, &params![queues]).await?
     };
@@ -541,6 +607,22 @@ async fn plan(tx: &mut Tx, wanted: &[Wanted]) -> Result<Vec<Row>, DbError> {
         tx.take_now(row)?;
     }
     Ok(rows)
+}
+
+/// The next jobs of a key from where they begin. What has a higher priority than those goes first, and what has a lower one
+/// last.
+async fn next_from(tx: &mut Tx, key: &Key, most: usize, mark: Mark) -> Result<Vec<Row>, DbError> {
+    let mut next = Vec::new();
+    for sql in [NEXT_ABOVE, NEXT_FROM, NEXT_BELOW] {
+        let left = u32::try_from(most - next.len()).unwrap_or(u32::MAX);
+        if left == 0 {
+            break;
+        }
+        let params = params![&*key.name, left, mark.priority, mark.from];
+        let params = if sql == NEXT_FROM { &params[..] } else { &params[..3] };
+        next.extend(tx.fetch_all(sql, params).await?);
+    }
+    Ok(next)
 }
 
 /// The next jobs of a key: those whose start is charged already go first where a rate is, since they need none of it.

@@ -92,10 +92,10 @@ impl Loop {
             return;
         }
         let stop = self.stop.clone();
-        let db = self.db.clone();
+        let (db, marks) = (self.db.clone(), self.claimer.marks.clone());
         tokio::select! {
             () = self.claim_until_stopped() => {}
-            () = async { tokio::join!(db.listen(), stop.cancelled()); } => {}
+            () = async { tokio::join!(db.listen(), marks.look_behind(&db), stop.cancelled()); } => {}
         }
     }
 

@@ -372,8 +372,16 @@ async fn i4_a_run_that_ends_without_any_sign_of_life_is_refused_once_another_wor
     ends_as(&fleet.db, id, "completed").await;
     until("both runs have ended", async || frozen.is_idle() && other.is_idle()).await;
     assert_eq!(outcomes(&fleet.db, id).await, ["rescued", "completed"]);
-    let refused = fleet.world.results_of("w0");
-    assert!(refused.contains(&Err(JobError::LostLease)), "{refused:?}");
+    // The other's end was refused, or it was dropped as soon as the worker looked at the row.
+    let results = fleet.world.results_of("w0");
+    let counted = results.iter().filter(|result| result.is_ok()).count();
+    assert_eq!(counted, 1, "{results:?}");
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Ok(()) | Err(JobError::LostLease | JobError::Cancelled))),
+        "{results:?}"
+    );
     let workers = inspect::attempts(&fleet.db, id).await.unwrap();
     assert_ne!(workers[0].worker, workers[1].worker);
     frozen.shutdown().await;

@@ -58,16 +58,17 @@ async fn i12_a_tick_fires_once_with_two_schedulers(database: TestDb) {
         scheduler(&other_db, &world, every_five_minutes()).await,
     ];
     for n in 1..=4 {
-        until("the tick's job runs", async || world.starts().len() == n).await;
+        until("the tick's job runs", async || world.starts().len() >= n).await;
         db.advance_clock(queue::minutes(5)).await.unwrap();
     }
-    until("the last tick's job runs", async || world.starts().len() == 5).await;
+    until("the last tick's job runs", async || world.starts().len() >= 5).await;
     for worker in workers {
         worker.shutdown().await;
     }
-    assert_eq!(world.starts().len(), 5);
     let ticks = ticks(db).await;
-    assert_eq!(ticks.len(), 5);
+    // The machine's own clock may have passed five minutes meanwhile.
+    assert!((5..=6).contains(&ticks.len()), "{ticks:?}");
+    assert_eq!(world.starts().len(), ticks.len(), "each has run once");
     assert!(ticks.iter().all(|(_, missed)| *missed == 0));
 }
 

@@ -8,6 +8,7 @@ mod finish;
 mod gates;
 mod lease;
 mod limits;
+mod marks;
 mod model;
 mod other_programs;
 mod outcomes;

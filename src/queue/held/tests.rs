@@ -28,6 +28,7 @@ fn claimer(db: &Db) -> Claimer {
         db: db.clone(),
         worker: Arc::from("w"),
         lease: Duration::from_secs(12),
+        marks: crate::queue::marks::Marks::default(),
         turn: 0,
     }
 }
