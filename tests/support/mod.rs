@@ -3,6 +3,7 @@
 pub(crate) mod bakery;
 pub(crate) mod chaos_proxy;
 pub(crate) mod child;
+pub(crate) mod compose;
 pub(crate) mod database;
 pub(crate) mod history;
 pub(crate) mod http;
