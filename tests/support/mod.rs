@@ -47,8 +47,17 @@ macro_rules! on_each_database {
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until the condition holds.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// The same with a patience of one's own.
+pub(crate) async fn until_within<F: Future<Output = bool>>(
+    patience: Duration,
+    what: &str,
+    mut holds: impl FnMut() -> F,
+) {
+    let deadline = tokio::time::Instant::now() + patience;
     while !holds().await {
         assert!(tokio::time::Instant::now() < deadline, "it did not happen that {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
