@@ -14,6 +14,7 @@ mod escape;
 mod failure;
 mod gate;
 mod health;
+mod healthcheck;
 mod init;
 mod jobs;
 mod limit;
@@ -93,6 +94,7 @@ enum Command {
     Worker(worker::Worker),
     Scheduler(scheduler::Scheduler),
     Api(api::Api),
+    Healthcheck(healthcheck::Healthcheck),
     Init(init::Init),
     Check(check::Check),
     Doctor(doctor::Doctor),
@@ -143,6 +145,7 @@ impl Cli {
             Command::Worker(command) => command.execute(&context).await,
             Command::Scheduler(command) => command.execute(&context).await,
             Command::Api(command) => command.execute(&context).await,
+            Command::Healthcheck(command) => command.execute(&context).await,
             Command::Init(command) => command.execute(&context),
             Command::Check(command) => command.execute(&context),
             Command::Doctor(command) => command.execute(&context).await,

@@ -1,16 +1,20 @@
 //! `aftercall sandbox`: servers that stand in for real ones.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{context::Context, failure::Failure};
 use crate::sandbox::records::{self, Records};
 
 mod cloud9;
+mod demo;
 mod langfuse;
 mod postgres;
 
@@ -27,6 +31,7 @@ enum What {
     Cloud9(Box<cloud9::ServeCloud9>),
     Langfuse(langfuse::ServeLangfuse),
     Postgres(postgres::ServePostgres),
+    Demo(demo::ServeDemo),
 }
 
 const EXAMPLE: &str = "\
@@ -56,6 +61,7 @@ impl Sandbox {
             What::Cloud9(serve) => serve.execute(context).await,
             What::Langfuse(serve) => serve.execute(context).await,
             What::Postgres(serve) => serve.execute(context).await,
+            What::Demo(serve) => serve.execute(context).await,
         }
     }
 }
@@ -68,7 +74,7 @@ impl ServeRecords {
         context.out.print(&json!({ "url": url }), |_| {
             format!("serving the records of {} on {url}; Ctrl-C stops", self.dir.display())
         })?;
-        Ok(records::serve(Arc::new(records), listener, until_ctrl_c()).await?)
+        Ok(records::serve(Arc::new(records), listener, until_told()?).await?)
     }
 }
 
@@ -80,14 +86,17 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn until_ctrl_c() -> CancellationToken {
+/// Cancelled by Ctrl-C, and by SIGTERM: the first process of a container has no default action that would end it.
+fn until_told() -> io::Result<CancellationToken> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stopping = CancellationToken::new();
     let stop = stopping.clone();
     tokio::spawn(async move {
-        // Without a signal handler the default action ends the process, which is as good.
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
+        stop.cancel();
     });
-    stopping
+    Ok(stopping)
 }

@@ -138,6 +138,10 @@ fn advice_on(sqlstate: &str) -> &'static str {
         "3F000" => {
             "the role has no schema to make tables in: CREATE SCHEMA … AUTHORIZATION role, and put it first in the role's search_path"
         }
+        "26000" | "42P05" => {
+            "a pooler between us and the server mixes up the statements of its clients: PgBouncer in transaction mode needs \
+             max_prepared_statements above 0 (version 1.21 or newer), and session mode needs nothing"
+        }
         "42501" => "the role lacks a privilege: it has to own the schema that it works in",
         _ => "",
     }

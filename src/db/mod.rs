@@ -76,7 +76,7 @@ pub struct PostgresLocation {
     pub url: String,
     /// The password, where the address has none.
     pub password: Option<String>,
-    /// Connections that the jobs of this process share. The claimer, the heartbeat and the listener have their own: four.
+    /// Connections that the jobs of this process share. The claimer, the heartbeat and the listener have their own: up to six.
     pub max_connections: u32,
 }
 

@@ -10,6 +10,7 @@
 //! runtime do not make a process look dead that goes on renewing its leases. Nothing that is asked here costs the database
 //! more than one evaluation at a time, however many ask.
 
+mod ask;
 mod bind;
 mod connections;
 mod exposition;
@@ -20,6 +21,7 @@ mod reused;
 mod server;
 
 pub use self::{
+    ask::{Told, ask},
     bind::{Bound, Unlistenable},
     server::{About, Server},
 };

@@ -187,11 +187,12 @@ struct Shared {
 /// When no port can be had.
 pub async fn start(model: Arc<ScriptedModel>) -> io::Result<Server> {
     let stopping = CancellationToken::new();
-    let shared = Shared {
-        model,
-        stopping: stopping.clone(),
-    };
-    Server::start(Router::new().fallback(answer).with_state(shared), stopping).await
+    Server::start(router(model, stopping.clone()), stopping).await
+}
+
+/// What it answers. `stopping` is what answers that hang wait for.
+pub(super) fn router(model: Arc<ScriptedModel>, stopping: CancellationToken) -> Router {
+    Router::new().fallback(answer).with_state(Shared { model, stopping })
 }
 
 async fn answer(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {

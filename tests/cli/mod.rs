@@ -3,6 +3,7 @@
 
 mod check;
 mod cloud9;
+mod compose;
 mod doctor;
 mod fleet;
 mod health;

@@ -7,6 +7,7 @@ mod clocks;
 mod frozen;
 mod kills;
 mod partitions;
+mod pooler;
 
 use std::time::Duration;
 

@@ -20,6 +20,7 @@ on_each_database! {
     a_cancelled_job_cannot_write_any_more,
     a_job_that_ended_is_retried_with_all_its_attempts,
     everything_an_operator_does_is_in_the_audit_log,
+    jobs_that_could_start_are_counted_by_queue,
 }
 
 async fn cancel(database: &TestDb, id: uuid::Uuid) -> Cancelled {
@@ -170,4 +171,16 @@ async fn everything_an_operator_does_is_in_the_audit_log(database: TestDb) {
         expected.map(|(actor, action)| (actor.to_owned(), action.to_owned()))
     );
     running.shutdown().await;
+}
+
+async fn jobs_that_could_start_are_counted_by_queue(database: TestDb) {
+    let db = &database.db;
+    super::world::prepare(db).await;
+    assert!(inspect::service::ready(db).await.unwrap().is_empty());
+    for key in ["a", "b"] {
+        enqueue(db, &Plain::of(key, What::Done)).await;
+    }
+    enqueue(db, &super::world::Serial::of("c", What::Done)).await;
+    let ready = inspect::service::ready(db).await.unwrap();
+    assert_eq!(ready, [("plain".to_owned(), 2), ("serial".to_owned(), 1)].into());
 }

@@ -100,6 +100,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["db"]),
     ("ports", &["domain"]),
     ("db", &["params"]),
+    // A database per test, for unit tests beside the code.
+    ("test_support", &["db", "sandbox"]),
     ("domain", &[]),
     ("fault", &[]),
     ("telemetry", &[]),

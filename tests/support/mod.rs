@@ -3,6 +3,7 @@
 pub(crate) mod bakery;
 pub(crate) mod chaos_proxy;
 pub(crate) mod child;
+pub(crate) mod compose;
 pub(crate) mod database;
 pub(crate) mod history;
 pub(crate) mod http;
@@ -51,8 +52,17 @@ pub(crate) fn is_soak() -> bool {
 }
 
 /// Waits until the condition holds.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
     let patience = if is_soak() { 10 * PATIENCE } else { PATIENCE };
+    until_within(patience, what, holds).await;
+}
+
+/// The same with a patience of one's own.
+pub(crate) async fn until_within<F: Future<Output = bool>>(
+    patience: Duration,
+    what: &str,
+    mut holds: impl FnMut() -> F,
+) {
     let deadline = tokio::time::Instant::now() + patience;
     while !holds().await {
         assert!(tokio::time::Instant::now() < deadline, "it did not happen that {what}");

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Context, Failure, listen, until_ctrl_c};
+use super::{Context, Failure, listen, until_told};
 use crate::{
     config::DailyWindow,
     sandbox::cloud9::{self, Fault, GuidCase, Namespace, PATH, Practice, UnknownGuid},
@@ -95,7 +95,7 @@ impl ServeCloud9 {
         context.out.print(&json!({ "url": url }), |_| {
             format!("serving the practice of {} on {url}; Ctrl-C stops", self.path.display())
         })?;
-        Ok(cloud9::serve(Arc::new(practice), listener, until_ctrl_c()).await?)
+        Ok(cloud9::serve(Arc::new(practice), listener, until_told()?).await?)
     }
 
     fn script(&self, practice: &Practice) {

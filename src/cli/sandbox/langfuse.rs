@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Failure, listen, until_ctrl_c};
+use super::{Context, Failure, listen, until_told};
 use crate::sandbox::langfuse::{self, FakeLangfuse, RateLimit, Recorded, Version};
 
 const EXAMPLE: &str = "\
@@ -67,7 +67,7 @@ impl ServeLangfuse {
                 self.behave_as.release()
             )
         })?;
-        Ok(langfuse::serve(Arc::new(langfuse), listener, until_ctrl_c()).await?)
+        Ok(langfuse::serve(Arc::new(langfuse), listener, until_told()?).await?)
     }
 
     fn read(&self) -> Result<Vec<Recorded>, Failure> {

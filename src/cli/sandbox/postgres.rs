@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, Failure, until_ctrl_c};
+use super::{Context, Failure, until_told};
 use crate::sandbox::postgres::{Cluster, Options};
 
 const EXAMPLE: &str = "\
@@ -38,7 +38,7 @@ impl ServePostgres {
             .await
             .map_err(|error| Failure::Fault(error.to_string()))?
             .map_err(|error| Failure::Fault(error.to_string()))?;
-        let stopping = until_ctrl_c();
+        let stopping = until_told()?;
         let url = cluster.url("postgres");
         context
             .out

@@ -120,7 +120,11 @@ fn options(location: &PostgresLocation) -> Result<PgConnectOptions, DbError> {
             "`database.url` is no address of a database: write postgres://user@host:5432/database?sslmode=require",
         )
     })?;
-    let options = options.statement_cache_capacity(PREPARED).disable_statement_logging();
+    let options = options
+        .statement_cache_capacity(PREPARED)
+        // Numbers travel in binary, and a pooler such as PgBouncer refuses who begins with a setting that it does not know.
+        .extra_float_digits(None)
+        .disable_statement_logging();
     let options = match &location.password {
         Some(password) => options.password(password),
         None => options,

@@ -324,7 +324,8 @@ pub async fn start(practice: Arc<Practice>) -> io::Result<Server> {
     Server::start(router(practice, stopping.clone()), stopping).await
 }
 
-fn router(practice: Arc<Practice>, stopping: CancellationToken) -> Router {
+/// What it answers. `stopping` is what answers that hang wait for.
+pub(super) fn router(practice: Arc<Practice>, stopping: CancellationToken) -> Router {
     Router::new()
         .fallback(handle)
         .layer(DefaultBodyLimit::max(1_000_000))

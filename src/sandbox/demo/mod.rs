@@ -7,6 +7,7 @@
 mod model;
 mod observations;
 mod script;
+pub mod served;
 pub mod stage;
 
 #[cfg(test)]

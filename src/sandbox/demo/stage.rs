@@ -31,7 +31,7 @@ const ANSWERED_BEFORE: u64 = 10;
 /// Seconds for which a call goes on.
 const GOES_ON: i64 = 600;
 /// Between the ends of two sessions.
-const APART: TimeDelta = TimeDelta::seconds(3);
+pub(super) const APART: TimeDelta = TimeDelta::seconds(3);
 
 /// The language model's outage: begins by itself, ends when it is told to.
 #[derive(Debug, Default)]
@@ -179,7 +179,7 @@ impl Stage {
 }
 
 /// Moved in time as a whole, so that the last of them ends then. The server says itself when it changed them.
-fn ending_at(end: DateTime<Utc>, mut observations: Vec<Observation>) -> Vec<Observation> {
+pub(super) fn ending_at(end: DateTime<Utc>, mut observations: Vec<Observation>) -> Vec<Observation> {
     let last = observations.iter().map(Observation::last_activity).max();
     let by = last.map_or(TimeDelta::zero(), |last| end - last);
     for observation in &mut observations {

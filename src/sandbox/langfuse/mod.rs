@@ -187,7 +187,12 @@ impl FakeLangfuse {
 /// When no port can be had.
 pub async fn start(langfuse: Arc<FakeLangfuse>) -> io::Result<Server> {
     let stopping = CancellationToken::new();
-    Server::start(answer::router(langfuse, stopping.clone()), stopping).await
+    Server::start(router(langfuse, stopping.clone()), stopping).await
+}
+
+/// What it answers. `stopping` is what answers that hang wait for.
+pub(super) fn router(langfuse: Arc<FakeLangfuse>, stopping: CancellationToken) -> axum::Router {
+    answer::router(langfuse, stopping)
 }
 
 /// Serves it on a listener of the caller's until `stopping` is cancelled.
@@ -195,7 +200,7 @@ pub async fn start(langfuse: Arc<FakeLangfuse>) -> io::Result<Server> {
 /// # Errors
 /// When the listener breaks.
 pub async fn serve(langfuse: Arc<FakeLangfuse>, listener: TcpListener, stopping: CancellationToken) -> io::Result<()> {
-    let router = answer::router(langfuse, stopping.clone());
+    let router = router(langfuse, stopping.clone());
     axum::serve(listener, router)
         .with_graceful_shutdown(stopping.cancelled_owned())
         .await
