@@ -15,13 +15,13 @@ async fn the_bench_runs_every_case_and_a_claim_reads_no_more_beside_many_rows_th
         postgres: Some(cluster.url("postgres")),
         pgbench: Some(cluster.pgbench().unwrap()),
         peers: Some(directory.path().join("not-built")),
-        jobs: 400,
+        jobs: 200,
         rounds: 3,
         pickups: 20,
-        rows: (500, 10_000),
+        rows: (500, 5_000),
         claims: 100,
-        pinned: Duration::from_millis(1_500),
-        idle: Duration::from_secs(1),
+        pinned: Duration::from_secs(1),
+        idle: Duration::from_millis(500),
         settle: Duration::from_millis(200),
     };
     // It fails by itself when a job was not run exactly once.
