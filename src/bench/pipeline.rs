@@ -102,7 +102,7 @@ pub async fn run(directory: &Path, sessions: u64, noop_jobs: u64) -> anyhow::Res
     let (elapsed, pipeline_jobs) = run_sessions(directory, sessions).await?;
     let peak_memory_mb = peak::peak_mb(); // of the flow: before the other two phases can raise it
     let noop = run_noop(directory, noop_jobs).await?;
-    let by_hand = by_hand::run(directory, noop_jobs).await?;
+    let by_hand = by_hand::run(directory, noop_jobs, 1, true).await?;
     let per_second = |count: u64, time: Duration| count as f64 / time.as_secs_f64();
     let noop_per_second = per_second(noop_jobs, noop);
     let by_hand_per_second = per_second(noop_jobs, by_hand);

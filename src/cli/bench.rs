@@ -1,10 +1,11 @@
 //! `aftercall bench`: how fast this machine is.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
 use super::{context::Context, failure::Failure, wiring};
+use crate::{bench::queue::Plan, config::duration};
 
 /// Measures this machine
 #[derive(Debug, Args)]
@@ -94,18 +95,45 @@ struct Memory {
 
 const QUEUE_EXAMPLE: &str = "\
 Example:
-  $ aftercall bench queue --jobs 20000";
+  $ aftercall bench queue
+  $ aftercall bench queue --rows 1000000 --pinned 10m
 
-/// Measures the queue on PostgreSQL beside the same statements by hand
+It starts a PostgreSQL of its own, which is gone afterwards, and takes some minutes. Other queues are measured beside it once
+benches/peers is built.";
+
+/// Measures the queue on both databases, beside the same statements by hand and beside other queues
 #[derive(Debug, Args)]
 #[command(after_help = QUEUE_EXAMPLE)]
 struct Queue {
-    /// How many no-op jobs in each case
+    /// How many no-op jobs in each case; five times as many where they share commits
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     jobs: u64,
-    /// A server of yours
-    #[arg(long)]
-    postgres: String,
+    /// How many jobs wait, and how many are finished, beside those whose claims are measured
+    #[arg(long, default_value_t = 200_000, value_name = "N", value_parser = clap::value_parser!(u64).range(2_000..))]
+    rows: u64,
+    /// How long a transaction is held open beside a steady load
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration::parse)]
+    pinned: Duration,
+    /// A server of yours instead: a database aftercall_bench is made there (dropped first, and afterwards), and for the other
+    /// queues some that are named peer_…
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// The program that measures other queues [default: benches/peers/target/release/peers]
+    #[arg(long, value_name = "PATH")]
+    peers: Option<PathBuf>,
+}
+
+impl Queue {
+    fn plan(self) -> Plan {
+        Plan {
+            postgres: self.postgres,
+            peers: self.peers,
+            jobs: self.jobs,
+            rows: (self.rows.min(10_000), self.rows),
+            pinned: self.pinned,
+            ..Plan::default()
+        }
+    }
 }
 
 impl Bench {
@@ -127,7 +155,7 @@ impl Bench {
                 ..
             }) => wiring::bench_memory_of(context, bundle, records, model).await,
             What::Memory(Memory { megabytes, .. }) => wiring::bench_memory(context, megabytes).await,
-            What::Queue(Queue { jobs, postgres }) => wiring::bench_queue(context, jobs, &postgres).await,
+            What::Queue(queue) => wiring::bench_queue(context, &queue.plan()).await,
             What::Lane(Lane { sessions }) => wiring::bench_lane(context, sessions).await,
         }
     }

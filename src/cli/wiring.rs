@@ -152,21 +152,15 @@ pub(super) async fn bench_pickup(context: &Context, jobs: u64) -> Result<(), Fai
     context.out.print(&report, |_| report.lines().join("\n"))
 }
 
-/// The queue on PostgreSQL.
-pub(super) async fn bench_queue(context: &Context, jobs: u64, postgres: &str) -> Result<(), Failure> {
-    let pgbench = Path::new("/usr/bin/pgbench");
-    let lines = in_a_directory(async |directory| queue_bench::run(directory, postgres, pgbench, jobs).await).await?;
-    context.out.print(&lines, |_| {
-        let lines = lines
-            .iter()
-            .map(|line| format!("{:<40} {:>10.0}/s", line.what, line.per_second));
-        lines.collect::<Vec<_>>().join("\n")
-    })
-}
-
 /// Its second process.
 pub(super) async fn bench_pickup_worker(file: &Path, queues: &[String]) -> Result<(), Failure> {
     pickup::work(file, queues).await.map_err(failed)
+}
+
+/// The queue on both databases.
+pub(super) async fn bench_queue(context: &Context, plan: &queue_bench::Plan) -> Result<(), Failure> {
+    let report = in_a_directory(async |directory| queue_bench::run(directory, plan).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
 }
 
 /// How well a lane's pace is kept.

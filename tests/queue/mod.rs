@@ -1,6 +1,7 @@
 //! The queue's conformance suite: every function here takes a database.
 
 mod away;
+mod bench;
 mod control;
 mod cron;
 mod enqueue;

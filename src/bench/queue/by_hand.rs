@@ -5,6 +5,13 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, ensure};
 
+use super::tables::{self, Rows};
+use crate::db::Db;
+
+const QUEUE: &str = "by_hand";
+/// Jobs to a commit, where it is many.
+const MANY_AT_ONCE: u64 = 500;
+
 /// Claims one job and ends it, one commit.
 const ONE: &str = "BEGIN;
 WITH next AS (SELECT id FROM jobs WHERE limit_key = 'by_hand' AND state = 'available' \
@@ -34,12 +41,6 @@ INSERT INTO job_attempts (lease, job_id, queue, limit_key, attempt, worker, star
 SELECT lease, id, queue, limit_key, attempt, worker, started_at, finished_at, 'completed', 0 FROM done;
 ";
 
-const FILL: &str = "TRUNCATE jobs, job_attempts;
-INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
-SELECT aftercall_uuid(), 'by_hand', 'by_hand', '{}', 'available', now(), 8, now() FROM generate_series(1, :jobs);
-ANALYZE jobs;
-";
-
 /// What pgbench is to do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Case {
@@ -49,34 +50,24 @@ pub(super) struct Case {
     pub(super) many: bool,
 }
 
-/// Jobs a second.
-pub(super) fn run(pgbench: &Path, url: &str, directory: &Path, case: Case) -> anyhow::Result<f64> {
-    let each = if case.many { 500 } else { 1 };
-    let transactions = (case.jobs / case.connections / each).max(1);
-    let jobs = transactions * case.connections * each;
-    let fill = directory.join("fill.sql");
-    std::fs::write(&fill, FILL)?;
-    said(
-        Command::new(pgbench)
-            .args(["-n", "-t", "1", "-D", &format!("jobs={jobs}"), "-f"])
-            .arg(&fill)
-            .arg(url),
-    )?;
+/// Jobs a second, as pgbench says.
+pub(super) async fn run(db: &Db, pgbench: &Path, url: &str, directory: &Path, case: Case) -> anyhow::Result<f64> {
+    let each = if case.many { MANY_AT_ONCE } else { 1 };
+    // Fewer connections for few jobs: each gets as many as the others.
+    let connections = case.connections.min((case.jobs / each).max(1));
+    let transactions = (case.jobs / connections / each).max(1);
+    let jobs = transactions * connections * each;
+    tables::clear(db).await?;
+    tables::fill(db, QUEUE, Rows::Waiting, 0, jobs).await?;
+    tables::tidy(db).await?;
     let script = directory.join("by_hand.sql");
     std::fs::write(&script, if case.many { MANY } else { ONE })?;
-    let said = said(
-        Command::new(pgbench)
-            .args(["-n", "-M", "prepared", "-j", "2"])
-            .args([
-                "-c",
-                &case.connections.to_string(),
-                "-t",
-                &transactions.to_string(),
-                "-f",
-            ])
-            .arg(&script)
-            .arg(url),
-    )?;
+    let mut command = Command::new(pgbench);
+    command.args(["-n", "-M", "prepared", "-j", "2"]);
+    command.args(["-c", &connections.to_string(), "-t", &transactions.to_string(), "-f"]);
+    command.arg(&script).arg(url);
+    let said = tokio::task::spawn_blocking(move || said(command)).await??;
+    tables::each_ran_once(db, QUEUE, jobs).await?;
     let tps: f64 = said
         .lines()
         .find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok())
@@ -84,8 +75,10 @@ pub(super) fn run(pgbench: &Path, url: &str, directory: &Path, case: Case) -> an
     Ok(tps * each as f64)
 }
 
-fn said(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().context("pgbench cannot be started")?;
+fn said(mut command: Command) -> anyhow::Result<String> {
+    let output = command
+        .output()
+        .context("pgbench cannot be started; on Debian it is in postgresql-contrib or postgresql")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
         output.status.success(),
