@@ -3,17 +3,27 @@
 use std::sync::{Mutex, mpsc};
 
 use aftercall::{
-    db::{Db, DbErrorKind, Location},
+    db::{Db, DbErrorKind, Location, applied_version, latest_version},
+    params,
     sandbox::language_model::{Reply, ScriptedModel},
 };
 
-use crate::support::{
-    bakery::{self, ordered},
-    child::Child,
-    state::{broken_promises, count, difference, document, final_state, verdict},
-    until,
-    world::{Plan, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, ordered},
+        child::Child,
+        state::{broken_promises, count, difference, document, final_state, verdict},
+        until,
+        world::{Plan, World, idle},
+    },
 };
+
+on_each_engine! {
+    a_database_of_a_newer_version_is_refused_and_left_as_it_is,
+    a_database_of_a_newer_version_that_ours_may_work_beside_is_worked_on,
+    processes_that_begin_at_the_same_time_make_one_database,
+}
 
 async fn run_sql(db: &Db, sql: &'static str) {
     let mut tx = db.begin().await.unwrap();
@@ -213,18 +223,25 @@ async fn refuses(world: &World, words: &[&str]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
-    let world = Plan::of(&[ordered("s-1")]).start().await;
-    let db = world.db().await;
+/// A later version was here, which others may work beside from that one on.
+async fn migrate_to_9999(db: &Db, oldest_beside: i64) {
     let mut tx = db.begin().await.unwrap();
     tx.execute(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 1)",
-        &[],
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', $1, $2, 1)",
+        &params![true, vec![0_u8]],
     )
     .await
     .unwrap();
+    tx.execute("UPDATE schema_info SET oldest_beside = $1", &params![oldest_beside])
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
+}
+
+async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let world = Plan::of(&[ordered("s-1")]).start().await;
+    let db = world.db().await;
+    migrate_to_9999(&db, 9_999).await;
     let before = final_state(&db).await;
     let error = Db::open(&world.config.database.location()).await.unwrap_err();
     assert_eq!(error.kind, DbErrorKind::Newer);
@@ -235,6 +252,18 @@ async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
         0,
         "nothing was written"
     );
+}
+
+async fn a_database_of_a_newer_version_that_ours_may_work_beside_is_worked_on() {
+    let world = Plan::of(&[ordered("s-1")]).start().await;
+    let db = world.db().await;
+    migrate_to_9999(&db, latest_version()).await;
+    let ended = world.child(&[("AFTERCALL_LOG", "warn")]).ended().await;
+    assert!(ended.status.success(), "{ended}");
+    assert!(ended.err.contains("of a newer version"), "it says so: {ended}");
+    assert_eq!(verdict(&db, "s-1").await.0, "pass");
+    let newest = "SELECT MAX(version) AS n FROM _sqlx_migrations";
+    assert_eq!(count(&db, newest).await, 9_999);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -266,15 +295,17 @@ async fn a_file_that_is_no_database_is_left_alone() {
     assert_eq!(std::fs::read_to_string(world.path("aftercall.db")).unwrap(), text);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_begin_at_the_same_time_make_one_database() {
     for _ in 0..10 {
-        let world = Plan::of(&[]).start().await;
+        let world = Plan::of(&[]).on_empty_database().start().await;
         let children: Vec<Child> = (0..6).map(|_| Child::start(&world, &["migrate"], &[])).collect();
         for child in children {
             let ended = child.ended().await;
             assert!(ended.status.success(), "{ended}");
         }
+        let db = world.db().await;
+        assert_eq!(applied_version(&db).await.unwrap(), latest_version());
+        assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM schema_info").await, 1);
     }
 }
 

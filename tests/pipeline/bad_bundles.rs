@@ -2,14 +2,25 @@
 
 use serde_json::json;
 
-use crate::support::{
-    bakery::{Session, ordered, question},
-    state::{broken_promises, count, verdict},
-    until,
-    world::{Plan, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{Session, ordered, question},
+        state::{broken_promises, count, verdict},
+        until,
+        world::{Plan, idle},
+    },
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+on_each_engine! {
+    lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session,
+    a_session_id_may_be_any_text,
+    an_empty_session_is_skipped_with_the_reason,
+    an_empty_bundle_is_no_error,
+    a_bundle_that_is_not_there_yet_is_waited_for,
+    a_session_that_grows_between_discovery_and_analysis_is_judged_whole,
+}
+
 async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() {
     let good = ordered("s-1");
     let mut strange = good.observations[2].clone();
@@ -65,7 +76,6 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() 
     assert_eq!(count(&db, kept).await, 1, "an observation of an unknown type is kept");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_id_may_be_any_text() {
     let ids = [
         "a/b",
@@ -91,7 +101,6 @@ async fn a_session_id_may_be_any_text() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_session_is_skipped_with_the_reason() {
     let empty = json!({
         "id": "o", "traceId": "t", "sessionId": "s-empty", "type": "SPAN", "name": "agent", "isRootObservation": true,
@@ -106,7 +115,6 @@ async fn an_empty_session_is_skipped_with_the_reason() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_bundle_is_no_error() {
     let world = Plan::of(&[]).start().await;
     let db = world.db().await;
@@ -114,7 +122,6 @@ async fn an_empty_bundle_is_no_error() {
     assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM sessions").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_that_is_not_there_yet_is_waited_for() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let (here, away) = (world.path("bundle.jsonl"), world.path("away.jsonl"));
@@ -135,7 +142,6 @@ async fn a_bundle_that_is_not_there_yet_is_waited_for() {
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_grows_between_discovery_and_analysis_is_judged_whole() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let db = world.db().await;

@@ -4,6 +4,7 @@ pub(crate) mod bakery;
 pub(crate) mod chaos_proxy;
 pub(crate) mod child;
 pub(crate) mod database;
+pub(crate) mod engine;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod langfuse;

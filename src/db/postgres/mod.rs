@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 pub(super) use self::{
     announce::Announcer,
     transaction::Transaction,
-    types::{Float, Text, Whole},
+    types::{Float, Text, Time, Whole},
 };
 use self::{connection::Use, pool::Pool};
 use super::{DbError, DbErrorKind, PostgresLocation, Row, Value};
@@ -151,7 +151,13 @@ pub(super) fn shown(location: &PostgresLocation) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::{
+        params,
+        test_support::database::{Engine, TestDb},
+    };
 
     #[test]
     fn an_address_is_shown_without_its_password() {
@@ -162,5 +168,35 @@ mod tests {
         let error = PostgresDb::new(&location).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
         assert!(!format!("{location:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_statement_from_before_a_migration_is_prepared_anew() {
+        let database = TestDb::new(Engine::Postgres).await;
+        let all = "-- all\nSELECT * FROM queues";
+        database.db.fetch_all(all, &[]).await.unwrap();
+        let newer = database.seen_from_outside().await;
+        let migrated = "ALTER TABLE queues ADD COLUMN colour text";
+        newer.write_alone(migrated, &[]).await.unwrap();
+        database.db.fetch_all(all, &[]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_instant_that_never_comes_can_be_read_and_one_that_nobody_can_write_is_named() {
+        let database = TestDb::new(Engine::Postgres).await;
+        let at = |row: &Row| row.get::<DateTime<chrono::Utc>>("at");
+        let sql = "-- instant\nSELECT CAST($1 AS text)::timestamptz AS at";
+        for (text, year) in [
+            ("infinity", "9999-"),
+            ("-infinity", "0001-"),
+            ("2026-08-20 UTC", "2026-08-20"),
+        ] {
+            let rows = database.db.fetch_all(sql, &params![text]).await.unwrap();
+            let read = at(&rows[0]).unwrap().to_rfc3339();
+            assert!(read.starts_with(year), "{text}: {read}");
+        }
+        let rows = database.db.fetch_all(sql, &params!["290000-01-01 UTC"]).await.unwrap();
+        let error = at(&rows[0]).unwrap_err().to_string();
+        assert!(error.contains("`instant`, column `at`"), "{error}");
     }
 }
