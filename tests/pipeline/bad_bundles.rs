@@ -15,6 +15,8 @@ use crate::{
 on_each_engine! {
     lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session,
     a_session_id_may_be_any_text,
+    ids_that_no_index_takes_are_reported_and_hold_nothing_up,
+    the_character_that_no_database_keeps_changes_no_verdict,
     an_empty_session_is_skipped_with_the_reason,
     an_empty_bundle_is_no_error,
     a_bundle_that_is_not_there_yet_is_waited_for,
@@ -99,6 +101,83 @@ async fn a_session_id_may_be_any_text() {
             .await;
         assert!(shown.status.success(), "{id}: {shown}");
     }
+}
+
+/// Letters in no order that a compression finds.
+fn noise(length: usize) -> String {
+    let mut seed = 7_u64;
+    let mut letter = || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap())
+    };
+    (0..length).map(|_| letter()).collect()
+}
+
+async fn ids_that_no_index_takes_are_reported_and_hold_nothing_up() {
+    let longest = ordered(&noise(1_000));
+    let hostile = ordered(&noise(5_000));
+    let mut strange = ordered("s-1").observations[2].clone();
+    strange["id"] = noise(1_001).into();
+    let bundle = [
+        hostile.lines(),
+        ordered("s-1").lines(),
+        strange.to_string() + "\n",
+        longest.lines(),
+    ]
+    .concat();
+    let world = Plan::of(&[ordered("s-1"), longest.clone()])
+        .bundle(bundle)
+        .start()
+        .await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM sessions").await, 2);
+    for id in ["s-1", &longest.id] {
+        assert_eq!(verdict(&db, id).await.0, "pass", "{id}");
+    }
+    let rows = db.fetch_all("SELECT reason FROM source_faults", &[]).await.unwrap();
+    let mut reasons: Vec<String> = rows.iter().map(|row| row.get("reason").unwrap()).collect();
+    reasons.sort();
+    reasons.dedup();
+    assert_eq!(rows.len(), hostile.observations.len() + 1);
+    assert_eq!(
+        reasons,
+        [
+            "`id` is longer than 1000 bytes",
+            "`sessionId` is longer than 1000 bytes"
+        ]
+    );
+}
+
+async fn the_character_that_no_database_keeps_changes_no_verdict() {
+    let nul = '\u{fffd}';
+    let id = format!("s-{nul}-1");
+    let session = Session::new(&id)
+        .turn(
+            &format!("I would like to order a plum cake.{nul}"),
+            &format!("Your plum cake{nul} is ordered."),
+        )
+        .call(
+            "order_cake",
+            json!({"action": "place", "cake": "plum", "note": format!("{nul}{nul}"), format!("odd{nul}"): nul}),
+            json!({"orderId": "o-1", "note": nul}),
+        )
+        .holds("orders", "o-1", json!({"id": "o-1", "cake": "plum", "note": "a\0b"}), 0);
+    // What stands for the character in the sandbox's records is the character itself in the file.
+    let world = Plan::of(std::slice::from_ref(&session))
+        .bundle(session.lines().replace(nul, "\\u0000"))
+        .start()
+        .await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    assert_eq!(verdict(&db, &id).await.0, "pass");
+    let shown = crate::support::child::Child::start(&world, &["show", &id, "--json"], &[])
+        .ended()
+        .await;
+    assert!(shown.status.success(), "{shown}");
+    assert_eq!(broken_promises(&db).await, Vec::<String>::new());
 }
 
 async fn an_empty_session_is_skipped_with_the_reason() {
