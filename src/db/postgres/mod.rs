@@ -182,6 +182,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_counted_under_a_lock_is_as_others_left_it_whatever_the_default_is() {
+        let database = TestDb::new(Engine::Postgres).await;
+        let strict = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable',
+                      current_database()); END $$";
+        database.db.write_alone(strict, &[]).await.unwrap();
+        let after = database.seen_from_outside().await;
+        let mut tx = after.begin().await.unwrap();
+        let sql = "SELECT current_setting('transaction_isolation') AS it, current_setting('idle_in_transaction_session_timeout') AS idle";
+        let row = tx.fetch_optional(sql, &[]).await.unwrap().unwrap();
+        assert_eq!(row.get::<String>("it").unwrap(), "read committed");
+        assert_eq!(row.get::<String>("idle").unwrap(), "10s");
+    }
+
+    #[tokio::test]
     async fn an_instant_that_never_comes_can_be_read_and_one_that_nobody_can_write_is_named() {
         let database = TestDb::new(Engine::Postgres).await;
         let at = |row: &Row| row.get::<DateTime<chrono::Utc>>("at");
