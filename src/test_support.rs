@@ -9,6 +9,7 @@ use crate::{
 };
 
 #[path = "../tests/support/database.rs"]
+#[expect(dead_code, reason = "the other tests need more of it")]
 pub(crate) mod database;
 
 pub(crate) use self::database::{Engine, TestDb};

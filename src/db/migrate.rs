@@ -35,6 +35,15 @@ pub async fn applied_version(db: &Db) -> Result<i64, DbError> {
     row.map_or(Ok(0), |row| row.get("version"))
 }
 
+/// Whether a database of a newer version says that this one may still work on it.
+pub async fn may_work_beside(db: &Db) -> bool {
+    let oldest = db
+        .fetch_optional("-- oldest_beside\nSELECT oldest_beside FROM schema_info", &[])
+        .await;
+    let oldest = oldest.ok().flatten().and_then(|row| row.get("oldest_beside").ok());
+    oldest.is_some_and(|oldest: i64| oldest <= latest_version())
+}
+
 pub(super) async fn run_sqlite(connection: &mut SqliteConnection, location: &Location) -> Result<(), DbError> {
     let applied = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
         .fetch_one(&mut *connection)

@@ -78,17 +78,8 @@ async fn a_full_database_stops_the_work_and_not_the_process_and_goes_on_when_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i10_an_answer_that_a_full_database_cannot_take_is_kept_and_not_bought_again() {
     // Too large for what is left of any page, and it does not compress.
-    let mut seed = 1_u64;
-    let noise: String = (0..40_000)
-        .map(|_| {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap())
-        })
-        .collect();
     let reading = serde_json::json!({
-        "intent": "question", "confidence": 0.9, "summary": noise, "details": [], "requests": [], "statements": [],
+        "intent": "question", "confidence": 0.9, "summary": bakery::noise(40_000), "details": [], "requests": [], "statements": [],
     });
     let (answer_now, may_answer) = mpsc::channel();
     let may_answer = Mutex::new(may_answer);
@@ -177,7 +168,10 @@ async fn a_full_disk_is_named_and_the_process_goes_on_by_itself_once_there_is_ro
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_up_while_it_runs_stops_the_work_and_not_the_process() {
-    let sessions: Vec<_> = (0..30).map(|number| ordered(&format!("s-{number}"))).collect();
+    // What was written once is written over: the rest must need more than that.
+    let sessions: Vec<_> = (0..30)
+        .map(|number| ordered(&format!("s-{number}")).turn(&bakery::noise(300_000), "Pardon?"))
+        .collect();
     let world = Plan::of(&sessions)
         .set("database", "path", "'disk/aftercall.db'")
         .set("records", "pace", "'50ms'")

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     on_each_engine,
     support::{
-        bakery::{Session, ordered, question},
+        bakery::{Session, noise, ordered, question},
         state::{broken_promises, count, verdict},
         until,
         world::{Plan, idle},
@@ -103,21 +103,13 @@ async fn a_session_id_may_be_any_text() {
     }
 }
 
-/// Letters in no order that a compression finds.
-fn noise(length: usize) -> String {
-    let mut seed = 7_u64;
-    let mut letter = || {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap())
-    };
-    (0..length).map(|_| letter()).collect()
-}
-
 async fn ids_that_no_index_takes_are_reported_and_hold_nothing_up() {
-    let longest = ordered(&noise(1_000));
-    let hostile = ordered(&noise(5_000));
+    // Its observations' ids are longer than its own.
+    let longest = ordered(&noise(1_000 - "-t1-call1".len()));
+    let mut hostile = ordered("s-2");
+    for observation in &mut hostile.observations {
+        observation["sessionId"] = noise(5_000).into();
+    }
     let mut strange = ordered("s-1").observations[2].clone();
     strange["id"] = noise(1_001).into();
     let bundle = [

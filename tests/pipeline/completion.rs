@@ -24,6 +24,7 @@ on_each_engine! {
     a_scan_that_goes_on_after_an_outage_is_not_the_second_equal_one,
     i2_however_pages_come_each_session_is_judged_once_and_alike,
     a_session_of_51_traces_over_many_pages_is_one_session,
+    scans_and_reads_of_the_same_sessions_stand_in_nobodys_way,
     i3_killed_between_two_slices_it_ends_like_an_undisturbed_scan,
     i6_the_outage_of_one_source_does_not_delay_another,
     a_resumed_call_gets_its_next_generation_with_a_diff_and_keeps_its_old_verdict,
@@ -214,6 +215,33 @@ async fn i2_however_pages_come_each_session_is_judged_once_and_alike() {
     fleet.cycles(12).await;
     assert_eq!(difference(&before, &final_state(&fleet.db).await), "");
     assert_eq!((window.reads(), verdicts(&fleet.db).await.len()), (reads, 11));
+}
+
+async fn scans_and_reads_of_the_same_sessions_stand_in_nobodys_way() {
+    let mut sessions: Vec<Session> = (0..8).map(|number| ordered(&format!("s-{number}"))).collect();
+    let (fleet, window) = fleet(&sessions).await;
+    let from = ago(&fleet, 60).await;
+    for round in 0..10 {
+        for session in &mut sessions {
+            *session = session.clone().turn("And now?", "One moment.");
+            let mut all = held(session, from + TimeDelta::minutes(round));
+            let last = all.pop().unwrap();
+            all.push(last.ending());
+            window.hold(&all);
+        }
+        // Everything in one page, while what the scan before it settled is read.
+        window.look_back();
+        fleet.call_for_scan(SOURCE).await;
+        until("the scan is done", async || {
+            let scans = "SELECT COUNT(*) AS n FROM discovery_cycles WHERE finished_at IS NOT NULL";
+            count(&fleet.db, scans).await > round.unsigned_abs()
+        })
+        .await;
+    }
+    fleet.rest().await;
+    let failed = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome NOT IN ('completed', 'snoozed', 'cancelled')";
+    assert_eq!(count(&fleet.db, failed).await, 0);
+    assert_eq!(broken_promises(&fleet.db).await, Vec::<String>::new());
 }
 
 async fn a_session_of_51_traces_over_many_pages_is_one_session() {

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use crate::{
     on_each_engine,
     support::{
-        bakery::{self, late, ordered, vanished},
+        Engine,
+        bakery::{self, Session, late, ordered, vanished},
+        engine,
         state::{broken_promises, count, difference, document, final_state, verdict, verdicts},
         until,
-        world::{Plan, SOURCE},
+        world::{Plan, SOURCE, idle},
     },
 };
 
@@ -24,6 +26,7 @@ on_each_engine! {
     i1_one_verdict_per_session_and_generation_whoever_calls_for_it_again,
     i1_reprocessing_opens_the_next_generation_and_the_old_verdict_stays_with_a_diff,
     i1_a_superseded_job_writes_nothing,
+    i1_whoever_reprocesses_while_verdicts_are_written_no_generation_is_lost,
     i1_new_activity_after_the_verdict_is_judged_as_the_next_generation,
     new_activity_after_the_verdict_is_left_alone_where_the_policy_says_never,
     a_record_that_appears_only_later_is_looked_for_again_and_passes,
@@ -57,6 +60,26 @@ async fn every_way_that_a_call_can_go_ends_in_its_verdict() {
     let undiagnosed = "SELECT COUNT(*) AS n FROM monitoring_results
         WHERE (verification_status IN ('fail', 'partial')) <> (diagnostic_status IS NOT DISTINCT FROM 'complete')";
     assert_eq!(count(&db, undiagnosed).await, 0);
+}
+
+/// Told by everything that a user can see, down to the byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i13_the_same_world_ends_alike_on_both_databases() {
+    let end = |engine| async move {
+        let mut end = String::new();
+        engine::on(engine, async {
+            let sessions = bakery::every_way();
+            let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
+            let db = world.db().await;
+            world.run_until_idle(&db).await;
+            end = final_state(&db).await;
+        })
+        .await;
+        end
+    };
+    let (file, server) = (end(Engine::Sqlite).await, end(Engine::Postgres).await);
+    assert!(file.lines().count() > 50, "{file}");
+    assert_eq!(difference(&file, &server), "");
 }
 
 async fn two_runs_of_the_same_world_end_alike() {
@@ -178,6 +201,46 @@ async fn i1_reprocessing_opens_the_next_generation_and_the_old_verdict_stays_wit
         count(&db, "SELECT COUNT(*) AS n FROM verdicts WHERE session_id = 's-2'").await,
         1
     );
+}
+
+/// Two programs reprocess all sessions again and again, while a worker judges them.
+async fn i1_whoever_reprocesses_while_verdicts_are_written_no_generation_is_lost() {
+    let sessions = bakery::every_way();
+    let world = Plan::of(&sessions)
+        .set("verification", "look_again", "['10ms']")
+        .start()
+        .await;
+    let db = world.db().await;
+    let pipeline = world.pipeline(&db).await;
+    until("there is something to reprocess", async || {
+        count(&db, "SELECT COUNT(*) AS n FROM sessions").await == sessions.len() as u64
+    })
+    .await;
+    let again = async |order: Vec<&Session>| {
+        let mine = world.db().await;
+        for _ in 0..6 {
+            for session in &order {
+                let mut tx = mine.begin().await.unwrap();
+                let key = SessionKey::new(SOURCE, &session.id);
+                assert!(reprocess::reprocess(&mut tx, &key).await.unwrap().is_some());
+                tx.commit().await.unwrap();
+            }
+        }
+    };
+    tokio::join!(again(sessions.iter().collect()), again(sessions.iter().rev().collect()));
+    idle(&pipeline).await;
+    pipeline.shutdown().await;
+    assert_eq!(broken_promises(&db).await, Vec::<String>::new());
+    let generations = "SELECT COUNT(*) AS n FROM sessions WHERE generation = 13 AND state = 'done'";
+    assert_eq!(
+        count(&db, generations).await,
+        sessions.len() as u64,
+        "each call opened the next"
+    );
+    assert_eq!(verdicts(&db).await, expected());
+    // Nobody stood in another's way for so long that the server chose whom to stop.
+    let stopped = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome NOT IN ('completed', 'snoozed', 'cancelled')";
+    assert_eq!(count(&db, stopped).await, 0);
 }
 
 async fn i1_a_superseded_job_writes_nothing() {

@@ -11,5 +11,6 @@ mod limits;
 mod model;
 mod other_programs;
 mod outcomes;
+mod plans;
 mod shutdown;
 pub(crate) mod world;

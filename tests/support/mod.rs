@@ -8,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod langfuse;
+pub(crate) mod plans;
 pub(crate) mod practice;
 pub(crate) mod state;
 pub(crate) mod window;

@@ -38,7 +38,7 @@ pub async fn ready(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
     let now = db.now().await?;
     db.fetch_all(
         "-- ready_jobs
-         SELECT queue, sum(n) AS n FROM (
+         SELECT queue, CAST(sum(n) AS bigint) AS n FROM (
              SELECT queue, count(*) AS n FROM jobs WHERE state = 'available' GROUP BY queue
              UNION ALL
              SELECT queue, count(*) FROM jobs
