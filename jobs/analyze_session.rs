@@ -121,8 +121,11 @@ impl Job for AnalyzeSession {
         };
 
         let mut tx = ctx.begin().await?;
+        // Traces before the session: a scan takes them in this order, and neither may wait for the other.
+        seen::use_end_signals(&mut tx, &key).await.or_retry()?;
         if !sessions::is_current(&mut tx, &key, self.generation).await.or_retry()? {
-            return ctx.finish(tx).await;
+            drop(tx);
+            return ctx.finish(ctx.begin().await?).await;
         }
         snapshots::save(&mut tx, &key, self.generation, &packed, &digest)
             .await
@@ -130,7 +133,6 @@ impl Job for AnalyzeSession {
         sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest)
             .await
             .or_retry()?;
-        seen::use_end_signals(&mut tx, &key).await.or_retry()?;
         readings::save(&mut tx, &key, self.generation, &stored_reading)
             .await
             .or_retry()?;

@@ -263,7 +263,7 @@ impl VerifySession {
         );
         let mut tx = ctx.begin().await?;
         self.save(&mut tx, &session.key, &look).await?;
-        sessions::look_again_in(&mut tx, &session.key, look.round + 1, wait, &reason)
+        sessions::look_again_in(&mut tx, &session.key, self.generation, look.round + 1, wait, &reason)
             .await
             .or_retry()?;
         let outcome = ctx.snooze(tx, wait, &reason).await;

@@ -61,6 +61,15 @@ pub(super) async fn prepare(_: &Db) -> Result<(), DbError> {
 #[cfg(feature = "fault-points")]
 pub(super) async fn prepare(db: &Db) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
+    // PostgreSQL looks whether the table is there before it makes it: two that open a new database at once would both make it.
+    tx.fetch_all(
+        Sql::each(
+            "SELECT 1",
+            "SELECT pg_advisory_xact_lock(hashtextextended('test_clock', 0))",
+        ),
+        &[],
+    )
+    .await?;
     tx.execute("CREATE TABLE IF NOT EXISTS test_clock (offset_us BIGINT NOT NULL)", &[])
         .await?;
     tx.execute(

@@ -95,6 +95,8 @@ impl DbError {
         };
         let advice = if kind == DbErrorKind::Unavailable && name == "open" {
             "is it a file that this user can open?"
+        } else if is_outdated_plan(error) {
+            "its tables were changed meanwhile: it is tried again"
         } else {
             advice
         };
@@ -129,6 +131,15 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
 
 fn is_of_server(error: &sqlx::Error) -> bool {
     sqlstate(error).is_some()
+}
+
+/// The statement was prepared before a migration that changed what it gives: only this connection knows it that way.
+fn is_outdated_plan(error: &sqlx::Error) -> bool {
+    let of_server = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());
+    // The code says no more than that something is not supported; the message is in the server's language.
+    of_server.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
 }
 
 fn advice_on(sqlstate: &str) -> &'static str {
@@ -167,6 +178,9 @@ fn kind_of_sqlstate(code: &str) -> DbErrorKind {
 }
 
 fn kind_of(error: &sqlx::Error) -> DbErrorKind {
+    if is_outdated_plan(error) {
+        return DbErrorKind::Unavailable;
+    }
     if let Some(code) = sqlstate(error) {
         return kind_of_sqlstate(&code);
     }

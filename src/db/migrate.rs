@@ -35,6 +35,15 @@ pub async fn applied_version(db: &Db) -> Result<i64, DbError> {
     row.map_or(Ok(0), |row| row.get("version"))
 }
 
+/// Whether a database of a newer version says that this one may still work on it.
+pub async fn may_work_beside(db: &Db) -> bool {
+    let oldest = db
+        .fetch_optional("-- oldest_beside\nSELECT oldest_beside FROM schema_info", &[])
+        .await;
+    let oldest = oldest.ok().flatten().and_then(|row| row.get("oldest_beside").ok());
+    oldest.is_some_and(|oldest: i64| oldest <= latest_version())
+}
+
 pub(super) async fn run_sqlite(connection: &mut SqliteConnection, location: &Location) -> Result<(), DbError> {
     let applied = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
         .fetch_one(&mut *connection)
@@ -150,42 +159,77 @@ mod tests {
     use sqlx::Connection as _;
 
     use super::*;
-    use crate::{db::Location, params};
+    use crate::{
+        db::Location,
+        params,
+        test_support::{
+            database::{Engine, Place},
+            second,
+        },
+    };
+
+    fn until_version_2(all: &Migrator) -> Migrator {
+        let before = all.iter().filter(|migration| migration.version <= 2).cloned().collect();
+        Migrator {
+            migrations: Cow::Owned(before),
+            ..Migrator::DEFAULT
+        }
+    }
 
     /// A database as the version before the gates left it, with a row in each table that they change.
     #[tokio::test]
     async fn jobs_of_an_older_version_go_on_behind_gates() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("old.db");
+        let place = Place::empty(Engine::Sqlite);
+        let Location::Sqlite { path, .. } = &place.location else {
+            unreachable!("it was asked for a file")
+        };
         let mut old = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display()))
             .await
             .unwrap();
-        let before = Migrator {
-            migrations: Cow::Owned(
-                SQLITE
-                    .iter()
-                    .filter(|migration| migration.version <= 2)
-                    .cloned()
-                    .collect(),
-            ),
-            ..Migrator::DEFAULT
-        };
-        before.run(&mut old).await.unwrap();
+        until_version_2(&SQLITE).run(&mut old).await.unwrap();
         for row in [
             "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
              VALUES ('a', 'q', 'q', '{}', 'scheduled', 7, 8, 1), ('b', 'q', 'q', '{}', 'available', 1, 8, 1)",
             "INSERT INTO gates (key, state, updated_at) VALUES ('source:calls', 'open', 1)",
+            "INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at)
+             VALUES ('x', 'a', 'q', 'q', 0, 1, 'w', 1000000, 3000000), ('y', 'b', 'q', 'q', 0, 1, 'w', 1000000, NULL)",
         ] {
             sqlx::query(row).execute(&mut old).await.unwrap();
         }
         old.close().await.unwrap();
+        go_on_behind_gates(&place.location).await;
+    }
 
-        let db = Db::open(&Location::sqlite(&path)).await.unwrap();
+    #[tokio::test]
+    async fn jobs_of_an_older_version_go_on_behind_gates_on_a_server() {
+        let place = Place::empty(Engine::Postgres);
+        let Location::Postgres(server) = &place.location else {
+            unreachable!("it was asked for a server")
+        };
+        let mut old = PgConnection::connect(&server.url).await.unwrap();
+        until_version_2(&POSTGRES).run(&mut old).await.unwrap();
+        for row in [
+            "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
+             VALUES (gen_random_uuid(), 'q', 'q', '{}', 'scheduled', to_timestamp(7), 8, to_timestamp(1)),
+                    (gen_random_uuid(), 'q', 'q', '{}', 'available', to_timestamp(1), 8, to_timestamp(1))",
+            "INSERT INTO gates (key, state, updated_at) VALUES ('source:calls', 'open', to_timestamp(1))",
+            "INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at)
+             VALUES (gen_random_uuid(), gen_random_uuid(), 'q', 'q', 0, 1, 'w', to_timestamp(1), to_timestamp(3)),
+                    (gen_random_uuid(), gen_random_uuid(), 'q', 'q', 0, 1, 'w', to_timestamp(1), NULL)",
+        ] {
+            sqlx::query(row).execute(&mut old).await.unwrap();
+        }
+        old.close().await.unwrap();
+        go_on_behind_gates(&place.location).await;
+    }
+
+    async fn go_on_behind_gates(location: &Location) {
+        let db = Db::open(location).await.unwrap();
         assert_eq!(applied_version(&db).await.unwrap(), latest_version());
         let rows = db
             .fetch_all(
-                "SELECT id, outages, gate, held_by FROM jobs WHERE run_at < $1 ORDER BY id",
-                &params![8_u32],
+                "SELECT outages, gate, held_by FROM jobs WHERE run_at < $1",
+                &params![second(8)],
             )
             .await
             .unwrap();
@@ -201,5 +245,15 @@ mod tests {
             .unwrap()
             .unwrap();
         assert!(!gate.get::<bool>("releasing").unwrap());
+        // What had ended says so; a run that had not is told by its job's row.
+        for row in db
+            .fetch_all("SELECT outcome, duration_us FROM job_attempts", &[])
+            .await
+            .unwrap()
+        {
+            assert_eq!(row.get::<String>("outcome").unwrap(), "rescued");
+            assert_eq!(row.get::<i64>("duration_us").unwrap(), 2_000_000);
+        }
+        db.close().await;
     }
 }

@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 
 pub use self::{
     error::{DbError, DbErrorKind},
-    migrate::{applied_version, latest_version},
+    migrate::{applied_version, latest_version, may_work_beside},
     row::Row,
     tx::Tx,
     value::{Kind, OfKind, Value},

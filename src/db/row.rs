@@ -137,7 +137,7 @@ column! {
     Vec<u8>: Vec<u8> => |row, column, value| Ok(value); Vec<u8> => |native| native;
     bool: i64 => |row, column, value| Ok(value != 0); bool => |native| native;
     i64: i64 => |row, column, value| Ok(value); postgres::Whole => |native| native.0;
-    DateTime<Utc>: i64 => |row, column, value| DateTime::from_timestamp_micros(value).ok_or_else(|| row.bad(column, "not an instant")); DateTime<Utc> => |native| native;
+    DateTime<Utc>: i64 => |row, column, value| DateTime::from_timestamp_micros(value).ok_or_else(|| row.bad(column, "not an instant")); postgres::Time => |native| native.0;
     Uuid: String => |row, column, value| Uuid::parse_str(&value).map_err(|_| row.bad(column, "not a UUID")); Uuid => |native| native;
     Json: String => |row, column, value| serde_json::from_str(&value).map_err(|error| row.bad_json(column, &error)); Json => |native| native;
 }

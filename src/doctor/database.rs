@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Finding, Look, bounded, clock, disk, server, work};
 use crate::{
     config::{Config, duration},
-    db::{Db, DbErrorKind, Location, applied_version, condition, latest_version},
+    db::{Db, DbErrorKind, Location, applied_version, condition, latest_version, may_work_beside},
 };
 
 const CHECK: &str = "database";
@@ -87,6 +87,11 @@ async fn schema(db: &Db) -> Finding {
     let latest = latest_version();
     match applied_version(db).await {
         Ok(applied) if applied == latest => Finding::ok(CHECK, format!("opens; its schema is up to date ({latest})")),
+        Ok(applied) if applied > latest && may_work_beside(db).await => Finding::warn(
+            CHECK,
+            format!("its schema {applied} is of a newer aftercall, which this one ({latest}) may work beside"),
+            "bring this aftercall up to date as well",
+        ),
         Ok(applied) if applied > latest => Finding::fail(
             CHECK,
             format!("its schema {applied} is newer than this aftercall knows ({latest})"),

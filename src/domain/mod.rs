@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod end_signal;
 pub mod grouping;
 pub(crate) mod hex;
+pub(crate) mod id;
 pub mod judge;
 pub mod lookup;
 pub mod nesting;

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::gate::{self, Outage};
 use crate::{
-    db::{DbError, Tx},
+    db::{DbError, Sql, Tx},
     params,
 };
 
@@ -138,12 +138,11 @@ pub async fn close_gate(tx: &mut Tx, key: &str, by: &str, reason: &str) -> Resul
 /// # Errors
 /// When the database refuses it.
 pub async fn open_gate(tx: &mut Tx, key: &str, by: &str) -> Result<Opened, DbError> {
-    let row = tx
-        .fetch_optional(
-            "-- gate_to_open\nSELECT state, probe_at FROM gates WHERE key = $1 AND state <> 'open'",
-            &params![key],
-        )
-        .await?;
+    const GATE: Sql = Sql::each(
+        "-- gate_to_open\nSELECT state, probe_at FROM gates WHERE key = $1 AND state <> 'open'",
+        "-- gate_to_open\nSELECT state, probe_at FROM gates WHERE key = $1 AND state <> 'open' FOR NO KEY UPDATE",
+    );
+    let row = tx.fetch_optional(GATE, &params![key]).await?;
     let Some(row) = row else {
         return Ok(Opened::NotShut);
     };
@@ -232,8 +231,13 @@ pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> 
     Ok(Retried::Now)
 }
 
+/// Until the end of the transaction it stays so: nobody claims the job in between, or ends it.
 async fn state_of(tx: &mut Tx, id: Uuid) -> Result<Option<String>, DbError> {
-    tx.fetch_optional("-- job_state\nSELECT state FROM jobs WHERE id = $1", &params![id])
+    const STATE: Sql = Sql::each(
+        "-- job_state\nSELECT state FROM jobs WHERE id = $1",
+        "-- job_state\nSELECT state FROM jobs WHERE id = $1 FOR NO KEY UPDATE",
+    );
+    tx.fetch_optional(STATE, &params![id])
         .await?
         .map(|row| row.get("state"))
         .transpose()

@@ -126,11 +126,25 @@ async fn entered(tx: &mut Tx, partition: &str, id: Uuid, policy: &Policy, queue:
     Ok(Enqueued::New(id))
 }
 
-/// Cancels the live job with this unique key: at once when it waits, by its token when it runs. Answers how many.
+/// Cancels the live job with this unique key: at once when it waits, by its token when it runs. Answers how many. For work that
+/// no longer counts: on a server a run that is just writing its end may still come to it.
 ///
 /// # Errors
 /// When the database refuses it.
 pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) -> Result<u64, DbError> {
+    // A run that is just writing holds its row, and may wait for what this transaction holds: it is not waited for. It ends by
+    // itself, and finds out that what it worked for no longer counts.
+    const CANCEL_RUNNING: Sql = Sql::each(
+        "-- cancel_running_by_key
+         UPDATE jobs SET cancel_requested_at = $4, last_error = $3
+         WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
+            AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL",
+        "-- cancel_running_by_key
+         UPDATE jobs SET cancel_requested_at = $4, last_error = $3
+         WHERE id IN (SELECT id FROM jobs WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
+                      AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL
+                      FOR NO KEY UPDATE SKIP LOCKED)",
+    );
     let now = tx.now().await?;
     // Both repeat the index's own condition: without it the planner reads the whole table.
     let waiting = tx
@@ -143,13 +157,7 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
         )
         .await?;
     let running = tx
-        .execute(
-            "-- cancel_running_by_key
-             UPDATE jobs SET cancel_requested_at = $4, last_error = $3
-             WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
-                AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL",
-            &params![queue, unique_key, why, now],
-        )
+        .execute(CANCEL_RUNNING, &params![queue, unique_key, why, now])
         .await?;
     tx.wake_fleet();
     Ok(waiting + running)

@@ -235,15 +235,17 @@ pub(super) async fn fail<E>(
     args: &str,
     failure: Failure<'_>,
 ) -> Result<bool, DbError> {
+    // Locked where there are others: nobody asks for its end between this and the retry.
+    const FAILED: Sql = Sql::each(
+        "-- failed_job
+         SELECT attempt, max_attempts, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
+         WHERE id = $1 AND lease = $2",
+        "-- failed_job
+         SELECT attempt, max_attempts, cancel_requested_at IS NOT NULL AS cancelled FROM jobs
+         WHERE id = $1 AND lease = $2 FOR NO KEY UPDATE",
+    );
     let now = tx.now().await?;
-    let Some(row) = tx
-        .fetch_optional(
-            "-- failed_job
-             SELECT attempt, max_attempts, cancel_requested_at IS NOT NULL AS cancelled FROM jobs WHERE id = $1 AND lease = $2",
-            &params![lease.job, lease.id],
-        )
-        .await?
-    else {
+    let Some(row) = tx.fetch_optional(FAILED, &params![lease.job, lease.id]).await? else {
         return Ok(false);
     };
     // Cancelled a moment ago, and its token does not know yet: a retry would forget it.

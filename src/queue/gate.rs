@@ -336,8 +336,9 @@ impl JobContext {
             let wait = waits.after(gate.get("failures")?);
             tx.execute(
                 "-- give_back_gate
-                 UPDATE gates SET state = 'closed', probe_job = NULL, probe_at = $2, updated_at = $3 WHERE key = $1",
-                &params![gate.get::<String>("key")?, now + wait, now],
+                 UPDATE gates SET state = 'closed', probe_job = NULL, probe_at = $2, updated_at = $3
+                 WHERE key = $1 AND probe_job = $4",
+                &params![gate.get::<String>("key")?, now + wait, now, self.id()],
             )
             .await?;
         }

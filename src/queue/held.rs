@@ -193,7 +193,8 @@ const RELEASE: Sql = Sql::each(
     "-- release_held
      UPDATE jobs SET held_by = NULL, state = CASE WHEN run_at <= $2 THEN 'available' ELSE 'scheduled' END
      WHERE id IN (SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3)",
-    // Waits for one that somebody cancels at this moment: it is not to be counted as let go.
+    // An array: a thousand ids are looked up, where the planner would rather read a table that is not very large yet from end to
+    // end. Waits for one that somebody cancels at this moment: it is not to be counted as let go.
     "-- release_held
      UPDATE jobs SET held_by = NULL, state = CASE WHEN run_at <= $2 THEN 'available' ELSE 'scheduled' END
      WHERE id = ANY (ARRAY(SELECT id FROM jobs WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT $3

@@ -132,7 +132,7 @@ impl Expired {
     }
 }
 
-/// `Ok(false)`: it was renewed, finished or freed by somebody else in the meantime.
+/// `Ok(false)`: it was renewed, finished, freed or cancelled by somebody else in the meantime.
 async fn free<E: Send + Sync + 'static>(tx: &mut Tx, registry: &Registry<E>, job: &Expired) -> Result<bool, DbError> {
     let now = tx.now().await?;
     let (queue, worker) = (&*job.attempt.queue, &*job.attempt.worker);
@@ -162,7 +162,7 @@ async fn free<E: Send + Sync + 'static>(tx: &mut Tx, registry: &Registry<E>, job
             "-- rescue_job
          UPDATE jobs SET state = $3, rescues = $4, lease = NULL, lease_expires_at = NULL, slot = NULL,
                 finished_at = $5, last_error = $6, wait_reason = $7
-         WHERE id = $1 AND lease = $2 AND lease_expires_at <= $8",
+         WHERE id = $1 AND lease = $2 AND lease_expires_at <= $8 AND (cancel_requested_at IS NOT NULL) = $9",
             &params![
                 job.id,
                 job.lease,
@@ -171,7 +171,8 @@ async fn free<E: Send + Sync + 'static>(tx: &mut Tx, registry: &Registry<E>, job
                 ended,
                 &error,
                 ended.is_none().then_some(&why),
-                now
+                now,
+                job.cancelled
             ],
         )
         .await?;

@@ -124,23 +124,25 @@ pub async fn fire(tx: &mut Tx, firing: &Firing<'_>, may_open: bool) -> Result<bo
     if refreshed > 0 || !may_open {
         return Ok(false);
     }
-    tx.execute(
-        "-- open_alert
+    let opened = tx
+        .execute(
+            "-- open_alert
          INSERT INTO alerts (id, rule, metric, severity, value, threshold, sessions, fired_at, last_seen_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
-        &params![
-            Uuid::now_v7(),
-            firing.rule,
-            firing.metric,
-            firing.severity,
-            firing.value,
-            firing.threshold,
-            Value::from(firing.sessions.clone()),
-            now
-        ],
-    )
-    .await?;
-    Ok(true)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+         ON CONFLICT (rule) WHERE resolved_at IS NULL DO NOTHING",
+            &params![
+                Uuid::now_v7(),
+                firing.rule,
+                firing.metric,
+                firing.severity,
+                firing.value,
+                firing.threshold,
+                Value::from(firing.sessions.clone()),
+                now
+            ],
+        )
+        .await?;
+    Ok(opened == 1)
 }
 
 /// Closes the rule's alert. Answers true when one was open.

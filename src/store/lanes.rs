@@ -83,27 +83,27 @@ fn micros(pace: Duration) -> i64 {
     i64::try_from(pace.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
-#[cfg(all(test, feature = "fault-points"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::Location;
+    use crate::test_support::{TestDb, on_each_database};
+
+    on_each_database! {
+        calls_are_a_pace_apart_and_a_clock_set_back_does_not_stop_the_lane,
+    }
 
     const PACE: Duration = Duration::from_millis(200);
 
-    #[tokio::test]
-    async fn calls_are_a_pace_apart_and_a_clock_set_back_does_not_stop_the_lane() {
-        let directory = tempfile::tempdir().unwrap();
-        let db = Db::open(&Location::sqlite(directory.path().join("lanes.db")))
-            .await
-            .unwrap();
-        let first = reserve(&db, "practice", PACE).await.unwrap().call_at;
-        let second = reserve(&db, "practice", PACE).await.unwrap().call_at;
+    async fn calls_are_a_pace_apart_and_a_clock_set_back_does_not_stop_the_lane(database: TestDb) {
+        let db = &database.db;
+        let first = reserve(db, "practice", PACE).await.unwrap().call_at;
+        let second = reserve(db, "practice", PACE).await.unwrap().call_at;
         assert!(second >= first + PACE);
 
         // The second call left late: the third keeps its distance from that.
         let left = second + PACE / 2;
-        left_at(&db, "practice", PACE, left).await.unwrap();
-        assert!(reserve(&db, "practice", PACE).await.unwrap().call_at >= left + PACE);
+        left_at(db, "practice", PACE, left).await.unwrap();
+        assert!(reserve(db, "practice", PACE).await.unwrap().call_at >= left + PACE);
 
         let mut tx = db.begin().await.unwrap();
         let far = tx.now().await.unwrap() + chrono::Duration::days(1);
@@ -111,7 +111,7 @@ mod tests {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        let reserved = reserve(&db, "practice", PACE).await.unwrap();
+        let reserved = reserve(db, "practice", PACE).await.unwrap();
         assert!(reserved.call_at <= reserved.now + PACE * 100, "{reserved:?}");
     }
 }

@@ -10,16 +10,19 @@ use crate::{
 /// Rows of one transaction: short enough that nobody waits for it.
 const BATCH: u32 = 500;
 
-/// What to delete: one statement per table, with the age as `$1` and the batch as `$2`.
+/// What to delete: one statement per table, with the age as `$1` and the batch as `$2`. Oldest first, so that each batch begins
+/// where the one before it ended, instead of walking past all that is kept.
 const FINISHED_JOBS: &[&str] = &[
     "-- prune_jobs
      DELETE FROM jobs WHERE id IN (
-         SELECT id FROM jobs WHERE state IN ('completed', 'cancelled', 'discarded') AND finished_at < $1 LIMIT $2)",
+         SELECT id FROM jobs WHERE state IN ('completed', 'cancelled', 'discarded') AND finished_at < $1
+         ORDER BY finished_at LIMIT $2)",
     "-- prune_job_attempts
-     DELETE FROM job_attempts WHERE lease IN (SELECT lease FROM job_attempts WHERE finished_at < $1 LIMIT $2)",
+     DELETE FROM job_attempts WHERE lease IN (
+         SELECT lease FROM job_attempts WHERE finished_at < $1 ORDER BY finished_at LIMIT $2)",
     // No rate window is as long as finished jobs are kept: the configuration refuses that.
     "-- prune_rate_starts
-     DELETE FROM rate_starts WHERE id IN (SELECT id FROM rate_starts WHERE started_at < $1 LIMIT $2)",
+     DELETE FROM rate_starts WHERE id IN (SELECT id FROM rate_starts WHERE started_at < $1 ORDER BY id LIMIT $2)",
     // The latest tick of each schedule stays: catch-up counts from it.
     "-- prune_cron_ticks
      DELETE FROM cron_ticks WHERE (name, tick) IN (
@@ -39,7 +42,7 @@ pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots
             -- A diagnosis that still waits needs it.
             AND NOT EXISTS (SELECT 1 FROM monitoring_results m WHERE m.source = s.source AND m.session_id = s.session_id
                 AND m.generation = s.generation AND m.diagnostic_status = 'pending')
-         LIMIT $2)"];
+         ORDER BY s.created_at LIMIT $2)"];
 
 /// What scans saw of sessions is kept for longer than any scan looks back, so that none looks new or changed when it is seen
 /// again.
@@ -53,13 +56,13 @@ pub(super) const SEEN: &[&str] = &[
             AND NOT EXISTS (SELECT 1 FROM seen_traces t
                 JOIN sessions s ON s.source = t.source AND s.session_id = t.session_id
                 WHERE t.source = o.source AND t.trace_id = o.trace_id AND s.state <> 'done')
-         LIMIT $2)",
+         ORDER BY o.last_activity_at LIMIT $2)",
     "-- prune_seen_traces
      DELETE FROM seen_traces WHERE (source, trace_id) IN (
          SELECT t.source, t.trace_id FROM seen_traces t WHERE t.last_activity_at < $1
             -- Its name for the traces is all there is of a group until it has been read.
             AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.source = t.source AND s.session_id = t.session_id AND s.state <> 'done')
-         LIMIT $2)",
+         ORDER BY t.last_activity_at LIMIT $2)",
 ];
 
 /// How long each kind is kept.

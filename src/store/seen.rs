@@ -32,6 +32,7 @@ pub struct Merged {
     pub new: u64,
 }
 
+/// The first by alphabet is the first by bytes, as within a page and in SQLite, however the database sorts by itself.
 const TRACES: Sql = Sql::each(
     "-- merge_seen_traces
      INSERT INTO seen_traces (source, trace_id, session_id, user_hash, environment, started_at, last_activity_at)
@@ -54,7 +55,7 @@ const TRACES: Sql = Sql::each(
      ON CONFLICT (source, trace_id) DO UPDATE SET
          session_id = CASE WHEN excluded.session_id IS NULL THEN seen_traces.session_id
                            WHEN seen_traces.session_id IS NULL OR seen_traces.grouped THEN excluded.session_id
-                           ELSE LEAST(seen_traces.session_id, excluded.session_id) END,
+                           ELSE LEAST(seen_traces.session_id COLLATE \"C\", excluded.session_id COLLATE \"C\") END,
          grouped = CASE WHEN excluded.session_id IS NULL THEN seen_traces.grouped ELSE false END,
          user_hash = CASE WHEN seen_traces.user_hash = '' THEN excluded.user_hash ELSE seen_traces.user_hash END,
          environment = COALESCE(excluded.environment, seen_traces.environment),
@@ -328,17 +329,27 @@ pub async fn traces_of(db: &Db, key: &SessionKey) -> Result<Vec<String>, DbError
 /// # Errors
 /// When the database refuses it.
 pub async fn use_end_signals(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
-    tx.execute(
-        "-- use_end_signals
-         UPDATE seen_traces SET end_used = $3
-         WHERE source = $1 AND session_id = $2 AND session_id IS NOT NULL AND EXISTS (
-             SELECT 1 FROM seen_observations o
-             WHERE o.source = seen_traces.source AND o.trace_id = seen_traces.trace_id AND o.ends_session = $3)",
-        &params![&key.source, &key.session_id, true],
-    )
-    .await?;
+    tx.execute(USE_END_SIGNALS, &params![&key.source, &key.session_id, true])
+        .await?;
     Ok(())
 }
+
+/// In the order in which a page of a scan takes traces, so that neither waits for what the other has.
+pub(super) const USE_END_SIGNALS: Sql = Sql::each(
+    "-- use_end_signals
+     UPDATE seen_traces SET end_used = $3
+     WHERE source = $1 AND session_id = $2 AND session_id IS NOT NULL AND EXISTS (
+         SELECT 1 FROM seen_observations o
+         WHERE o.source = seen_traces.source AND o.trace_id = seen_traces.trace_id AND o.ends_session = $3)",
+    "-- use_end_signals
+     WITH ended AS (
+         SELECT t.trace_id FROM seen_traces t
+         WHERE t.source = $1 AND t.session_id = $2 AND t.session_id IS NOT NULL AND EXISTS (
+             SELECT 1 FROM seen_observations o
+             WHERE o.source = t.source AND o.trace_id = t.trace_id AND o.ends_session = $3)
+         ORDER BY t.trace_id COLLATE \"C\" FOR NO KEY UPDATE OF t)
+     UPDATE seen_traces SET end_used = $3 FROM ended WHERE source = $1 AND seen_traces.trace_id = ended.trace_id",
+);
 
 pub(super) const LOOSE: &str = "-- loose_traces
     SELECT trace_id, user_hash, started_at, last_activity_at FROM seen_traces

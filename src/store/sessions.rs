@@ -74,11 +74,17 @@ fn read(row: &Row) -> Result<StoredSession, DbError> {
     })
 }
 
-const LOAD: &str = concat!(
-    "-- load_session\nSELECT ",
-    columns!(),
-    " FROM sessions WHERE source = $1 AND session_id = $2"
-);
+macro_rules! load {
+    () => {
+        concat!(
+            "-- load_session\nSELECT ",
+            columns!(),
+            " FROM sessions WHERE source = $1 AND session_id = $2"
+        )
+    };
+}
+
+const LOAD: &str = load!();
 
 /// One session, or `None` when it was never seen.
 ///
@@ -89,27 +95,36 @@ pub async fn load(db: &Db, key: &SessionKey) -> Result<Option<StoredSession>, Db
     row.as_ref().map(read).transpose()
 }
 
-/// One session, inside a transaction.
+const LOAD_TO_CHANGE: Sql = Sql::each(LOAD, concat!(load!(), " FOR NO KEY UPDATE"));
+
+/// One session, in the transaction that changes it: until its end nobody else does.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn load_in(tx: &mut Tx, key: &SessionKey) -> Result<Option<StoredSession>, DbError> {
-    let row = tx.fetch_optional(LOAD, &params![&key.source, &key.session_id]).await?;
+    let row = tx
+        .fetch_optional(LOAD_TO_CHANGE, &params![&key.source, &key.session_id])
+        .await?;
     row.as_ref().map(read).transpose()
 }
 
-/// Whether this generation still counts and is not finished: everything else a job writes depends on it.
+const IS_CURRENT: Sql = Sql::each(
+    "-- session_is_current
+     SELECT 1 AS yes FROM sessions
+     WHERE source = $1 AND session_id = $2 AND generation = $3 AND state <> 'done'",
+    "-- session_is_current
+     SELECT 1 AS yes FROM sessions
+     WHERE source = $1 AND session_id = $2 AND generation = $3 AND state <> 'done' FOR NO KEY UPDATE",
+);
+
+/// Whether this generation still counts and is not finished: everything else a job writes depends on it. If so, nobody opens
+/// the next one before the end of the transaction.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn is_current(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<bool, DbError> {
     let row = tx
-        .fetch_optional(
-            "-- session_is_current
-             SELECT 1 AS yes FROM sessions
-             WHERE source = $1 AND session_id = $2 AND generation = $3 AND state <> 'done'",
-            &params![&key.source, &key.session_id, generation],
-        )
+        .fetch_optional(IS_CURRENT, &params![&key.source, &key.session_id, generation])
         .await?;
     Ok(row.is_some())
 }
@@ -343,13 +358,14 @@ pub async fn verify_at(tx: &mut Tx, key: &SessionKey, system: &str) -> Result<()
     Ok(())
 }
 
-/// Counts one more look at the systems of record, and says when the next one is.
+/// Counts one more look of this generation at the systems of record, and says when the next one is.
 ///
 /// # Errors
 /// When the database refuses it.
 pub async fn look_again_in(
     tx: &mut Tx,
     key: &SessionKey,
+    generation: Generation,
     round: u32,
     wait: Duration,
     reason: &str,
@@ -359,8 +375,8 @@ pub async fn look_again_in(
     tx.execute(
         "-- look_again_in
          UPDATE sessions SET look_round = $3, waiting_reason = $4, waiting_until = $5, updated_at = $6
-         WHERE source = $1 AND session_id = $2",
-        &params![&key.source, &key.session_id, round, reason, until, now],
+         WHERE source = $1 AND session_id = $2 AND generation = $7",
+        &params![&key.source, &key.session_id, round, reason, until, now, generation],
     )
     .await?;
     Ok(())

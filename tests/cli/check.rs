@@ -2,6 +2,12 @@
 
 use super::program::Program;
 
+use crate::program_on_each_engine;
+
+program_on_each_engine! {
+    a_queue_can_be_paused_before_it_ever_had_a_job,
+}
+
 #[test]
 fn what_init_writes_passes_check_and_is_never_overwritten() {
     let program = Program::new();
@@ -119,7 +125,6 @@ fn a_mistyped_environment_variable_is_refused() {
     program.run_with(&["check"], &fine).exits(0);
 }
 
-#[test]
 fn a_queue_can_be_paused_before_it_ever_had_a_job() {
     let program = Program::new();
     program.run(&["migrate"]).exits(0);

@@ -4,6 +4,12 @@ use serde_json::json;
 
 use super::program::Program;
 
+use crate::program_on_each_engine;
+
+program_on_each_engine! {
+    a_practice_served_from_its_file_confirms_a_booking_and_no_credential_is_printed,
+}
+
 const CREDENTIALS: [(&str, &str); 3] = [
     ("CLOUD9_CLIENT_ID", "client-7f3a"),
     ("CLOUD9_USER", "user-7f3a"),
@@ -64,7 +70,6 @@ fn practice() -> Program {
     program
 }
 
-#[test]
 fn a_practice_served_from_its_file_confirms_a_booking_and_no_credential_is_printed() {
     let program = practice();
     let server = program.serve(&[

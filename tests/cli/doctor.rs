@@ -2,16 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use aftercall::{
-    db::{Db, Location},
-    params,
-};
+use aftercall::{db::Db, params};
 use axum::{
     Router,
     extract::Request,
@@ -19,8 +16,19 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::program::{Program, Ran};
+
+use crate::program_on_each_engine;
+
+program_on_each_engine! {
+    a_healthy_world_passes_and_is_left_as_it_was,
+    the_clock_of_an_upstream_is_compared_with_this_machines,
+    shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown,
+    a_missing_secret_fails_and_the_database_is_looked_at_all_the_same,
+    an_older_and_a_newer_database_are_told_apart_and_left_alone,
+}
 
 /// What must never be printed.
 const CANARIES: [&str; 3] = ["sk-canary-llm", "canary-header", "Canary Caller"];
@@ -101,19 +109,23 @@ fn configured(model: &str, records: &str) -> Program {
 }
 
 fn database(program: &Program) -> Db {
-    let location = Location::sqlite(program.path().join("t.db"));
-    runtime().block_on(Db::open(&location)).unwrap()
+    runtime().block_on(Db::open(&program.location())).unwrap()
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+/// One for all: connections to a server live in the runtime that made them.
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    })
 }
 
 fn doctor(program: &Program, more: &[&str]) -> Ran {
-    let arguments = [&["doctor", "--db", "t.db"], more].concat();
+    let arguments = [&["doctor", "--db", program.database()], more].concat();
     let ran = program.run_with(&arguments, &SECRETS).assert_safe();
     for canary in CANARIES {
         let printed = format!("{}{}", ran.stdout, ran.stderr);
@@ -151,19 +163,24 @@ fn assert_row(ran: &Ran, check: &str, level: &str, says: &str) {
     );
 }
 
-#[test]
 fn a_healthy_world_passes_and_is_left_as_it_was() {
     let (model, records) = (model(), records());
     let program = configured(&model.url, &records.url);
     let db = database(&program);
     let ran = doctor(&program, &["--json"]).exits(0);
-    for (check, says) in [
+    let of_database: &[(&str, &str)] = if db.is_server() {
+        &[("database", "PostgreSQL"), ("database", "up to date")]
+    } else {
+        &[
+            ("database", "up to date"),
+            ("database", "pages are sound"),
+            ("database", "journal mode wal"),
+            ("database", "can be written"),
+            ("disk", "left"),
+        ]
+    };
+    let of_the_rest = [
         ("configuration", "playbook: airline"),
-        ("database", "up to date"),
-        ("database", "pages are sound"),
-        ("database", "journal mode wal"),
-        ("database", "can be written"),
-        ("disk", "left"),
         ("clock", "agrees"),
         ("gates", "all are open"),
         ("queues", "none is paused"),
@@ -174,7 +191,8 @@ fn a_healthy_world_passes_and_is_left_as_it_was() {
         ("llm:default", "clock agrees"),
         ("records:airline", "aftercall-probe"),
         ("records:airline", "clock agrees"),
-    ] {
+    ];
+    for (check, says) in of_database.iter().copied().chain(of_the_rest) {
         assert_row(&ran, check, if check == "disk" { disk_level(&ran) } else { "ok" }, says);
     }
     assert_row(&ran, "workers", "warn", "none ever ran");
@@ -251,7 +269,6 @@ fn what_refuses_and_what_is_somebody_else_is_named() {
     assert_row(&ran, "source:calls", "fail", "calls.jsonl");
 }
 
-#[test]
 fn the_clock_of_an_upstream_is_compared_with_this_machines() {
     let late = Upstream::start(|_| {
         let date = [(header::DATE, "Thu, 20 Aug 2015 10:00:00 GMT")];
@@ -266,8 +283,7 @@ fn the_clock_of_an_upstream_is_compared_with_this_machines() {
     assert_row(&ran, "clock", "warn", "ahead of this machine's");
 }
 
-#[test]
-fn an_older_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
+fn an_older_and_a_newer_database_are_told_apart_and_left_alone() {
     let program = Program::new();
     let db = database(&program);
     let change = |sql: &'static str| {
@@ -280,6 +296,9 @@ fn an_older_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
     change(
         "UPDATE _sqlx_migrations SET version = version + 1000 WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
     );
+    let ran = doctor(&program, &["--json"]).exits(0);
+    assert_row(&ran, "database", "warn", "may work beside");
+    change("UPDATE schema_info SET oldest_beside = oldest_beside + 1000");
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "database", "fail", "is newer");
     assert_row(&ran, "llm", "ok", "offline classifier");
@@ -289,7 +308,13 @@ fn an_older_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
     assert_row(&ran, "database", "warn", "aftercall migrate");
     let ran = doctor(&program, &["--json"]).exits(0);
     assert_row(&ran, "database", "warn", "its schema is 1,");
+}
 
+#[test]
+fn a_damaged_database_is_named_and_left_alone() {
+    let program = Program::new();
+    // Open to the end: closing it would mend it.
+    let _db = database(&program);
     program.write("t.db", &"These are my notes. ".repeat(500));
     for beside in ["t.db-wal", "t.db-shm"] {
         let _ = std::fs::remove_file(program.path().join(beside));
@@ -314,7 +339,6 @@ fn a_write_lock_that_another_process_holds_warns() {
     drop(tx);
 }
 
-#[test]
 fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
     let (model, records) = (model(), records());
     let program = configured(&model.url, &records.url);
@@ -340,12 +364,12 @@ fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
     );
     write(
         "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
-         VALUES ('a', 'gone_kind', 'gone_kind', '{}', 'available', $1, 8, $1)",
-        &params![now],
+         VALUES ($2, 'gone_kind', 'gone_kind', '{}', 'available', $1, 8, $1)",
+        &params![now, Uuid::now_v7()],
     );
     write(
-        "INSERT INTO discovery_cycles (id, source, started_at, error) VALUES ('c', 'calls', $1, 'status 503')",
-        &params![now],
+        "INSERT INTO discovery_cycles (id, source, started_at, error) VALUES ($2, 'calls', $1, 'status 503')",
+        &params![now, Uuid::now_v7()],
     );
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "gate llm:default", "fail", "billing_exhausted");
@@ -381,7 +405,6 @@ fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
     assert_row(&ran, "workers", "warn", "the last was seen");
 }
 
-#[test]
 fn a_missing_secret_fails_and_the_database_is_looked_at_all_the_same() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
@@ -391,7 +414,7 @@ fn a_missing_secret_fails_and_the_database_is_looked_at_all_the_same() {
     });
     let program = configured(&upstream.url, &upstream.url);
     database(&program);
-    let ran = program.run(&["doctor", "--db", "t.db", "--json"]).exits(1);
+    let ran = program.run(&["doctor", "--db", program.database(), "--json"]).exits(1);
     assert_row(&ran, "configuration", "fail", "LLM_KEY");
     assert_row(&ran, "upstreams", "warn", "not looked at");
     assert_row(&ran, "database", "ok", "up to date");

@@ -5,15 +5,26 @@ use std::sync::{Arc, Condvar, Mutex};
 use aftercall::{db::Db, params, sandbox::language_model::ScriptedModel};
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::process::Signal;
+use serde_json::json;
 
-use crate::support::{
-    bakery::{self, Session, ordered},
-    child::Child,
-    history::{History, MILLISECOND},
-    state::{broken_promises, count, difference, final_state},
-    until,
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, ordered},
+        child::Child,
+        history::{History, MILLISECOND},
+        state::{broken_promises, count, difference, final_state},
+        until,
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    schedulers_and_workers_that_share_the_queues_judge_every_session_once,
+    a_worker_runs_at_most_as_many_at_once_as_it_was_told,
+    pauses_gates_and_limits_reach_a_running_worker_within_two_seconds,
+    a_rate_that_was_set_for_the_fleet_holds_for_every_worker,
+}
 
 /// What a change by an operator may take to reach the fleet.
 const PROMISED: TimeDelta = TimeDelta::seconds(2);
@@ -35,7 +46,6 @@ async fn done(db: &Db) -> u64 {
     count(db, "SELECT COUNT(*) AS n FROM sessions WHERE state = 'done'").await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schedulers_and_workers_that_share_the_queues_judge_every_session_once() {
     let sessions = bakery::every_way();
     let plan = || Plan::of(&sessions).model(bakery::model(&sessions));
@@ -58,7 +68,7 @@ async fn schedulers_and_workers_that_share_the_queues_judge_every_session_once()
     .await;
     let live = "SELECT COUNT(*) AS n FROM jobs WHERE state IN ('available', 'scheduled', 'running', 'retryable')";
     until("nothing is left to do", async || count(&db, live).await == 0).await;
-    for (role, queues, number) in [("scheduler", "[]", 2), ("worker", "[\"verify_session\"]", 1)] {
+    for (role, queues, number) in [("scheduler", json!([]), 2), ("worker", json!(["verify_session"]), 1)] {
         let rows = db
             .fetch_optional(
                 "SELECT COUNT(*) AS n FROM workers WHERE role = $1 AND queues = $2",
@@ -129,7 +139,6 @@ impl Drop for OpenAtEnd {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_worker_runs_at_most_as_many_at_once_as_it_was_told() {
     let sessions: Vec<Session> = (0..10).map(|number| ordered(&format!("s-{number}"))).collect();
     let valve = Valve::default();
@@ -154,7 +163,7 @@ async fn a_worker_runs_at_most_as_many_at_once_as_it_was_told() {
     stop(worker).await;
     let together = "SELECT MAX(n) AS n FROM (SELECT (SELECT COUNT(*) FROM job_attempts AS other
             WHERE other.queue = one.queue AND other.started_at <= one.started_at AND one.started_at < other.finished_at) AS n
-        FROM job_attempts AS one WHERE one.queue = 'analyze_session')";
+        FROM job_attempts AS one WHERE one.queue = 'analyze_session') AS runs";
     assert_eq!(count(&db, together).await, 2);
     assert_eq!(
         count(&db, "SELECT max_running AS n FROM limits WHERE key = 'analyze_session'").await,
@@ -189,7 +198,6 @@ async fn starts_in_time(db: &Db, queue: &str, action: &str) {
     assert!(waited <= PROMISED, "{action} reached {queue} after {waited}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn pauses_gates_and_limits_reach_a_running_worker_within_two_seconds() {
     let sessions: Vec<Session> = (0..8).map(|number| ordered(&format!("s-{number}"))).collect();
     let lines = |range: std::ops::Range<usize>| sessions[range].iter().map(Session::lines).collect::<String>();
@@ -259,7 +267,6 @@ async fn pauses_gates_and_limits_reach_a_running_worker_within_two_seconds() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rate_that_was_set_for_the_fleet_holds_for_every_worker() {
     let sessions: Vec<Session> = (0..6).map(|number| bakery::vanished(&format!("s-{number}"))).collect();
     let world = Plan::of(&sessions)

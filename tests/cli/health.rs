@@ -5,15 +5,25 @@ use std::{cell::RefCell, fs, path::PathBuf};
 use aftercall::params;
 use rustix::process::Signal;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::program::Program;
-use crate::support::{
-    bakery,
-    child::Child,
-    http::get,
-    until,
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery,
+        child::Child,
+        http::get,
+        until,
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    the_api_answers_in_figures_what_the_database_holds,
+    every_role_says_how_it_is_where_it_was_told_to,
+    a_process_on_its_way_out_lives_and_is_not_ready,
+}
 
 const API: [&str; 4] = ["api", "--listen", "127.0.0.1:0", "--json"];
 
@@ -62,7 +72,6 @@ fn families(metrics: &str) -> Vec<String> {
     families
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_answers_in_figures_what_the_database_holds() {
     let sessions = bakery::every_way();
     let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
@@ -72,8 +81,8 @@ async fn the_api_answers_in_figures_what_the_database_holds() {
     let now = tx.now().await.unwrap();
     tx.execute(
         "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
-         VALUES ('a', $1, 'x', '{}', 'available', $2, 8, $2)",
-        &params!["odd\"} 7\n\\", now],
+         VALUES ($3, $1, 'x', '{}', 'available', $2, 8, $2)",
+        &params!["odd\"} 7\n\\", now, Uuid::now_v7()],
     )
     .await
     .unwrap();
@@ -215,7 +224,6 @@ async fn a_database_that_is_gone_or_locked_away_is_said_and_so_is_its_return() {
     stop(api).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_says_how_it_is_where_it_was_told_to() {
     let sessions = [bakery::ordered("s-1")];
     let world = Plan::of(&sessions).start().await;
@@ -231,7 +239,6 @@ async fn every_role_says_how_it_is_where_it_was_told_to() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_on_its_way_out_lives_and_is_not_ready() {
     let sessions = [bakery::ordered("s-1")];
     let world = Plan::of(&sessions)

@@ -6,9 +6,18 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-/// The binary in a fresh folder.
+use aftercall::db::Location;
+
+use crate::support::{
+    Engine,
+    engine::{Home, engine},
+};
+
+/// The binary in a fresh folder, and a database where the test's is.
 pub(super) struct Program {
     pub(super) folder: tempfile::TempDir,
+    /// `None`: in the folder.
+    server: Option<Home>,
 }
 
 /// What a run left.
@@ -20,8 +29,21 @@ pub(super) struct Ran {
 
 impl Program {
     pub(super) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
+        let folder = tempfile::tempdir().unwrap();
+        let server = (engine() == Engine::Postgres).then(|| Home::empty(folder.path()));
+        Self { folder, server }
+    }
+
+    /// What `--db` takes.
+    pub(super) fn database(&self) -> &str {
+        self.server.as_ref().map_or("t.db", |server| &server.named)
+    }
+
+    /// The same as a place to open.
+    pub(super) fn location(&self) -> Location {
+        match &self.server {
+            Some(server) => Location::postgres(&server.named),
+            None => Location::sqlite(self.path().join("t.db")),
         }
     }
 
@@ -31,6 +53,11 @@ impl Program {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
+            .envs(
+                self.server
+                    .iter()
+                    .map(|server| ("AFTERCALL_DATABASE_URL", &server.named)),
+            )
             .stdin(Stdio::null());
         command
     }

@@ -4,13 +4,21 @@ use aftercall::sandbox::language_model::{Reply, ScriptedModel};
 use rustix::process::Signal;
 
 use super::program::Program;
-use crate::support::{
-    bakery::{self, Session, ordered},
-    child::Child,
-    state::count,
-    until,
-    world::Plan,
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, ordered},
+        child::Child,
+        state::count,
+        until,
+        world::Plan,
+    },
 };
+
+on_each_engine! {
+    a_scheduler_needs_no_secret_and_leaves_the_limits_alone,
+    every_role_that_is_told_to_stop_hands_back_what_it_holds_and_ends_well,
+}
 
 #[test]
 fn a_queue_that_there_is_not_is_refused_with_those_that_there_are() {
@@ -42,7 +50,6 @@ fn without_a_source_a_worker_and_a_scheduler_say_what_is_missing() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduler_needs_no_secret_and_leaves_the_limits_alone() {
     let sessions = [ordered("s-1")];
     let world = Plan::of(&sessions)
@@ -90,7 +97,6 @@ fn many() -> Vec<Session> {
     (0..4).map(|number| ordered(&format!("s-{number}"))).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_that_is_told_to_stop_hands_back_what_it_holds_and_ends_well() {
     let sessions = many();
     let world = Plan::of(&sessions)

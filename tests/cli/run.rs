@@ -4,6 +4,15 @@ use serde_json::{Value, json};
 
 use super::program::{Program, Ran};
 
+use crate::program_on_each_engine;
+
+program_on_each_engine! {
+    one_command_judges_a_file_and_every_session_is_accounted_for,
+    work_that_is_left_after_max_wait_exits_1_and_goes_on_at_the_next_run,
+    a_system_of_record_that_is_down_is_not_a_verdict,
+    what_is_down_is_listed_tried_and_closed_by_hand,
+}
+
 /// Looks once: nothing appears later here.
 const LOOK_ONCE: (&str, &str) = ("AFTERCALL_VERIFICATION_LOOK_AGAIN", "none");
 
@@ -82,7 +91,6 @@ fn run(program: &Program, url: &str) -> Ran {
     program.run_with(&arguments, &[LOOK_ONCE])
 }
 
-#[test]
 fn one_command_judges_a_file_and_every_session_is_accounted_for() {
     let program = Program::new();
     let ask = "I want to cancel my reservation ABC123.";
@@ -136,7 +144,6 @@ fn one_command_judges_a_file_and_every_session_is_accounted_for() {
     assert_eq!(broken["generations"].as_array().unwrap().len(), 2, "{broken}");
 }
 
-#[test]
 fn work_that_is_left_after_max_wait_exits_1_and_goes_on_at_the_next_run() {
     let program = Program::new();
     program.write(
@@ -176,7 +183,6 @@ fn work_that_is_left_after_max_wait_exits_1_and_goes_on_at_the_next_run() {
     assert!(waiting[0]["waiting_reason"].is_string(), "{waiting}");
 }
 
-#[test]
 fn a_system_of_record_that_is_down_is_not_a_verdict() {
     let program = Program::new();
     program.write(
@@ -208,7 +214,6 @@ fn a_system_of_record_that_is_down_is_not_a_verdict() {
     );
 }
 
-#[test]
 fn what_is_down_is_listed_tried_and_closed_by_hand() {
     let program = Program::new();
     program.write(

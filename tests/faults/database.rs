@@ -3,17 +3,27 @@
 use std::sync::{Mutex, mpsc};
 
 use aftercall::{
-    db::{Db, DbErrorKind, Location},
+    db::{Db, DbErrorKind, Location, applied_version, latest_version},
+    params,
     sandbox::language_model::{Reply, ScriptedModel},
 };
 
-use crate::support::{
-    bakery::{self, ordered},
-    child::Child,
-    state::{broken_promises, count, difference, document, final_state, verdict},
-    until,
-    world::{Plan, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, ordered},
+        child::Child,
+        state::{broken_promises, count, difference, document, final_state, verdict},
+        until,
+        world::{Plan, World, idle},
+    },
 };
+
+on_each_engine! {
+    a_database_of_a_newer_version_is_refused_and_left_as_it_is,
+    a_database_of_a_newer_version_that_ours_may_work_beside_is_worked_on,
+    processes_that_begin_at_the_same_time_make_one_database,
+}
 
 async fn run_sql(db: &Db, sql: &'static str) {
     let mut tx = db.begin().await.unwrap();
@@ -68,17 +78,8 @@ async fn a_full_database_stops_the_work_and_not_the_process_and_goes_on_when_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i10_an_answer_that_a_full_database_cannot_take_is_kept_and_not_bought_again() {
     // Too large for what is left of any page, and it does not compress.
-    let mut seed = 1_u64;
-    let noise: String = (0..40_000)
-        .map(|_| {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap())
-        })
-        .collect();
     let reading = serde_json::json!({
-        "intent": "question", "confidence": 0.9, "summary": noise, "details": [], "requests": [], "statements": [],
+        "intent": "question", "confidence": 0.9, "summary": bakery::noise(40_000), "details": [], "requests": [], "statements": [],
     });
     let (answer_now, may_answer) = mpsc::channel();
     let may_answer = Mutex::new(may_answer);
@@ -167,7 +168,10 @@ async fn a_full_disk_is_named_and_the_process_goes_on_by_itself_once_there_is_ro
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_up_while_it_runs_stops_the_work_and_not_the_process() {
-    let sessions: Vec<_> = (0..30).map(|number| ordered(&format!("s-{number}"))).collect();
+    // What was written once is written over: the rest must need more than that.
+    let sessions: Vec<_> = (0..30)
+        .map(|number| ordered(&format!("s-{number}")).turn(&bakery::noise(300_000), "Pardon?"))
+        .collect();
     let world = Plan::of(&sessions)
         .set("database", "path", "'disk/aftercall.db'")
         .set("records", "pace", "'50ms'")
@@ -213,18 +217,25 @@ async fn refuses(world: &World, words: &[&str]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
-    let world = Plan::of(&[ordered("s-1")]).start().await;
-    let db = world.db().await;
+/// A later version was here, which others may work beside from that one on.
+async fn migrate_to_9999(db: &Db, oldest_beside: i64) {
     let mut tx = db.begin().await.unwrap();
     tx.execute(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', 1, x'00', 1)",
-        &[],
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', $1, $2, 1)",
+        &params![true, vec![0_u8]],
     )
     .await
     .unwrap();
+    tx.execute("UPDATE schema_info SET oldest_beside = $1", &params![oldest_beside])
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
+}
+
+async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let world = Plan::of(&[ordered("s-1")]).start().await;
+    let db = world.db().await;
+    migrate_to_9999(&db, 9_999).await;
     let before = final_state(&db).await;
     let error = Db::open(&world.config.database.location()).await.unwrap_err();
     assert_eq!(error.kind, DbErrorKind::Newer);
@@ -235,6 +246,18 @@ async fn a_database_of_a_newer_version_is_refused_and_left_as_it_is() {
         0,
         "nothing was written"
     );
+}
+
+async fn a_database_of_a_newer_version_that_ours_may_work_beside_is_worked_on() {
+    let world = Plan::of(&[ordered("s-1")]).start().await;
+    let db = world.db().await;
+    migrate_to_9999(&db, latest_version()).await;
+    let ended = world.child(&[("AFTERCALL_LOG", "warn")]).ended().await;
+    assert!(ended.status.success(), "{ended}");
+    assert!(ended.err.contains("of a newer version"), "it says so: {ended}");
+    assert_eq!(verdict(&db, "s-1").await.0, "pass");
+    let newest = "SELECT MAX(version) AS n FROM _sqlx_migrations";
+    assert_eq!(count(&db, newest).await, 9_999);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -266,15 +289,17 @@ async fn a_file_that_is_no_database_is_left_alone() {
     assert_eq!(std::fs::read_to_string(world.path("aftercall.db")).unwrap(), text);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_begin_at_the_same_time_make_one_database() {
     for _ in 0..10 {
-        let world = Plan::of(&[]).start().await;
+        let world = Plan::of(&[]).on_empty_database().start().await;
         let children: Vec<Child> = (0..6).map(|_| Child::start(&world, &["migrate"], &[])).collect();
         for child in children {
             let ended = child.ended().await;
             assert!(ended.status.success(), "{ended}");
         }
+        let db = world.db().await;
+        assert_eq!(applied_version(&db).await.unwrap(), latest_version());
+        assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM schema_info").await, 1);
     }
 }
 

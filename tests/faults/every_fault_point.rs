@@ -1,13 +1,25 @@
 //! `kill -9` at every fault point, then a restart: the same end as an undisturbed run.
 
-use aftercall::fault::FaultPoint;
-use futures::{StreamExt as _, stream};
+use std::fmt::Write as _;
 
-use crate::support::{
-    bakery,
-    state::{broken_promises, count, difference, final_state},
-    world::{Plan, World},
+use aftercall::fault::FaultPoint;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
+use serde_json::Value;
+
+use crate::{
+    on_each_engine,
+    support::{
+        bakery,
+        state::{broken_promises, count, difference, final_state},
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    i3_i10_killed_at_every_fault_point_and_restarted_it_ends_like_an_undisturbed_run,
+    i2_killed_at_every_fault_point_and_robbed_of_all_jobs_it_ends_like_an_undisturbed_run,
+}
 
 /// Worlds at once: the machine that tests run on may have two cores.
 const AT_ONCE: usize = 4;
@@ -61,15 +73,19 @@ async fn verdict_rows(world: &World) -> String {
     let db = world.db().await;
     let rows = db
         .fetch_all(
-            "SELECT json_array(session_id, generation, document, created_at) AS line FROM verdicts ORDER BY 1",
+            "SELECT session_id, generation, document, created_at FROM verdicts ORDER BY session_id, generation",
             &[],
         )
         .await
         .unwrap();
     db.close().await;
-    rows.iter()
-        .map(|row| row.get::<String>("line").unwrap() + "\n")
-        .collect()
+    let mut lines = String::new();
+    for row in &rows {
+        let (session, generation): (String, u32) = (row.get("session_id").unwrap(), row.get("generation").unwrap());
+        let (at, document): (DateTime<Utc>, Value) = (row.get("created_at").unwrap(), row.get("document").unwrap());
+        writeln!(lines, "{session}#{generation} at {at}: {document}").unwrap();
+    }
+    lines
 }
 
 /// Kills at the point's visit, restarts, compares. `Ok(false)`: there was no such visit.
@@ -154,7 +170,6 @@ async fn all(cases: impl Iterator<Item = Case>) {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i3_i10_killed_at_every_fault_point_and_restarted_it_ends_like_an_undisturbed_run() {
     let points = FaultPoint::all().iter().copied();
     all(points.flat_map(|point| {
@@ -167,7 +182,6 @@ async fn i3_i10_killed_at_every_fault_point_and_restarted_it_ends_like_an_undist
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i2_killed_at_every_fault_point_and_robbed_of_all_jobs_it_ends_like_an_undisturbed_run() {
     let points = FaultPoint::all().iter().copied();
     all(points.map(|point| Case {

@@ -17,13 +17,23 @@ use aftercall::{
 };
 use rustix::process::Signal;
 
-use crate::support::{
-    bakery::{self, Session, ordered},
-    child::Ended,
-    state::{broken_promises, count, difference, final_state},
-    until,
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, ordered},
+        child::Ended,
+        state::{broken_promises, count, difference, final_state},
+        until,
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    a_process_that_is_told_to_stop_ends_and_the_next_one_finishes,
+    calls_that_outlast_the_grace_are_dropped_and_their_jobs_handed_back,
+    a_process_that_waits_for_a_system_in_trouble_can_be_stopped_at_once,
+    a_second_signal_ends_it_at_once_and_the_lease_does_the_rest,
+}
 
 fn sessions() -> Vec<Session> {
     (0..20).map(|number| ordered(&format!("s-{number}"))).collect()
@@ -55,7 +65,6 @@ async fn stop(world: &World, child: crate::support::child::Child, within: Durati
     (world.db().await, ended)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_told_to_stop_ends_and_the_next_one_finishes() {
     let sessions = sessions();
     let plan = || Plan::of(&sessions).set("records", "pace", "'100ms'");
@@ -81,7 +90,6 @@ async fn a_process_that_is_told_to_stop_ends_and_the_next_one_finishes() {
     assert_eq!(difference(&final_state(&expected).await, &final_state(&db).await), "");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_outlast_the_grace_are_dropped_and_their_jobs_handed_back() {
     let sessions = sessions();
     let model = ScriptedModel::new(|_| Reply::Hang);
@@ -110,7 +118,6 @@ async fn calls_that_outlast_the_grace_are_dropped_and_their_jobs_handed_back() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_waits_for_a_system_in_trouble_can_be_stopped_at_once() {
     let sessions = sessions();
     let world = Plan::of(&sessions)
@@ -136,7 +143,6 @@ async fn a_process_that_waits_for_a_system_in_trouble_can_be_stopped_at_once() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_it_at_once_and_the_lease_does_the_rest() {
     let sessions = sessions();
     let hangs = Arc::new(AtomicBool::new(true));

@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use aftercall::{db::Db, pipeline::Pipeline};
 
-use crate::support::{
-    bakery::ordered,
-    state::count,
-    until,
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::ordered,
+        state::count,
+        until,
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    i12_a_tick_fires_once_however_many_schedulers_run,
+    i12_ticks_missed_while_everything_was_down_are_made_up_once_and_reported,
+}
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -30,7 +38,6 @@ async fn minutes_fired(db: &Db) -> u64 {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i12_a_tick_fires_once_however_many_schedulers_run() {
     // A minute at once must not end the lease of what runs just then.
     let world = Plan::of(&[ordered("s-1")]).set("queue", "lease", "'1h'").start().await;
@@ -78,7 +85,6 @@ async fn i12_a_tick_fires_once_however_many_schedulers_run() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i12_ticks_missed_while_everything_was_down_are_made_up_once_and_reported() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let db = world.db().await;

@@ -1,10 +1,18 @@
 //! Two processes on one database: the work is done once, also when one of them dies.
 
-use crate::support::{
-    bakery,
-    state::{broken_promises, count, difference, final_state},
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery,
+        state::{broken_promises, count, difference, final_state},
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    two_processes_share_the_work_and_do_it_once,
+    i7_what_a_killed_process_held_is_done_by_the_other,
+}
 
 async fn world() -> World {
     let sessions = bakery::every_way();
@@ -22,7 +30,6 @@ async fn undisturbed() -> String {
     final_state(&db).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_the_work_and_do_it_once() {
     let expected = undisturbed().await;
     let world = world().await;
@@ -38,7 +45,6 @@ async fn two_processes_share_the_work_and_do_it_once() {
     assert_eq!(count(&db, again).await, 0, "nothing was taken from a living worker");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i7_what_a_killed_process_held_is_done_by_the_other() {
     let expected = undisturbed().await;
     let world = world().await;

@@ -203,3 +203,20 @@ async fn a_named_generation_that_the_server_lacks_is_said() {
         assert!(error.detail.contains("api = \"auto\""), "{error}");
     }
 }
+
+#[tokio::test]
+async fn an_id_that_no_index_takes_is_reported_and_what_is_left_is_read_as_it_was_seen() {
+    for version in Version::ALL {
+        let mut world = World::new(version).await;
+        world.fake.ingest(turn("one", 1, -60));
+        let mut hostile = turn("one", 2, -50);
+        hostile[1].id = "i".repeat(5_000);
+        world.fake.ingest(hostile);
+        world.fake.ingest(turn(&"s".repeat(5_000), 3, -40));
+        world.scan(1).await.unwrap();
+        assert_eq!(world.seen.ids().len(), 3, "{version:?}");
+        let told = &world.seen.faults[0].reason;
+        assert!(told.contains("an id longer than 1000 bytes"), "{version:?}: {told}");
+        world.read("one").await;
+    }
+}

@@ -14,12 +14,20 @@ use aftercall::{
 use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 
-use crate::support::{
-    bakery::{self, Session, ordered},
-    state::{broken_promises, count, verdict},
-    until,
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, ordered},
+        state::{broken_promises, count, verdict},
+        until,
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    a_session_that_was_judged_before_an_upgrade_is_judged_at_most_once_more,
+    a_session_that_was_open_during_an_upgrade_comes_to_a_whole_verdict,
+}
 
 const VERDICTS: &str = "SELECT COUNT(*) AS n FROM verdicts WHERE session_id = 's-1'";
 const INCOMPLETE: &str = "SELECT COUNT(*) AS n FROM sessions WHERE incomplete";
@@ -118,7 +126,6 @@ fn lately(session: &Session, fake: &FakeLangfuse) -> Vec<Observation> {
     moved.collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_was_judged_before_an_upgrade_is_judged_at_most_once_more() {
     for version in UPGRADES {
         let upgraded = Upgraded::start().await;
@@ -146,7 +153,6 @@ async fn a_session_that_was_judged_before_an_upgrade_is_judged_at_most_once_more
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_was_open_during_an_upgrade_comes_to_a_whole_verdict() {
     for version in UPGRADES {
         let upgraded = Upgraded::start().await;

@@ -15,10 +15,19 @@ use aftercall::{
 use serde_json::{Value, json};
 
 use super::airline_judge;
-use crate::support::{
-    state::{broken_promises, verdicts},
-    world::PATIENCE,
+use crate::{
+    on_each_engine,
+    support::{
+        state::{broken_promises, verdicts},
+        world::PATIENCE,
+    },
 };
+
+on_each_engine! {
+    every_airline_session_gets_a_verdict_with_the_offline_classifier,
+    every_airline_session_gets_a_verdict_with_an_openai_compatible_server,
+    every_airline_session_gets_a_verdict_with_the_users_own_readings,
+}
 
 /// As a user would set it up for sessions long over: no second looks, and every failure is diagnosed at once.
 fn config(directory: &Path, bundle: &Path, records: &str) -> Config {
@@ -63,7 +72,6 @@ fn sessions_of(data: &Path) -> usize {
     labels.lines().count()
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn every_airline_session_gets_a_verdict_with_the_offline_classifier() {
     let test = "every_airline_session_gets_a_verdict_with_the_offline_classifier";
     let Some(data) = airline_judge::directory(test) else {
@@ -99,7 +107,6 @@ fn model() -> ScriptedModel {
     })
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn every_airline_session_gets_a_verdict_with_an_openai_compatible_server() {
     let test = "every_airline_session_gets_a_verdict_with_an_openai_compatible_server";
     let Some(data) = airline_judge::directory(test) else {
@@ -120,7 +127,6 @@ async fn every_airline_session_gets_a_verdict_with_an_openai_compatible_server()
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn every_airline_session_gets_a_verdict_with_the_users_own_readings() {
     let test = "every_airline_session_gets_a_verdict_with_the_users_own_readings";
     let Some(data) = airline_judge::directory(test) else {

@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use aftercall::{db::Db, pipeline::Pipeline};
 
-use crate::support::{
-    bakery::{self, ordered, vanished},
-    state::{count, verdict},
-    until,
-    world::{Plan, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, ordered, vanished},
+        state::{count, verdict},
+        until,
+        world::{Plan, idle},
+    },
 };
+
+on_each_engine! {
+    an_alert_fires_once_names_samples_and_is_resolved_when_it_is_over,
+    history_is_pruned_and_verdicts_and_evidence_stay,
+}
 
 const RULE: &str = "[[alert]]
 name = 'few_cakes'
@@ -30,7 +38,6 @@ async fn next_minute(pipeline: &Pipeline, db: &Db) {
     idle(pipeline).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alert_fires_once_names_samples_and_is_resolved_when_it_is_over() {
     let sessions = [vanished("s-1"), vanished("s-2"), ordered("s-3")];
     let world = Plan::of(&sessions)
@@ -70,11 +77,7 @@ async fn an_alert_fires_once_names_samples_and_is_resolved_when_it_is_over() {
     pipeline.shutdown().await;
     let later = held
         .append(RULE)
-        .set(
-            "database",
-            "path",
-            &format!("'{}'", world.path("aftercall.db").display()),
-        )
+        .on_database_of(&world)
         .bundle(std::fs::read_to_string(world.path("bundle.jsonl")).unwrap() + &better)
         .start()
         .await;
@@ -88,7 +91,6 @@ async fn an_alert_fires_once_names_samples_and_is_resolved_when_it_is_over() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_is_pruned_and_verdicts_and_evidence_stay() {
     let sessions = bakery::every_way();
     let world = Plan::of(&sessions).start().await;

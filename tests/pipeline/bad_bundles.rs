@@ -2,14 +2,27 @@
 
 use serde_json::json;
 
-use crate::support::{
-    bakery::{Session, ordered, question},
-    state::{broken_promises, count, verdict},
-    until,
-    world::{Plan, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{Session, noise, ordered, question},
+        state::{broken_promises, count, verdict},
+        until,
+        world::{Plan, idle},
+    },
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+on_each_engine! {
+    lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session,
+    a_session_id_may_be_any_text,
+    ids_that_no_index_takes_are_reported_and_hold_nothing_up,
+    the_character_that_no_database_keeps_changes_no_verdict,
+    an_empty_session_is_skipped_with_the_reason,
+    an_empty_bundle_is_no_error,
+    a_bundle_that_is_not_there_yet_is_waited_for,
+    a_session_that_grows_between_discovery_and_analysis_is_judged_whole,
+}
+
 async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() {
     let good = ordered("s-1");
     let mut strange = good.observations[2].clone();
@@ -65,7 +78,6 @@ async fn lines_that_cannot_be_read_are_reported_by_number_and_cost_no_session() 
     assert_eq!(count(&db, kept).await, 1, "an observation of an unknown type is kept");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_id_may_be_any_text() {
     let ids = [
         "a/b",
@@ -91,7 +103,75 @@ async fn a_session_id_may_be_any_text() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_no_index_takes_are_reported_and_hold_nothing_up() {
+    // Its observations' ids are longer than its own.
+    let longest = ordered(&noise(1_000 - "-t1-call1".len()));
+    let mut hostile = ordered("s-2");
+    for observation in &mut hostile.observations {
+        observation["sessionId"] = noise(5_000).into();
+    }
+    let mut strange = ordered("s-1").observations[2].clone();
+    strange["id"] = noise(1_001).into();
+    let bundle = [
+        hostile.lines(),
+        ordered("s-1").lines(),
+        strange.to_string() + "\n",
+        longest.lines(),
+    ]
+    .concat();
+    let world = Plan::of(&[ordered("s-1"), longest.clone()])
+        .bundle(bundle)
+        .start()
+        .await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM sessions").await, 2);
+    for id in ["s-1", &longest.id] {
+        assert_eq!(verdict(&db, id).await.0, "pass", "{id}");
+    }
+    let rows = db.fetch_all("SELECT reason FROM source_faults", &[]).await.unwrap();
+    let mut reasons: Vec<String> = rows.iter().map(|row| row.get("reason").unwrap()).collect();
+    reasons.sort();
+    reasons.dedup();
+    assert_eq!(rows.len(), hostile.observations.len() + 1);
+    assert_eq!(
+        reasons,
+        [
+            "`id` is longer than 1000 bytes",
+            "`sessionId` is longer than 1000 bytes"
+        ]
+    );
+}
+
+async fn the_character_that_no_database_keeps_changes_no_verdict() {
+    let nul = '\u{fffd}';
+    let id = format!("s-{nul}-1");
+    let session = Session::new(&id)
+        .turn(
+            &format!("I would like to order a plum cake.{nul}"),
+            &format!("Your plum cake{nul} is ordered."),
+        )
+        .call(
+            "order_cake",
+            json!({"action": "place", "cake": "plum", "note": format!("{nul}{nul}"), format!("odd{nul}"): nul}),
+            json!({"orderId": "o-1", "note": nul}),
+        )
+        .holds("orders", "o-1", json!({"id": "o-1", "cake": "plum", "note": "a\0b"}), 0);
+    // What stands for the character in the sandbox's records is the character itself in the file.
+    let world = Plan::of(std::slice::from_ref(&session))
+        .bundle(session.lines().replace(nul, "\\u0000"))
+        .start()
+        .await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    assert_eq!(verdict(&db, &id).await.0, "pass");
+    let shown = crate::support::child::Child::start(&world, &["show", &id, "--json"], &[])
+        .ended()
+        .await;
+    assert!(shown.status.success(), "{shown}");
+    assert_eq!(broken_promises(&db).await, Vec::<String>::new());
+}
+
 async fn an_empty_session_is_skipped_with_the_reason() {
     let empty = json!({
         "id": "o", "traceId": "t", "sessionId": "s-empty", "type": "SPAN", "name": "agent", "isRootObservation": true,
@@ -106,7 +186,6 @@ async fn an_empty_session_is_skipped_with_the_reason() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_bundle_is_no_error() {
     let world = Plan::of(&[]).start().await;
     let db = world.db().await;
@@ -114,7 +193,6 @@ async fn an_empty_bundle_is_no_error() {
     assert_eq!(count(&db, "SELECT COUNT(*) AS n FROM sessions").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bundle_that_is_not_there_yet_is_waited_for() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let (here, away) = (world.path("bundle.jsonl"), world.path("away.jsonl"));
@@ -135,7 +213,6 @@ async fn a_bundle_that_is_not_there_yet_is_waited_for() {
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_grows_between_discovery_and_analysis_is_judged_whole() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let db = world.db().await;

@@ -10,12 +10,29 @@ use aftercall::{
     sandbox::language_model::{Asked, Reply, ScriptedModel},
 };
 
-use crate::support::{
-    bakery::{self, ordered, vanished},
-    state::{broken_promises, count, document, verdicts, waiting},
-    until,
-    world::{Plan, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, ordered, vanished},
+        state::{broken_promises, count, document, verdicts, waiting},
+        until,
+        world::{Plan, World, idle},
+    },
 };
+
+on_each_engine! {
+    a_model_that_answers_prose_is_asked_once_more_and_then_not_believed,
+    a_model_whose_json_is_cut_is_not_believed,
+    a_model_that_answers_another_schema_is_not_believed,
+    a_model_that_refuses_is_not_asked_again,
+    a_model_that_is_right_at_the_second_try_is_believed,
+    a_model_that_is_in_trouble_is_waited_for,
+    a_model_that_wants_money_or_another_key_is_waited_for,
+    a_model_that_never_answers_is_waited_for,
+    a_model_that_asks_for_a_pause_is_given_it,
+    an_answer_is_believed_however_it_is_wrapped,
+    a_number_above_its_maximum_is_asked_for_again_and_never_believed,
+}
 
 /// One session that fails and one that passes, with this model.
 async fn world(model: ScriptedModel) -> World {
@@ -58,7 +75,6 @@ async fn read_offline(what: &str, why: &str, reply: impl Fn(&Asked) -> Reply + S
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_answers_prose_is_asked_once_more_and_then_not_believed() {
     read_offline("prose", "could not be used", |_| {
         Reply::Text("I am sorry, here is a poem instead.".to_owned())
@@ -66,7 +82,6 @@ async fn a_model_that_answers_prose_is_asked_once_more_and_then_not_believed() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_whose_json_is_cut_is_not_believed() {
     read_offline("cut", "could not be used", |_| {
         Reply::Cut("{\"intent\": \"order\", \"confid".to_owned())
@@ -78,7 +93,6 @@ async fn a_model_whose_json_is_cut_is_not_believed() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_answers_another_schema_is_not_believed() {
     let answer = || Reply::json(serde_json::json!({"verdict": "pass", "score": 100}));
     read_offline("schema", "could not be used", move |_| answer()).await;
@@ -87,7 +101,6 @@ async fn a_model_that_answers_another_schema_is_not_believed() {
     read_offline("intent", "could not be used", move |_| unknown()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_refuses_is_not_asked_again() {
     read_offline("refusal", "could not be used", |_| {
         Reply::Refusal("I cannot help with that.".to_owned())
@@ -96,7 +109,6 @@ async fn a_model_that_refuses_is_not_asked_again() {
     read_offline("filter", "could not be used", |_| Reply::Filtered).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_is_right_at_the_second_try_is_believed() {
     let sessions = [vanished("s-fail"), ordered("s-pass")];
     let world = world(ScriptedModel::new(move |asked| {
@@ -177,7 +189,6 @@ async fn waits_out(what: &str, reason: &str, trouble: Reply) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_is_in_trouble_is_waited_for() {
     waits_out(
         "500",
@@ -193,7 +204,6 @@ async fn a_model_that_is_in_trouble_is_waited_for() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_wants_money_or_another_key_is_waited_for() {
     waits_out(
         "402",
@@ -215,17 +225,14 @@ async fn a_model_that_wants_money_or_another_key_is_waited_for() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_never_answers_is_waited_for() {
     waits_out("hang", "no complete answer within", Reply::Hang).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_asks_for_a_pause_is_given_it() {
     waits_out("429", "rate_limited", Reply::RateLimited(0)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_believed_however_it_is_wrapped() {
     type Wrap = fn(String) -> Reply;
     let parts: Wrap = |text| {
@@ -274,7 +281,6 @@ async fn an_answer_is_believed_however_it_is_wrapped() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_number_above_its_maximum_is_asked_for_again_and_never_believed() {
     let sessions = [vanished("s-fail"), ordered("s-pass")];
     read_offline("95 of 1", "could not be used", move |asked| {

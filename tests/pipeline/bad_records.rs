@@ -2,12 +2,24 @@
 
 use aftercall::sandbox::records::Fault;
 
-use crate::support::{
-    bakery::{ordered, vanished},
-    state::{broken_promises, count, verdict, waiting},
-    until,
-    world::{Plan, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{ordered, vanished},
+        state::{broken_promises, count, verdict, waiting},
+        until,
+        world::{Plan, idle},
+    },
 };
+
+on_each_engine! {
+    a_system_that_answers_errors_is_waited_for,
+    a_system_that_answers_a_page_or_broken_json_is_waited_for,
+    a_system_that_never_answers_is_waited_for,
+    a_system_that_is_not_there_is_waited_for,
+    a_record_that_is_not_there_is_missing_only_after_all_looks,
+    one_system_in_trouble_does_not_hold_up_another,
+}
 
 /// While the kitchen is in this trouble its session waits with a reason that a person can read, and passes once it is over.
 async fn waits_out(what: &str, reason: &str, fault: Fault) {
@@ -52,7 +64,6 @@ async fn waits_out(what: &str, reason: &str, fault: Fault) {
     assert_eq!(broken_promises(&db).await, Vec::<String>::new(), "{what}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_that_answers_errors_is_waited_for() {
     waits_out("500", "status 500", Fault::Status(500)).await;
     waits_out("503", "status 503", Fault::Status(503)).await;
@@ -60,7 +71,6 @@ async fn a_system_that_answers_errors_is_waited_for() {
     waits_out("429", "rate_limited", Fault::RetryAfter(429, 0)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_that_answers_a_page_or_broken_json_is_waited_for() {
     waits_out("html", "HTML page", Fault::Html).await;
     waits_out(
@@ -71,12 +81,10 @@ async fn a_system_that_answers_a_page_or_broken_json_is_waited_for() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_that_never_answers_is_waited_for() {
     waits_out("hang", "no complete answer within", Fault::Hang).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_that_is_not_there_is_waited_for() {
     let world = Plan::of(&[ordered("s-1")])
         .set("records", "base_url", "'http://127.0.0.1:9'")
@@ -96,7 +104,6 @@ async fn a_system_that_is_not_there_is_waited_for() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_is_not_there_is_missing_only_after_all_looks() {
     let world = Plan::of(&[vanished("s-1")]).start().await;
     let db = world.db().await;
@@ -109,7 +116,6 @@ async fn a_record_that_is_not_there_is_missing_only_after_all_looks() {
     assert_eq!(count(&db, rounds).await, 4, "four looks, each kept as evidence");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_system_in_trouble_does_not_hold_up_another() {
     let world = Plan::of(&[ordered("s-1"), crate::support::bakery::ordered_and_paid("s-2")])
         .start()

@@ -12,12 +12,20 @@ use aftercall::{
 };
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
-use crate::support::{
-    bakery::{self, Session, ordered},
-    state::{broken_promises, count, verdicts, waiting},
-    until,
-    world::{Plan, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, ordered},
+        state::{broken_promises, count, verdicts, waiting},
+        until,
+        world::{Plan, World, idle},
+    },
 };
+
+on_each_engine! {
+    a_spent_budget_lets_its_source_wait_for_the_next_day_and_no_other,
+    a_budget_that_is_raised_counts_from_the_restart_on,
+}
 
 const GATE: &str = "llm:default/calls";
 
@@ -87,7 +95,6 @@ async fn assert_all_passed(db: &Db) {
     assert_eq!(broken_promises(db).await, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spent_budget_lets_its_source_wait_for_the_next_day_and_no_other() {
     let world = world().await;
     let db = world.db().await;
@@ -110,7 +117,6 @@ async fn a_spent_budget_lets_its_source_wait_for_the_next_day_and_no_other() {
     assert_all_passed(&db).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_that_is_raised_counts_from_the_restart_on() {
     let mut world = world().await;
     let db = world.db().await;

@@ -6,11 +6,22 @@ use aftercall::sandbox::{
 };
 use serde_json::json;
 
-use crate::support::{
-    practice::{Rested, example, lines_of, plan},
-    state::verdicts,
-    world::Plan,
+use crate::{
+    on_each_engine,
+    support::{
+        practice::{Rested, example, lines_of, plan},
+        state::verdicts,
+        world::Plan,
+    },
 };
+
+on_each_engine! {
+    the_three_complete_sessions_end_as_told,
+    the_shape_of_the_answers_changes_no_verdict,
+    a_practice_in_another_zone_than_the_playbooks_means_its_own_time,
+    evidence_names_the_procedures_and_no_credentials,
+    the_demos_sessions_end_alike_on_a_records_server_and_on_cloud9,
+}
 
 fn examples(names: &[&str], practice: Practice) -> Plan {
     let mut lines = String::new();
@@ -52,7 +63,6 @@ async fn end_as_told(rested: &Rested) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_three_complete_sessions_end_as_told() {
     let rested = Rested::of(examples(&EXAMPLES, Practice::new())).await;
     end_as_told(&rested).await;
@@ -64,7 +74,6 @@ async fn the_three_complete_sessions_end_as_told() {
     assert_eq!(rested.verdict("lf-ex2").await["looks"], 4, "what is not there is");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shape_of_the_answers_changes_no_verdict() {
     let practice = Practice::new();
     practice.set_namespace(Namespace::Wrong);
@@ -72,7 +81,6 @@ async fn the_shape_of_the_answers_changes_no_verdict() {
     end_as_told(&Rested::of(examples(&EXAMPLES, practice)).await).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_practice_in_another_zone_than_the_playbooks_means_its_own_time() {
     let practice = Practice::new();
     let phoenix =
@@ -84,7 +92,6 @@ async fn a_practice_in_another_zone_than_the_playbooks_means_its_own_time() {
     assert_eq!(found["fields"][0]["actual"], "3/17/2026 9:50:00 AM [America/Phoenix]");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn evidence_names_the_procedures_and_no_credentials() {
     let rested = Rested::of(examples(&["1-pass"], Practice::new())).await;
     let rows = rested
@@ -98,7 +105,6 @@ async fn evidence_names_the_procedures_and_no_credentials() {
     assert!(!requests.concat().contains("sandbox-"), "{requests:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demos_sessions_end_alike_on_a_records_server_and_on_cloud9() {
     let sessions = demo::sessions().unwrap();
     let practice = Practice::new();

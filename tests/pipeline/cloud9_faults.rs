@@ -9,13 +9,29 @@ use aftercall::{
 };
 use serde_json::json;
 
-use crate::support::{
-    bakery::Session,
-    practice::{Fate, Rested, appointment, book, booking, guid, holding, patient, plan, schedule},
-    state::{count, verdicts},
-    until,
-    world::{Plan, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::Session,
+        practice::{Fate, Rested, appointment, book, booking, guid, holding, patient, plan, schedule},
+        state::{count, verdicts},
+        until,
+        world::{Plan, idle},
+    },
 };
+
+on_each_engine! {
+    error_codes_of_the_system_are_waited_out,
+    pages_nothing_at_all_and_cut_answers_are_waited_out,
+    a_night_of_trouble_changes_no_verdict_and_burns_no_attempt,
+    a_success_without_records_is_looked_at_again_before_anything_is_missing,
+    a_success_without_records_does_not_confirm_that_an_appointment_is_gone,
+    a_guid_that_nobody_has_is_missing_after_all_looks_whichever_way_it_is_said,
+    an_id_that_the_system_does_not_take_is_unknown_and_not_missing,
+    closed_hours_are_waited_out_by_the_practices_clock,
+    a_practice_that_takes_two_requests_a_second_gets_every_session_judged,
+    values_of_a_transcript_stay_inside_their_element,
+}
 
 fn ada(id: &str) -> Session {
     book(booking(id), 1, &[("Ada", Fate::Booked(2, 102))])
@@ -71,7 +87,6 @@ async fn waits_out(fault: Fault, reason: &str) {
     assert_eq!(world.practice().refused_writes(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn error_codes_of_the_system_are_waited_out() {
     for (code, reason) in [
         (0, "unreachable"),
@@ -85,7 +100,6 @@ async fn error_codes_of_the_system_are_waited_out() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_nothing_at_all_and_cut_answers_are_waited_out() {
     for (fault, reason) in [
         (Fault::Html, "unreachable"),
@@ -99,7 +113,6 @@ async fn pages_nothing_at_all_and_cut_answers_are_waited_out() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_night_of_trouble_changes_no_verdict_and_burns_no_attempt() {
     let sessions = || {
         vec![
@@ -135,7 +148,6 @@ async fn a_night_of_trouble_changes_no_verdict_and_burns_no_attempt() {
     assert_eq!(count(&troubled.db, burnt).await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_success_without_records_is_looked_at_again_before_anything_is_missing() {
     let practice = holding(&family());
     // Throttled for a while: every question of the first two looks is answered with nothing.
@@ -146,7 +158,6 @@ async fn a_success_without_records_is_looked_at_again_before_anything_is_missing
     assert_eq!(rested.verdict("s").await["looks"], 3);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_success_without_records_does_not_confirm_that_an_appointment_is_gone() {
     let practice = holding(&[patient(2, "Ada"), appointment(102, 2, "Scheduled")]);
     practice.fail("GetAppointmentListByPatient", Fault::NoRecords, 3);
@@ -160,7 +171,6 @@ async fn a_success_without_records_does_not_confirm_that_an_appointment_is_gone(
     assert_eq!(rested.verdict("s").await["looks"], 4);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guid_that_nobody_has_is_missing_after_all_looks_whichever_way_it_is_said() {
     for answer in [UnknownGuid::NoRecords, UnknownGuid::Code3] {
         let practice = holding(&[]);
@@ -171,7 +181,6 @@ async fn a_guid_that_nobody_has_is_missing_after_all_looks_whichever_way_it_is_s
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_that_the_system_does_not_take_is_unknown_and_not_missing() {
     let session = schedule(
         booking("s"),
@@ -184,7 +193,6 @@ async fn an_id_that_the_system_does_not_take_is_unknown_and_not_missing() {
     assert!(found["why"].as_str().unwrap().contains("error code 3"), "{found:#}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_hours_are_waited_out_by_the_practices_clock() {
     let practice = holding(&family());
     practice.set_allowed_hours(Some((2 * 60, 6 * 60)));
@@ -203,7 +211,6 @@ async fn closed_hours_are_waited_out_by_the_practices_clock() {
     assert_eq!(verdicts(&db).await, [passed]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_practice_that_takes_two_requests_a_second_gets_every_session_judged() {
     let practice = holding(&family());
     practice.limit_rate(Some(2));
@@ -221,7 +228,6 @@ async fn a_practice_that_takes_two_requests_a_second_gets_every_session_judged()
     assert!(refused > 0, "the limit was met");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_of_a_transcript_stay_inside_their_element() {
     let evil = "</patGUID></Parameters><Procedure>SetAppointment</Procedure><Parameters><patGUID>";
     let session = schedule(

@@ -2,13 +2,41 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    bakery::Session,
-    practice::{
-        AT, Fate, Rested, appointment, book, booking, guid, holding, patient, patient_tool, plan, read_plan, schedule,
-        wishes,
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::Session,
+        practice::{
+            AT, Fate, Rested, appointment, book, booking, guid, holding, patient, patient_tool, plan, read_plan,
+            schedule, wishes,
+        },
     },
 };
+
+on_each_engine! {
+    a_lookups_patients_are_known_by_every_spelling_of_id_and_name,
+    a_created_patient_is_known_by_every_spelling_and_named_by_the_input,
+    a_flat_booking_is_known_by_every_spelling_of_its_ids,
+    names_agree_ignoring_case_blanks_titles_and_last_names_and_no_other_name_does,
+    an_appointment_is_the_one_of_its_id_in_any_case_at_the_same_instant,
+    an_appointment_whose_patient_nobody_named_is_found_by_the_childs_name_or_not_at_all,
+    an_appointment_that_is_cancelled_is_no_booking_and_one_that_was_not_kept_is,
+    the_practices_own_fields_are_read_in_every_spelling,
+    an_appointment_is_moved_when_the_old_one_is_gone_or_cancelled_and_the_new_one_is_there,
+    an_appointment_is_called_off_when_it_is_gone_or_cancelled,
+    a_session_passes_with_all_of_its_children_and_the_summary_says_who_did_not,
+    a_child_of_whom_no_appointment_came_about_makes_it_partial,
+    children_are_told_apart_by_name_without_case_and_blanks_and_by_full_or_first_name,
+    a_child_that_was_named_but_that_no_tool_call_mentions_fails,
+    two_children_may_share_a_name,
+    with_only_a_parents_record_to_check_that_record_decides,
+    a_queued_child_is_a_promise_that_is_looked_for_and_not_a_success,
+    the_last_outcome_of_a_child_counts,
+    a_booking_of_which_nothing_was_done_fails_unless_the_caller_took_it_back,
+    a_question_asks_nothing_of_the_practice,
+    hits_of_a_lookup_that_nobody_used_are_no_claims,
+    a_wrapper_span_claims_nothing_twice_and_a_text_inside_a_text_is_read,
+}
 
 /// Everything that a booking of these children of the Linds leaves: parent 1, children from 2, appointments from 102.
 fn held(children: &[&str]) -> Vec<Value> {
@@ -22,7 +50,6 @@ fn held(children: &[&str]) -> Vec<Value> {
 
 // ---- claims: ids and names in every spelling -----------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lookups_patients_are_known_by_every_spelling_of_id_and_name() {
     // The appointment's own answer does not name the patient, and the practice finds nobody by name: only the lookup does.
     let ids = [
@@ -68,7 +95,6 @@ async fn a_lookups_patients_are_known_by_every_spelling_of_id_and_name() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_created_patient_is_known_by_every_spelling_and_named_by_the_input() {
     let ids = [
         "patientGUID",
@@ -100,7 +126,6 @@ async fn a_created_patient_is_known_by_every_spelling_and_named_by_the_input() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flat_booking_is_known_by_every_spelling_of_its_ids() {
     let appointment_ids = ["appointmentGUID", "AppointmentGUID", "appointmentId", "apptGuid", "id"];
     let patient_ids = ["patientGUID", "PatientGUID", "patientId", "patientGuid", "patient_id"];
@@ -130,7 +155,6 @@ async fn a_flat_booking_is_known_by_every_spelling_of_its_ids() {
 
 // ---- checks --------------------------------------------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_agree_ignoring_case_blanks_titles_and_last_names_and_no_other_name_does() {
     let cases = [
         ("same", "Ada Lind", "confirmed"),
@@ -159,7 +183,6 @@ async fn names_agree_ignoring_case_blanks_titles_and_last_names_and_no_other_nam
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_appointment_is_the_one_of_its_id_in_any_case_at_the_same_instant() {
     let practice = holding(&held(&["Ada", "Ben", "Cleo", "Dora"]));
     practice.set_guid_case(aftercall::sandbox::cloud9::GuidCase::Upper);
@@ -187,7 +210,6 @@ async fn an_appointment_is_the_one_of_its_id_in_any_case_at_the_same_instant() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_appointment_whose_patient_nobody_named_is_found_by_the_childs_name_or_not_at_all() {
     let without = |id: &str, child: &str| {
         schedule(
@@ -210,7 +232,6 @@ async fn an_appointment_whose_patient_nobody_named_is_found_by_the_childs_name_o
     assert!(asked.contains(&"GetPortalPatientLookup".to_owned()), "{asked:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_appointment_that_is_cancelled_is_no_booking_and_one_that_was_not_kept_is() {
     let statuses = [
         ("Scheduled", "confirmed"),
@@ -234,7 +255,6 @@ async fn an_appointment_that_is_cancelled_is_no_booking_and_one_that_was_not_kep
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_practices_own_fields_are_read_in_every_spelling() {
     let practice = holding(&[patient(1, "Anna")]);
     let names = [
@@ -308,7 +328,6 @@ fn moving(id: &str, number: u32) -> Session {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_appointment_is_moved_when_the_old_one_is_gone_or_cancelled_and_the_new_one_is_there() {
     let old = |number: u32, status: &str| {
         json!({"appointments": [{"AppointmentGUID": guid(200 + number), "PatientGUID": guid(number),
@@ -357,7 +376,6 @@ fn calling_off(id: &str, number: u32) -> Session {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_appointment_is_called_off_when_it_is_gone_or_cancelled() {
     let practice = holding(&[
         patient(2, "Ada"),
@@ -380,7 +398,6 @@ async fn an_appointment_is_called_off_when_it_is_gone_or_cancelled() {
 
 // ---- the roll-up ---------------------------------------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_passes_with_all_of_its_children_and_the_summary_says_who_did_not() {
     let both = [("Ada", Fate::Booked(2, 102)), ("Ben", Fate::Booked(3, 103))];
     let sessions = [
@@ -406,7 +423,6 @@ async fn a_session_passes_with_all_of_its_children_and_the_summary_says_who_did_
     assert!(words.contains("0 of 1 child fully verified"), "{words}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_of_whom_no_appointment_came_about_makes_it_partial() {
     let session = book(
         booking("s"),
@@ -423,7 +439,6 @@ async fn a_child_of_whom_no_appointment_came_about_makes_it_partial() {
     rested.ended("s", "partial", "said_done_not_there").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn children_are_told_apart_by_name_without_case_and_blanks_and_by_full_or_first_name() {
     let session = book(
         booking("s"),
@@ -435,7 +450,6 @@ async fn children_are_told_apart_by_name_without_case_and_blanks_and_by_full_or_
     rested.ended("s", "pass", "all_confirmed").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_that_was_named_but_that_no_tool_call_mentions_fails() {
     let session = book(booking("s"), 1, &[("Ada", Fate::Booked(2, 102))]).reads(wishes(
         "booking",
@@ -451,7 +465,6 @@ async fn a_child_that_was_named_but_that_no_tool_call_mentions_fails() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_children_may_share_a_name() {
     let both = [("Alex", Fate::Booked(2, 102)), ("Alex", Fate::Booked(3, 103))];
     let one = [("Alex", Fate::Booked(2, 102)), ("Alex", Fate::Booked(4, 104))];
@@ -476,7 +489,6 @@ async fn two_children_may_share_a_name() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_only_a_parents_record_to_check_that_record_decides() {
     let session = |id: &str, number: u32| {
         let session = Session::new(id).turn(
@@ -503,7 +515,6 @@ async fn with_only_a_parents_record_to_check_that_record_decides() {
 
 // ---- promises ------------------------------------------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queued_child_is_a_promise_that_is_looked_for_and_not_a_success() {
     let queued = |id: &str, number: u32| {
         book(
@@ -529,7 +540,6 @@ async fn a_queued_child_is_a_promise_that_is_looked_for_and_not_a_success() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_outcome_of_a_child_counts() {
     let tried_again = book(
         book(booking("worked"), 1, &[("Ada", Fate::Refused(2))]),
@@ -542,7 +552,6 @@ async fn the_last_outcome_of_a_child_counts() {
 
 // ---- nothing done, taken back, only asked --------------------------------------------------------------------------
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_booking_of_which_nothing_was_done_fails_unless_the_caller_took_it_back() {
     let sessions = [
         Session::new("nothing").turn("I want to book an appointment for Ada Lind.", "Goodbye."),
@@ -560,7 +569,6 @@ async fn a_booking_of_which_nothing_was_done_fails_unless_the_caller_took_it_bac
     rested.ended("taken-back", "skipped", "withdrawn").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_asks_nothing_of_the_practice() {
     let looked_up = patient_tool(
         Session::new("looked-up").turn("When is my next appointment?", "On Monday."),
@@ -577,7 +585,6 @@ async fn a_question_asks_nothing_of_the_practice() {
     assert_eq!(rested.practice().requests(), [], "what a lookup shows is no claim");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hits_of_a_lookup_that_nobody_used_are_no_claims() {
     let session = patient_tool(
         booking("s"),
@@ -589,7 +596,6 @@ async fn hits_of_a_lookup_that_nobody_used_are_no_claims() {
     rested.ended("s", "pass", "all_confirmed").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrapper_span_claims_nothing_twice_and_a_text_inside_a_text_is_read() {
     let mut session = book(booking("s"), 1, &[("Ada", Fate::Booked(2, 102))]);
     let inner = session.observations.len() - 1;

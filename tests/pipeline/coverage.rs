@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use aftercall::{db::Db, pipeline::Pipeline, store::inspect::coverage};
 
-use crate::support::{
-    bakery::{self, Session},
-    state::{broken_promises, count, difference, final_state},
-    until,
-    world::{Plan, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session},
+        state::{broken_promises, count, difference, final_state},
+        until,
+        world::{Plan, idle},
+    },
 };
+
+on_each_engine! {
+    i2_i3_at_every_moment_each_session_is_accounted_for_and_has_the_job_that_its_state_calls_for,
+    i2_losing_all_jobs_in_the_middle_loses_nothing,
+}
 
 /// After this long, the default schedule looks at everything.
 const FIVE_MINUTES: Duration = Duration::from_mins(5);
@@ -60,7 +68,6 @@ async fn watched(pipeline: &Pipeline, db: &Db) -> u64 {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i2_i3_at_every_moment_each_session_is_accounted_for_and_has_the_job_that_its_state_calls_for() {
     let sessions = many(6);
     let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
@@ -75,7 +82,6 @@ async fn i2_i3_at_every_moment_each_session_is_accounted_for_and_has_the_job_tha
     assert_eq!(count(&db, discovered).await, 1, "the cycle that found them says so");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i2_losing_all_jobs_in_the_middle_loses_nothing() {
     let sessions = many(5);
     let plan = || {

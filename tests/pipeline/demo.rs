@@ -1,13 +1,19 @@
 //! The demo's sessions through the whole flow: each must end as its script says.
 
-use aftercall::sandbox::demo;
+use aftercall::{db::Sql, sandbox::demo};
 
-use crate::support::{
-    state::{broken_promises, count, verdicts},
-    world::Plan,
+use crate::{
+    on_each_engine,
+    support::{
+        state::{broken_promises, count, verdicts},
+        world::Plan,
+    },
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+on_each_engine! {
+    every_session_of_the_demo_ends_as_its_script_says,
+}
+
 async fn every_session_of_the_demo_ends_as_its_script_says() {
     let sessions = demo::sessions().unwrap();
     let world = Plan::of(&[])
@@ -33,13 +39,18 @@ async fn every_session_of_the_demo_ends_as_its_script_says() {
     assert_eq!(verdicts(&db).await, expected);
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
     let unexplained = "SELECT COUNT(*) AS n FROM monitoring_results
-        WHERE verification_status IN ('fail', 'partial') AND diagnostic_status IS NOT 'complete'";
+        WHERE verification_status IN ('fail', 'partial') AND diagnostic_status IS DISTINCT FROM 'complete'";
     assert_eq!(count(&db, unexplained).await, 0);
     let rejected = db
         .fetch_all(
-            "SELECT DISTINCT session_id AS line
-             FROM monitoring_results, json_each(diagnostic_report_json, '$.experts') AS expert
-             WHERE expert.value ->> 'result' = 'rejected'",
+            Sql::each(
+                "SELECT DISTINCT session_id AS line
+                 FROM monitoring_results, json_each(diagnostic_report_json, '$.experts') AS expert
+                 WHERE expert.value ->> 'result' = 'rejected'",
+                "SELECT DISTINCT session_id AS line
+                 FROM monitoring_results, jsonb_array_elements(diagnostic_report_json -> 'experts') AS expert
+                 WHERE expert ->> 'result' = 'rejected'",
+            ),
             &[],
         )
         .await

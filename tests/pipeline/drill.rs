@@ -27,15 +27,23 @@ use aftercall::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::support::{
-    bakery::{self, Session, half, ordered, question, vanished},
-    child::Child,
-    langfuse::{self, PROJECT, hours_ago, with_project},
-    practice::{Fate, appointment, book, booking, holding, patient, wishes},
-    state::{broken_promises, count, waiting},
-    until,
-    world::{Plan, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, half, ordered, question, vanished},
+        child::Child,
+        langfuse::{self, PROJECT, hours_ago, with_project},
+        practice::{Fate, appointment, book, booking, holding, patient, wishes},
+        state::{broken_promises, count, waiting, whole_verdicts},
+        until,
+        world::{Plan, World, idle},
+    },
 };
+
+on_each_engine! {
+    i9_a_drill_of_outages_changes_no_verdict_of_sessions_from_langfuse_v4,
+    i9_a_drill_of_outages_changes_no_verdict_of_sessions_from_langfuse_v2,
+}
 
 const SOURCE_GATE: &str = "source:project";
 const MODEL_GATE: &str = "llm:default";
@@ -80,21 +88,6 @@ fn bakery_sessions() -> [Vec<Session>; 2] {
 
 fn lines(sessions: &[Session]) -> String {
     sessions.iter().map(Session::lines).collect()
-}
-
-/// Session and all of its verdict that is no time.
-async fn verdicts(db: &Db) -> Vec<(String, String)> {
-    let rows = db
-        .fetch_all(
-            "SELECT session_id, json_array(source, generation, status, reason, severity, intent, confidence, summary,
-                 json(document), json(diff)) AS line FROM verdicts ORDER BY session_id, generation",
-            &[],
-        )
-        .await
-        .unwrap();
-    rows.iter()
-        .map(|row| (row.get("session_id").unwrap(), row.get("line").unwrap()))
-        .collect()
 }
 
 /// One world with everything that a practice needs.
@@ -189,7 +182,7 @@ impl Drill {
     async fn are_judged(&self, sessions: &[Session]) {
         for session in sessions {
             self.reach(&format!("{} has its verdict", session.id), async || {
-                verdicts(&self.db).await.iter().any(|(id, _)| *id == session.id)
+                whole_verdicts(&self.db).await.iter().any(|(id, _)| *id == session.id)
             })
             .await;
         }
@@ -269,8 +262,8 @@ impl Drill {
         these.map(|(session, _)| session).collect()
     }
 
-    /// Ends it, and answers its verdicts.
-    async fn end(self) -> Vec<(String, String)> {
+    /// Ends it, and answers its verdicts, and which sessions asked the practice.
+    async fn end(self) -> (Vec<(String, String)>, Vec<String>) {
         let [early, late] = bakery_sessions();
         self.are_judged(&[practice_sessions(), early, late].concat()).await;
         self.reach("every failure has its diagnosis", async || {
@@ -299,7 +292,10 @@ impl Drill {
         let practice = self.world.practice();
         assert_eq!(practice.malformed(), Vec::<String>::new());
         assert_eq!(practice.refused_writes(), 0);
-        verdicts(db).await
+        let asked = "SELECT DISTINCT session_id FROM lookups WHERE system = 'practice' ORDER BY session_id";
+        let asking = db.fetch_all(asked, &[]).await.unwrap();
+        let asking = asking.iter().map(|row| row.get("session_id").unwrap()).collect();
+        (whole_verdicts(db).await, asking)
     }
 }
 
@@ -309,12 +305,7 @@ async fn undisturbed(version: Version, began: DateTime<Utc>) -> (Vec<(String, St
     drill.world.append(&lines(&bakery_sessions()[1]));
     drill.resume().await;
     drill.pipeline.look_now().await.unwrap();
-    let db = drill.db.clone();
-    let verdicts = drill.end().await;
-    let asked = "SELECT DISTINCT session_id FROM lookups WHERE system = 'practice' ORDER BY session_id";
-    let asking = db.fetch_all(asked, &[]).await.unwrap();
-    let asking = asking.iter().map(|row| row.get("session_id").unwrap()).collect();
-    (verdicts, asking)
+    drill.end().await
 }
 
 async fn drill(version: Version) {
@@ -375,19 +366,17 @@ async fn drill(version: Version) {
 
     drill.world.practice().heal();
     drill.db.advance_clock(hour).await.unwrap();
-    let found = drill.end().await;
+    let (found, _) = drill.end().await;
     for (expected, found) in expected.iter().zip(&found) {
         assert_eq!(found, expected);
     }
     assert_eq!(found.len(), expected.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_a_drill_of_outages_changes_no_verdict_of_sessions_from_langfuse_v4() {
     drill(Version::V4).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_a_drill_of_outages_changes_no_verdict_of_sessions_from_langfuse_v2() {
     drill(Version::V2).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aftercall::{
-    db::Db,
+    db::{Db, Sql},
     domain::session::SessionKey,
     queue::control,
     reprocess,
@@ -13,12 +13,27 @@ use aftercall::{
     },
 };
 
-use crate::support::{
-    bakery::{self, ordered, question, vanished},
-    state::{broken_promises, count, document, verdict, waiting},
-    until,
-    world::{Plan, SOURCE, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, ordered, question, vanished},
+        state::{broken_promises, count, document, verdict, waiting},
+        until,
+        world::{Plan, SOURCE, World, idle},
+    },
 };
+
+on_each_engine! {
+    a_session_that_its_source_no_longer_holds_ends_as_an_error_that_says_so,
+    a_system_whose_answers_cannot_be_read_is_given_up_only_after_the_deadline,
+    a_system_that_is_down_is_never_given_up,
+    a_model_whose_server_answers_pages_for_ever_does_not_hold_a_session_for_ever,
+    a_model_that_is_down_is_never_a_completed_diagnosis,
+    i10_reprocessing_the_same_content_buys_nothing,
+    a_session_of_a_file_that_still_grows_waits_with_a_reason_until_it_rests,
+    a_playbook_with_a_fault_is_refused_with_its_place,
+    a_source_that_is_no_longer_configured_leaves_its_sessions_waiting_with_a_reason,
+}
 
 async fn reprocess(db: &Db, session: &str) {
     let mut tx = db.begin().await.unwrap();
@@ -41,7 +56,6 @@ async fn resume(db: &Db, queue: &str) {
     tx.commit().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_its_source_no_longer_holds_ends_as_an_error_that_says_so() {
     let world = Plan::of(&[ordered("s-1"), question("s-2")]).start().await;
     let db = world.db().await;
@@ -82,7 +96,6 @@ async fn a_session_that_its_source_no_longer_holds_ends_as_an_error_that_says_so
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_whose_answers_cannot_be_read_is_given_up_only_after_the_deadline() {
     let world = Plan::of(&[ordered("s-1")])
         .set("verification", "give_up_after", "'1h'")
@@ -109,7 +122,6 @@ async fn a_system_whose_answers_cannot_be_read_is_given_up_only_after_the_deadli
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_system_that_is_down_is_never_given_up() {
     let world = Plan::of(&[ordered("s-1")])
         .set("verification", "give_up_after", "'1h'")
@@ -131,7 +143,6 @@ async fn a_system_that_is_down_is_never_given_up() {
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_whose_server_answers_pages_for_ever_does_not_hold_a_session_for_ever() {
     let model = ScriptedModel::new(|_| Reply::Raw(200, "text/html", "<html>Please log in</html>".to_owned()));
     let world = Plan::of(&[question("s-1")]).model(model).start().await;
@@ -148,7 +159,6 @@ async fn a_model_whose_server_answers_pages_for_ever_does_not_hold_a_session_for
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_is_down_is_never_a_completed_diagnosis() {
     let sessions = [vanished("s-1")];
     let script = sessions.clone();
@@ -188,7 +198,6 @@ async fn a_model_that_is_down_is_never_a_completed_diagnosis() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i10_reprocessing_the_same_content_buys_nothing() {
     let sessions = bakery::every_way();
     let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
@@ -208,7 +217,6 @@ async fn i10_reprocessing_the_same_content_buys_nothing() {
     assert_eq!(count(&db, pending).await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_of_a_file_that_still_grows_waits_with_a_reason_until_it_rests() {
     let world = Plan::of(&[ordered("s-1")])
         .set("source", "settle", "'idle'")
@@ -232,7 +240,6 @@ async fn a_session_of_a_file_that_still_grows_waits_with_a_reason_until_it_rests
     assert_eq!(verdict(&db, "s-1").await.0, "pass");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playbook_with_a_fault_is_refused_with_its_place() {
     let broken = include_str!("../support/bakery.toml").replace("version = 1", "version = 'one'");
     let line = broken.lines().position(|line| line.contains("'one'")).unwrap() + 1;
@@ -249,7 +256,6 @@ async fn a_playbook_with_a_fault_is_refused_with_its_place() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_is_no_longer_configured_leaves_its_sessions_waiting_with_a_reason() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let db = world.db().await;
@@ -264,11 +270,7 @@ async fn a_source_that_is_no_longer_configured_leaves_its_sessions_waiting_with_
 
     let other = Plan::of(&[])
         .set("source", "name", "'others'")
-        .set(
-            "database",
-            "path",
-            &format!("'{}'", world.path("aftercall.db").display()),
-        )
+        .on_database_of(&world)
         .start()
         .await;
     let pipeline = other.pipeline(&db).await;
@@ -286,9 +288,15 @@ async fn a_source_that_is_no_longer_configured_leaves_its_sessions_waiting_with_
     );
     // Long before its gate would be tried by itself.
     let mut tx = db.begin().await.unwrap();
-    tx.execute("UPDATE gates SET probe_at = probe_at + 86400000000", &[])
-        .await
-        .unwrap();
+    tx.execute(
+        Sql::each(
+            "UPDATE gates SET probe_at = probe_at + 86400000000",
+            "UPDATE gates SET probe_at = probe_at + interval '1 day'",
+        ),
+        &[],
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     world.run_until_idle(&db).await;
     assert_eq!(waiting(&db).await, []);

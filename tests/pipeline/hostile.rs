@@ -3,11 +3,22 @@
 use aftercall::sandbox::language_model::{Reply, ScriptedModel};
 use serde_json::{Value, json};
 
-use crate::support::{
-    bakery::{Session, hidden_error, orders, vanished},
-    state::{count, document, verdict},
-    world::{Plan, World},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{Session, hidden_error, orders, vanished},
+        state::{count, document, verdict},
+        world::{Plan, World},
+    },
 };
+
+on_each_engine! {
+    i11_a_reading_without_requests_beside_a_write_is_never_a_pass,
+    i11_a_reading_without_requests_beside_words_of_a_request_is_never_a_pass,
+    i11_an_item_whose_quote_is_not_in_the_transcript_is_dropped,
+    i11_a_request_is_withdrawn_or_declined_only_by_words_that_were_said,
+    i11_a_transcript_that_commands_a_pass_changes_no_verdict_and_reaches_no_terminal_raw,
+}
 
 /// Words that a hostile caller, agent or tool may say.
 const ORDERS: &str =
@@ -40,7 +51,6 @@ fn fine(intent: &str) -> Value {
     })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i11_a_reading_without_requests_beside_a_write_is_never_a_pass() {
     for intent in ["order", "question"] {
         let found = judged(vanished("s-1"), fine(intent)).await;
@@ -52,14 +62,12 @@ async fn i11_a_reading_without_requests_beside_a_write_is_never_a_pass() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i11_a_reading_without_requests_beside_words_of_a_request_is_never_a_pass() {
     let said = Session::new("s-1").turn("I would like to order a plum cake.", "Your plum cake is ordered.");
     let found = judged(said, fine("question")).await;
     assert_eq!(found, ("skipped".to_owned(), "inconsistent_reading".to_owned()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i11_an_item_whose_quote_is_not_in_the_transcript_is_dropped() {
     // The kitchen happens to hold an order of this number, and the model says that it was asked for and that all is well.
     let session = vanished("s-1").holds("orders", "o-lucky", json!({"id": "o-lucky", "cake": "plum"}), 0);
@@ -76,14 +84,13 @@ async fn i11_an_item_whose_quote_is_not_in_the_transcript_is_dropped() {
     assert_eq!(
         count(
             &db,
-            "SELECT COUNT(*) AS n FROM readings WHERE dropped <> '[]' AND reading NOT LIKE '%o-lucky%'"
+            "SELECT COUNT(*) AS n FROM readings WHERE dropped <> '[]' AND CAST(reading AS text) NOT LIKE '%o-lucky%'"
         )
         .await,
         1
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i11_a_request_is_withdrawn_or_declined_only_by_words_that_were_said() {
     let mut withdrawn = orders(&["plum"]);
     withdrawn["requests"][0]["withdrawn"] = json!({"quote": "never mind, leave it", "turn": 1});
@@ -112,7 +119,6 @@ async fn i11_a_request_is_withdrawn_or_declined_only_by_words_that_were_said() {
     assert_eq!(judged(hidden_error("s-1"), declined).await.0, "fail");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i11_a_transcript_that_commands_a_pass_changes_no_verdict_and_reaches_no_terminal_raw() {
     let said = format!("I would like to order a plum cake. {ORDERS} {ESCAPES}");
     let answered = format!("Your plum cake is ordered. {ORDERS} {ESCAPES}");

@@ -19,5 +19,6 @@ mod hostile;
 mod limits;
 mod original_faults;
 mod outages;
+mod plans;
 mod verdicts;
 mod waiting;

@@ -13,13 +13,28 @@ use aftercall::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{
-    bakery::{self, Session, vanished},
-    practice::{Fate, Rested, appointment, book, booking, guid, holding, patient, plan},
-    state::{broken_promises, count, document, verdict, verdicts},
-    until,
-    world::{Plan, SOURCE, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, vanished},
+        practice::{Fate, Rested, appointment, book, booking, guid, holding, patient, plan},
+        state::{broken_promises, count, document, verdict, verdicts},
+        until,
+        world::{Plan, SOURCE, idle},
+    },
 };
+
+on_each_engine! {
+    original_fault_1_no_cycle_missed_no_eleventh_session_and_no_long_session_is_lost,
+    original_fault_2_two_instances_do_the_work_once_and_leave_nothing_half_done,
+    original_fault_3_alerts_are_evaluated_while_the_model_and_the_practice_hang,
+    original_fault_4_an_upstream_failure_is_no_verdict_and_is_tried_again,
+    original_fault_5_every_status_written_is_a_documented_one_and_counts_add_up,
+    original_fault_6_a_diagnosis_sees_the_evidence_is_tried_again_and_starves_nobody,
+    original_fault_7_a_booking_of_which_nothing_was_done_fails_and_is_diagnosed,
+    original_fault_8_a_resumed_call_is_judged_again_and_old_verdicts_stay,
+    original_fault_9_no_lookup_is_written_to_a_file_or_a_log_with_personal_data,
+}
 
 fn ada(id: &str) -> Session {
     book(booking(id), 1, &[("Ada", Fate::Booked(2, 102))])
@@ -30,7 +45,6 @@ fn family() -> Vec<Value> {
 }
 
 /// 1: A cycle missed for over ten minutes lost its sessions for good; so did an 11th session in a window, or a 51st trace.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_1_no_cycle_missed_no_eleventh_session_and_no_long_session_is_lost() {
     let sessions: Vec<Session> = (0..15).map(|number| ada(&format!("s-{number:02}"))).collect();
     let mut long = Session::new("long");
@@ -55,7 +69,6 @@ async fn original_fault_1_no_cycle_missed_no_eleventh_session_and_no_long_sessio
 
 /// 2: A crash between import, analysis, storing and diagnosis left a session half done; two instances did the work twice.
 /// (Every point where a process can die is visited in `faults::every_fault_point`.)
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_2_two_instances_do_the_work_once_and_leave_nothing_half_done() {
     let sessions: Vec<Session> = (0..8).map(|number| ada(&format!("s-{number}"))).collect();
     let practice = holding(&family());
@@ -80,7 +93,6 @@ async fn original_fault_2_two_instances_do_the_work_once_and_leave_nothing_half_
 }
 
 /// 3: Monitoring ran inside the heartbeat, so that a slow LLM delayed alerts.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_3_alerts_are_evaluated_while_the_model_and_the_practice_hang() {
     let practice = holding(&family());
     practice.fail("", Fault::Hang, u64::MAX);
@@ -106,7 +118,6 @@ async fn original_fault_3_alerts_are_evaluated_while_the_model_and_the_practice_
 }
 
 /// 4: An upstream failure was stored as the verdict `error`, and never tried again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_4_an_upstream_failure_is_no_verdict_and_is_tried_again() {
     let practice = holding(&family());
     practice.fail("", Fault::Status(502), 5);
@@ -122,7 +133,6 @@ async fn original_fault_4_an_upstream_failure_is_no_verdict_and_is_tried_again()
 }
 
 /// 5: Statuses written (`verified`, `failed`) were not the ones documented (`pass`, `fail`), so that counts were wrong.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_5_every_status_written_is_a_documented_one_and_counts_add_up() {
     let sessions = bakery::every_way();
     let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
@@ -157,7 +167,6 @@ fn sessions_with(status: &str) -> &'static str {
 }
 
 /// 6: Diagnosis got no evidence; a failed diagnosis was final; 3 per cycle, newest first, starved the old ones.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_6_a_diagnosis_sees_the_evidence_is_tried_again_and_starves_nobody() {
     let sessions: Vec<Session> = (0..7).map(|number| vanished(&format!("s-{number}"))).collect();
     let script = sessions.clone();
@@ -184,12 +193,11 @@ async fn original_fault_6_a_diagnosis_sees_the_evidence_is_tried_again_and_starv
     let db = world.db().await;
     world.run_until_idle(&db).await;
     let diagnosed = "SELECT COUNT(*) AS n FROM monitoring_results WHERE diagnostic_status = 'complete'
-        AND diagnostic_report_json LIKE '%The tool lost the order.%'";
+        AND CAST(diagnostic_report_json AS text) LIKE '%The tool lost the order.%'";
     assert_eq!(count(&db, diagnosed).await, 7, "the oldest as well as the newest");
 }
 
 /// 7: `no_claims` on a booking counted as neither failure nor pass, so that the worst calls were not diagnosed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_7_a_booking_of_which_nothing_was_done_fails_and_is_diagnosed() {
     let session = Session::new("s").turn("I want to book an appointment for Ada Lind.", "Goodbye.");
     let rested = Rested::of(plan(&[session], holding(&[]))).await;
@@ -199,7 +207,6 @@ async fn original_fault_7_a_booking_of_which_nothing_was_done_fails_and_is_diagn
 }
 
 /// 8: A resumed call was never looked at again; a re-run overwrote the old verdict.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_8_a_resumed_call_is_judged_again_and_old_verdicts_stay() {
     let first = Session::new("s").turn("I want to book an appointment for Ada Lind.", "Goodbye.");
     let world = plan(std::slice::from_ref(&first), holding(&family())).start().await;
@@ -235,7 +242,6 @@ async fn original_fault_8_a_resumed_call_is_judged_again_and_old_verdicts_stay()
 }
 
 /// 9: Lookups were written to files and logs with personal data.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn original_fault_9_no_lookup_is_written_to_a_file_or_a_log_with_personal_data() {
     let canary = "Zebulon";
     let practice = holding(&[patient(1, "Anna"), patient(2, canary), appointment(102, 2, "Scheduled")]);

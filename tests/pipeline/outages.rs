@@ -16,12 +16,20 @@ use aftercall::{
     },
 };
 
-use crate::support::{
-    bakery::{self, Session, ordered, ordered_and_paid, question, vanished},
-    state::{broken_promises, count, verdicts, waiting},
-    until,
-    world::{Plan, World, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, Session, ordered, ordered_and_paid, question, vanished},
+        state::{broken_promises, count, verdicts, waiting},
+        until,
+        world::{Plan, World, idle},
+    },
 };
+
+on_each_engine! {
+    i9_an_outage_of_a_day_and_an_hour_of_each_upstream_changes_no_verdict,
+    i9_a_process_that_starts_tries_credentials_that_were_refused_at_once,
+}
 
 fn sessions() -> Vec<Session> {
     let mut sessions = vec![vanished("s-gone"), ordered_and_paid("s-paid"), question("s-question")];
@@ -81,7 +89,6 @@ async fn all_wait_for(db: &Db, sessions: usize, gate: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_an_outage_of_a_day_and_an_hour_of_each_upstream_changes_no_verdict() {
     let expected = without_outage().await;
     let model_down = Arc::new(AtomicBool::new(true));
@@ -123,7 +130,6 @@ async fn i9_an_outage_of_a_day_and_an_hour_of_each_upstream_changes_no_verdict()
     assert_nothing_burnt(&db).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i9_a_process_that_starts_tries_credentials_that_were_refused_at_once() {
     let world = Plan::of(&[ordered("s-1"), ordered("s-2")])
         .set("verification", "outage_wait", "'1h'")

@@ -1,30 +1,43 @@
 //! What waits must not wait for ever, and must not keep others waiting.
 
 use aftercall::{
+    db::Sql,
     jobs::{DiscoverSessions, EvaluateAlerts},
     params,
     queue::{self, Enqueued},
     sandbox::language_model::{Reply, ScriptedModel},
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::support::{
-    bakery::{self, ordered, question, vanished},
-    state::count,
-    until,
-    world::{Plan, SOURCE, idle},
+use crate::{
+    on_each_engine,
+    support::{
+        bakery::{self, ordered, question, vanished},
+        state::count,
+        until,
+        world::{Plan, SOURCE, idle},
+    },
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+on_each_engine! {
+    sessions_of_a_source_that_nobody_scans_do_not_keep_a_run_from_ending,
+    a_cycle_that_went_on_after_an_outage_keeps_what_it_had_counted,
+    an_alert_rule_that_cannot_be_evaluated_does_not_stop_the_others,
+    an_expert_whose_question_the_server_refuses_every_time_is_not_asked_for_ever,
+    a_session_with_many_records_keeps_its_answers_on_the_way,
+}
+
 async fn sessions_of_a_source_that_nobody_scans_do_not_keep_a_run_from_ending() {
     let world = Plan::of(&[ordered("s-1")]).start().await;
     let db = world.db().await;
     let mut tx = db.begin().await.unwrap();
+    let now = tx.now().await.unwrap();
     tx.execute(
         "INSERT INTO sessions (source, session_id, first_activity_at, last_activity_at, observation_count, trace_count, digest,
              digest_since, open_since, state, waiting_reason, waiting_until, discovered_at, updated_at)
-         VALUES ('switched-off', 's-1', 1, 2, 3, 1, 'd', 3, 3, 'open', 'waiting to settle', 3, 3, 3)",
-        &[],
+         VALUES ('switched-off', 's-1', $1, $1, 3, 1, 'd', $1, $1, 'open', 'waiting to settle', $1, $1, $1)",
+        &params![now],
     )
     .await
     .unwrap();
@@ -34,7 +47,6 @@ async fn sessions_of_a_source_that_nobody_scans_do_not_keep_a_run_from_ending() 
     assert!(count(&db, looks).await <= 2, "nobody was asked again and again");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cycle_that_went_on_after_an_outage_keeps_what_it_had_counted() {
     let world = Plan::of(&[ordered("s-1"), question("s-2")]).start().await;
     let db = world.db().await;
@@ -62,7 +74,6 @@ async fn a_cycle_that_went_on_after_an_outage_keeps_what_it_had_counted() {
     assert_eq!(counts, [42, 32, 0, 1]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alert_rule_that_cannot_be_evaluated_does_not_stop_the_others() {
     let world = Plan::of(&[question("s-1")]).start().await;
     let db = world.db().await;
@@ -89,9 +100,13 @@ async fn an_alert_rule_that_cannot_be_evaluated_does_not_stop_the_others() {
         .unwrap();
     }
     tx.execute(
-        "INSERT INTO alerts (id, rule, metric, severity, value, threshold, sessions, fired_at, last_seen_at, resolved_at)
-         VALUES ('a', $1, 'm', 'info', 0, 0, '[]', 9223372036854775807, 1, 1)",
-        &params![&first.name],
+        Sql::each(
+            "INSERT INTO alerts (id, rule, metric, severity, value, threshold, sessions, fired_at, last_seen_at, resolved_at)
+             VALUES ($2, $1, 'm', 'info', 0, 0, '[]', 9223372036854775807, $3, $3)",
+            "INSERT INTO alerts (id, rule, metric, severity, value, threshold, sessions, fired_at, last_seen_at, resolved_at)
+             VALUES ($2, $1, 'm', 'info', 0, 0, '[]', '290000-01-01 UTC', $3, $3)",
+        ),
+        &params![&first.name, Uuid::now_v7(), now],
     )
     .await
     .unwrap();
@@ -118,7 +133,6 @@ async fn an_alert_rule_that_cannot_be_evaluated_does_not_stop_the_others() {
     assert_eq!(job.progress.unwrap()["unevaluated"], json!([first.name]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expert_whose_question_the_server_refuses_every_time_is_not_asked_for_ever() {
     let sessions = [vanished("s-1")];
     let script = sessions.to_vec();
@@ -144,7 +158,6 @@ async fn an_expert_whose_question_the_server_refuses_every_time_is_not_asked_for
     assert!(report.to_string().contains("no usable answer"), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_with_many_records_keeps_its_answers_on_the_way() {
     let mut session = bakery::one_order("s-1");
     for number in 0..59 {
@@ -163,8 +176,7 @@ async fn a_session_with_many_records_keeps_its_answers_on_the_way() {
     .await;
     idle(&pipeline).await;
     pipeline.shutdown().await;
-    let asked_twice =
-        "SELECT COUNT(*) AS n FROM (SELECT lookup FROM lookups WHERE round = 0 GROUP BY lookup HAVING COUNT(*) > 1)";
+    let asked_twice = "SELECT COUNT(*) AS n FROM (SELECT lookup FROM lookups WHERE round = 0 GROUP BY lookup HAVING COUNT(*) > 1) AS twice";
     assert_eq!(count(&db, asked_twice).await, 0);
     assert!(count(&db, "SELECT COUNT(*) AS n FROM lookups WHERE round = 0").await >= 60);
 }

@@ -6,7 +6,9 @@ use aftercall::queue::{
     inspect,
 };
 
-use super::world::{Plain, Probe as _, What, ends_as, enqueue, looked_again, one_worker, outcomes, row};
+use super::world::{
+    Plain, Probe as _, What, ends_as, enqueue, enqueue_all, looked_again, one_worker, outcomes, row, start,
+};
 use crate::{
     on_each_database,
     support::{TestDb, until},
@@ -19,6 +21,7 @@ on_each_database! {
     a_job_that_does_not_hear_its_token_is_cancelled_as_well,
     a_cancelled_job_cannot_write_any_more,
     a_job_that_ended_is_retried_with_all_its_attempts,
+    i5_a_job_that_is_cancelled_or_retried_while_it_is_claimed_does_one_thing_or_the_other,
     everything_an_operator_does_is_in_the_audit_log,
     jobs_that_could_start_are_counted_by_queue,
 }
@@ -136,6 +139,59 @@ async fn a_job_that_ended_is_retried_with_all_its_attempts(database: TestDb) {
     world.let_go("b");
     ends_as(db, twin, "completed").await;
     running.shutdown().await;
+}
+
+async fn i5_a_job_that_is_cancelled_or_retried_while_it_is_claimed_does_one_thing_or_the_other(database: TestDb) {
+    let db = &database.db;
+    let (world, running) = one_worker(db).await;
+    let other_db = database.seen_from_outside().await;
+    let other = start(&other_db, &world).await;
+    for round in 0..12 {
+        let jobs: Vec<Plain> = (0..10)
+            .map(|number| format!("{round}-{number}"))
+            .map(|key| Plain::of(&key, What::Done).part(&key))
+            .collect();
+        let ids = enqueue_all(db, &jobs).await;
+        let (some, others) = ids.split_at(5);
+        let cancelled = async {
+            let mut at_once = Vec::new();
+            for id in some {
+                if cancel(&database, *id).await == Cancelled::AtOnce {
+                    at_once.push(*id);
+                }
+            }
+            at_once
+        };
+        let retried = async {
+            for id in others {
+                let mut tx = other_db.begin().await.unwrap();
+                control::retry(&mut tx, *id, "me").await.unwrap();
+                tx.commit().await.unwrap();
+            }
+        };
+        let (at_once, ()) = tokio::join!(cancelled, retried);
+        for (id, job) in ids.iter().zip(&jobs) {
+            until("it has ended", async || {
+                ["cancelled", "completed"].contains(&row(db, *id).await.state.as_str())
+            })
+            .await;
+            assert!(
+                world.most_running(&format!("plain/{}", job.key)) <= 1,
+                "{}: twice at once",
+                job.key
+            );
+            if at_once.contains(id) {
+                assert_eq!(
+                    world.starts_of(&job.key),
+                    0,
+                    "{}: it was cancelled before it began",
+                    job.key
+                );
+            }
+        }
+    }
+    running.shutdown().await;
+    other.shutdown().await;
 }
 
 async fn everything_an_operator_does_is_in_the_audit_log(database: TestDb) {

@@ -13,5 +13,6 @@ mod marks;
 mod model;
 mod other_programs;
 mod outcomes;
+mod plans;
 mod shutdown;
 pub(crate) mod world;

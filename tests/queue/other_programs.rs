@@ -114,3 +114,17 @@ async fn a_job_of_another_program_obeys_the_queues_rules() {
     assert!(broken.contains("JSON object"), "{broken}");
     running.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_another_program_put_off_for_ever_stops_nobody() {
+    let database = TestDb::new(Engine::Postgres).await;
+    let db = &database.db;
+    let (_, running) = listening(db).await;
+    let never = "SELECT aftercall_enqueue('plain', $1, run_at => 'infinity') AS id";
+    let never = called(db, never, args("never")).await.unwrap();
+    let other = enqueue(db, &Plain::of("other", What::Done)).await.id();
+    ends_as(db, other, "completed").await;
+    assert_eq!(row(db, never).await.state, "scheduled");
+    assert_eq!(inspect::pending_work(db).await.unwrap().later.len(), 1);
+    running.shutdown().await;
+}

@@ -105,6 +105,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("fault", &[]),
     ("telemetry", &[]),
+    ("test_support", &["db", "sandbox"]),
 ];
 
 /// Crates that only some files may name, and why.

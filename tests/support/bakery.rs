@@ -14,6 +14,18 @@ fn marker(id: &str) -> String {
     format!("This is {id} speaking.")
 }
 
+/// Letters in no order that a compression finds.
+pub(crate) fn noise(length: usize) -> String {
+    let mut seed = 1_u64;
+    let mut letter = || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + u8::try_from((seed >> 33) % 26).unwrap())
+    };
+    (0..length).map(|_| letter()).collect()
+}
+
 /// A record that the kitchen or the till holds after the session.
 #[derive(Debug, Clone)]
 struct Held {

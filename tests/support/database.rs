@@ -50,7 +50,22 @@ impl From<ClusterError> for Failed {
 const TEMPLATE: &str = "migrated";
 
 impl Place {
+    /// With all tables, where they can be copied.
     pub(crate) async fn new(engine: Engine) -> Self {
+        if engine == Engine::Sqlite {
+            return Self::empty(engine);
+        }
+        let filled = cluster().template(TEMPLATE, async |url| {
+            let db = Db::open(&Location::postgres(url)).await.map_err(Failed::Db)?;
+            db.close().await;
+            Ok::<_, Failed>(())
+        });
+        filled.await.unwrap();
+        Self::on_server(cluster().fresh_database_from(TEMPLATE).unwrap())
+    }
+
+    /// Where nobody has been yet.
+    pub(crate) fn empty(engine: Engine) -> Self {
         match engine {
             Engine::Sqlite => {
                 let directory = tempfile::tempdir().unwrap();
@@ -59,22 +74,20 @@ impl Place {
                     kept: Kept::File(directory),
                 }
             }
-            Engine::Postgres => {
-                let cluster = Cluster::shared().unwrap_or_else(|error| panic!("{error}"));
-                let filled = cluster.template(TEMPLATE, async |url| {
-                    let db = Db::open(&Location::postgres(url)).await.map_err(Failed::Db)?;
-                    db.close().await;
-                    Ok::<_, Failed>(())
-                });
-                filled.await.unwrap();
-                let database = cluster.fresh_database_from(TEMPLATE).unwrap();
-                Self {
-                    location: Location::postgres(database.url()),
-                    kept: Kept::Server(database),
-                }
-            }
+            Engine::Postgres => Self::on_server(cluster().fresh_database().unwrap()),
         }
     }
+
+    fn on_server(database: FreshDatabase<'static>) -> Self {
+        Self {
+            location: Location::postgres(database.url()),
+            kept: Kept::Server(database),
+        }
+    }
+}
+
+fn cluster() -> &'static Cluster {
+    Cluster::shared().unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl TestDb {

@@ -7,68 +7,209 @@ use aftercall::{
     db::{Db, Row},
     store::inspect::sessions::{self, SessionFilter},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
+
+/// How a column is read: alike from every database.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Whole,
+    Number,
+    Flag,
+    Time,
+    Json,
+    Bytes,
+}
+
+use Kind::{Bytes, Flag, Json, Number, Text, Time, Whole};
+
+/// A part of the state: what each row shows of itself.
+struct Part {
+    name: &'static str,
+    sql: &'static str,
+    columns: &'static [(Kind, &'static str)],
+}
+
+impl Part {
+    fn line(&self, row: &Row) -> String {
+        let values: Vec<Value> = self.columns.iter().map(|column| value(row, *column)).collect();
+        format!("{}: {}", self.name, Value::from(values))
+    }
+}
 
 /// Every row that a user can see, in order.
 pub(crate) async fn final_state(db: &Db) -> String {
-    let parts = [
-        ("session", rows(db, SESSIONS).await),
-        ("verdict", rows(db, VERDICTS).await),
-        ("result", rows(db, RESULTS).await),
-        ("reading", rows(db, READINGS).await),
-        ("snapshot", rows(db, SNAPSHOTS).await),
-        ("lookup", rows(db, LOOKUPS).await),
-        ("unreadable", rows(db, FAULTS).await),
-        ("answers", rows(db, ANSWERS).await),
-        ("jobs", rows(db, JOBS).await),
-        ("left", rows(db, LEFT).await),
-    ];
     let mut text = String::new();
-    for (name, rows) in parts {
-        for row in rows {
-            writeln!(text, "{name}: {row}").unwrap();
+    for part in PARTS {
+        for row in db.fetch_all(part.sql, &[]).await.unwrap() {
+            writeln!(text, "{}", part.line(&row)).unwrap();
         }
     }
     text
 }
 
-/// Every column that is no time, as one JSON text each: SQL says what is left out.
-const SESSIONS: &str = "SELECT json_array(source, session_id, environment, first_activity_at, last_activity_at,
-    observation_count, trace_count, digest, ended, incomplete, state, generation, analyzed_digest = digest, waiting_reason)
-    AS line FROM sessions ORDER BY source, session_id";
-const VERDICTS: &str = "SELECT json_array(source, session_id, generation, status, reason, severity, intent, confidence,
-    summary, playbook, playbook_version, playbook_hash, json(document), json(diff)) AS line
-    FROM verdicts ORDER BY source, session_id, generation";
-const RESULTS: &str =
-    "SELECT json_array(source, session_id, generation, intent_type, intent_confidence, verification_status,
-    verdict_summary, diagnostic_status, json(diagnostic_report_json), diagnosed_at IS NULL) AS line
-    FROM monitoring_results ORDER BY source, session_id";
-const READINGS: &str =
-    "SELECT json_array(source, session_id, generation, json(reader), json(reading), json(dropped)) AS line
-    FROM readings ORDER BY source, session_id, generation";
-const SNAPSHOTS: &str = "SELECT json_array(source, session_id, generation, digest, observations, hex(content)) AS line
-    FROM snapshots ORDER BY source, session_id, generation";
-const LOOKUPS: &str =
-    "SELECT json_array(source, session_id, generation, seq, round, system, record, json(lookup), request,
-    status, json(answer)) AS line FROM lookups ORDER BY source, session_id, generation, seq";
-const FAULTS: &str = "SELECT json_array(source, position, reason) AS line FROM source_faults ORDER BY source, position";
-const ANSWERS: &str = "SELECT json_array(input_hash, model, hex(answer)) AS line FROM llm_answers ORDER BY input_hash";
-/// How often each thing was done to its end.
-const JOBS: &str = "SELECT json_array(queue, unique_key, state) AS line FROM jobs
-    WHERE queue IN ('analyze_session', 'verify_session', 'diagnose_session') ORDER BY queue, unique_key";
-/// What must be gone in the end.
-const LEFT: &str = "SELECT json_array('job', queue, unique_key) AS line FROM jobs
-    WHERE state IN ('available', 'scheduled', 'running', 'retryable')
-    UNION ALL SELECT json_array('facts', session_id) FROM facts
-    UNION ALL SELECT json_array('call', state) FROM llm_calls WHERE state = 'started'";
+/// Each verdict: whose, and all of it that is no time.
+pub(crate) async fn whole_verdicts(db: &Db) -> Vec<(String, String)> {
+    let rows = db.fetch_all(VERDICTS.sql, &[]).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get("session_id").unwrap(), VERDICTS.line(row)))
+        .collect()
+}
+
+/// Every column that is no time of our own.
+const PARTS: &[Part] = &[
+    Part {
+        name: "session",
+        sql: "SELECT s.*, analyzed_digest = digest AS as_scanned FROM sessions s ORDER BY source, session_id",
+        columns: &[
+            (Text, "source"),
+            (Text, "session_id"),
+            (Text, "environment"),
+            (Time, "first_activity_at"),
+            (Time, "last_activity_at"),
+            (Whole, "observation_count"),
+            (Whole, "trace_count"),
+            (Text, "digest"),
+            (Flag, "ended"),
+            (Flag, "incomplete"),
+            (Text, "state"),
+            (Whole, "generation"),
+            (Flag, "as_scanned"),
+            (Text, "waiting_reason"),
+        ],
+    },
+    VERDICTS,
+    Part {
+        name: "result",
+        sql: "SELECT m.*, diagnosed_at IS NULL AS undiagnosed FROM monitoring_results m ORDER BY source, session_id",
+        columns: &[
+            (Text, "source"),
+            (Text, "session_id"),
+            (Whole, "generation"),
+            (Text, "intent_type"),
+            (Number, "intent_confidence"),
+            (Text, "verification_status"),
+            (Text, "verdict_summary"),
+            (Text, "diagnostic_status"),
+            (Json, "diagnostic_report_json"),
+            (Flag, "undiagnosed"),
+        ],
+    },
+    Part {
+        name: "reading",
+        sql: "SELECT * FROM readings ORDER BY source, session_id, generation",
+        columns: &[
+            (Text, "source"),
+            (Text, "session_id"),
+            (Whole, "generation"),
+            (Json, "reader"),
+            (Json, "reading"),
+            (Json, "dropped"),
+        ],
+    },
+    Part {
+        name: "snapshot",
+        sql: "SELECT * FROM snapshots ORDER BY source, session_id, generation",
+        columns: &[
+            (Text, "source"),
+            (Text, "session_id"),
+            (Whole, "generation"),
+            (Text, "digest"),
+            (Whole, "observations"),
+            (Bytes, "content"),
+        ],
+    },
+    Part {
+        name: "lookup",
+        sql: "SELECT * FROM lookups ORDER BY source, session_id, generation, seq",
+        columns: &[
+            (Text, "source"),
+            (Text, "session_id"),
+            (Whole, "generation"),
+            (Whole, "seq"),
+            (Whole, "round"),
+            (Text, "system"),
+            (Text, "record"),
+            (Json, "lookup"),
+            (Text, "request"),
+            (Whole, "status"),
+            (Json, "answer"),
+        ],
+    },
+    Part {
+        name: "unreadable",
+        sql: "SELECT * FROM source_faults ORDER BY source, position",
+        columns: &[(Text, "source"), (Text, "position"), (Text, "reason")],
+    },
+    Part {
+        name: "answers",
+        sql: "SELECT * FROM llm_answers ORDER BY input_hash",
+        columns: &[(Text, "input_hash"), (Text, "model"), (Bytes, "answer")],
+    },
+    // How often each thing was done to its end.
+    Part {
+        name: "jobs",
+        sql: "SELECT * FROM jobs WHERE queue IN ('analyze_session', 'verify_session', 'diagnose_session')
+              ORDER BY queue, unique_key, state",
+        columns: &[(Text, "queue"), (Text, "unique_key"), (Text, "state")],
+    },
+    // What must be gone in the end.
+    Part {
+        name: "left",
+        sql: "SELECT 'job' AS what, queue, unique_key FROM jobs
+              WHERE state IN ('available', 'scheduled', 'running', 'retryable')
+              UNION ALL SELECT 'facts', session_id, NULL FROM facts
+              UNION ALL SELECT 'call', state, NULL FROM llm_calls WHERE state = 'started'",
+        columns: &[(Text, "what"), (Text, "queue"), (Text, "unique_key")],
+    },
+];
+
+const VERDICTS: Part = Part {
+    name: "verdict",
+    sql: "SELECT * FROM verdicts ORDER BY source, session_id, generation",
+    columns: &[
+        (Text, "source"),
+        (Text, "session_id"),
+        (Whole, "generation"),
+        (Text, "status"),
+        (Text, "reason"),
+        (Text, "severity"),
+        (Text, "intent"),
+        (Number, "confidence"),
+        (Text, "summary"),
+        (Text, "playbook"),
+        (Whole, "playbook_version"),
+        (Text, "playbook_hash"),
+        (Json, "document"),
+        (Json, "diff"),
+    ],
+};
+
+fn value(row: &Row, (kind, column): (Kind, &'static str)) -> Value {
+    match kind {
+        Text => row.get::<Option<String>>(column).unwrap().into(),
+        Whole => row.get::<Option<i64>>(column).unwrap().into(),
+        Number => row.get::<Option<f64>>(column).unwrap().into(),
+        Flag => row.get::<Option<bool>>(column).unwrap().into(),
+        Time => row
+            .get::<Option<DateTime<Utc>>>(column)
+            .unwrap()
+            .map(|at| at.timestamp_micros())
+            .into(),
+        Json => row.get::<Option<Value>>(column).unwrap().into(),
+        Bytes => row
+            .get::<Option<Vec<u8>>>(column)
+            .unwrap()
+            .map(|bytes| BASE64_STANDARD.encode(bytes))
+            .into(),
+    }
+}
 
 async fn rows(db: &Db, sql: &'static str) -> Vec<String> {
     let rows = db.fetch_all(sql, &[]).await.unwrap();
-    rows.iter().map(line).collect()
-}
-
-fn line(row: &Row) -> String {
-    row.get("line").unwrap()
+    rows.iter().map(|row| row.get("line").unwrap()).collect()
 }
 
 /// The lines that only one of two states has; empty when they are equal.

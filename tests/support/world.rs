@@ -25,6 +25,7 @@ use aftercall::{
 use super::{
     bakery::{self, Session},
     child::Child,
+    engine::Home,
 };
 
 /// Nobody waits this long in a good run: it is there so that a bad one ends.
@@ -40,6 +41,7 @@ pub(crate) struct World {
     pub(crate) model: Option<Arc<ScriptedModel>>,
     practice: Option<Arc<Practice>>,
     directory: tempfile::TempDir,
+    database: Arc<Home>,
     _servers: Vec<Server>,
 }
 
@@ -57,6 +59,9 @@ pub(crate) struct Plan {
     files: Vec<(String, String)>,
     /// The end of the configuration.
     more: String,
+    /// `None`: one of its own.
+    database: Option<Arc<Home>>,
+    empty_database: bool,
 }
 
 impl Plan {
@@ -71,7 +76,21 @@ impl Plan {
             settings: Vec::new(),
             files: Vec::new(),
             more: String::new(),
+            database: None,
+            empty_database: false,
         }
+    }
+
+    /// Where nobody has made a table yet.
+    pub(crate) fn on_empty_database(mut self) -> Self {
+        self.empty_database = true;
+        self
+    }
+
+    /// On the database of another world.
+    pub(crate) fn on_database_of(mut self, world: &World) -> Self {
+        self.database = Some(Arc::clone(&world.database));
+        self
     }
 
     /// More sections at the end of the configuration.
@@ -140,7 +159,12 @@ impl Plan {
         let records = Arc::new(self.records);
         let records_server = records::start(Arc::clone(&records)).await.unwrap();
         let mut toml = Sections::default();
-        toml.set("[database]", "path", "'aftercall.db'");
+        let database = match self.database {
+            Some(another) => another,
+            None if self.empty_database => Arc::new(Home::empty(path)),
+            None => Arc::new(Home::of(path).await),
+        };
+        toml.set("[database]", database.key, &format!("'{}'", database.named));
         for (key, value) in [
             ("name", format!("'{SOURCE}'")),
             ("kind", "'bundle'".to_owned()),
@@ -206,6 +230,7 @@ impl Plan {
             model,
             practice,
             directory,
+            database,
             _servers: servers,
         }
     }

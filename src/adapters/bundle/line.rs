@@ -13,6 +13,7 @@ use serde::{
 };
 
 use super::super::content::instant;
+use crate::domain::id;
 
 /// Reads lines from an offset on, through one buffer.
 pub(super) struct Lines<'f> {
@@ -120,8 +121,9 @@ impl Head {
         if head.page && head.id.is_none() {
             return Err("a whole answer of the API: write one observation of its `data` per line".to_owned());
         }
-        let id = head.id.ok_or("no `id`")?;
-        let trace_id = head.trace_id.ok_or("no `traceId`")?;
+        let id = kept(head.id.ok_or("no `id`")?, "id")?;
+        let trace_id = kept(head.trace_id.ok_or("no `traceId`")?, "traceId")?;
+        let session_id = head.session_id.map(|id| kept(id, "sessionId")).transpose()?;
         let start = head.start.ok_or("no `startTime`")?;
         let start = instant(&start).ok_or("`startTime` is not a time like 2026-08-20T10:00:00Z")?;
         let end = head.end.as_deref().and_then(instant);
@@ -130,12 +132,21 @@ impl Head {
         Ok(Located {
             id,
             trace_id,
-            session_id: head.session_id,
+            session_id,
             environment: head.environment,
             start,
             last,
             changed: updated.map_or(last, |updated| updated.max(last)),
         })
+    }
+}
+
+/// An id as it can be kept.
+fn kept(id: String, field: &str) -> Result<String, String> {
+    if id::fits(&id) {
+        Ok(id::without_nul(id))
+    } else {
+        Err(format!("`{field}` is longer than {} bytes", id::LONGEST))
     }
 }
 

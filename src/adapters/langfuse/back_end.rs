@@ -24,7 +24,7 @@ pub(super) trait BackEnd: Send + Sync {
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) observations: Vec<SeenObservation>,
-    /// Entries that are no observation: no id, no start.
+    /// Entries that are no observation: no id, no start, or an id that cannot be kept.
     pub(super) unreadable: usize,
     /// Where the window goes on.
     pub(super) next: Option<String>,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::{
     refusal::{Refusal, RefusalKind},
     server::Query,
-    traces::{MOST_PAGES, PAGE_BYTES, PATH, TracesApi, add_root, keep, next_page, observation_id, of_session, root_id},
-    wire::{List, Trace},
+    traces::{MOST_PAGES, PAGE_BYTES, PATH, TracesApi, add_root, keep, next_page, of_session, root_id},
+    wire::{List, Trace, observation_id},
 };
 use crate::{adapters::content::Content, ports::SessionRef};
 
@@ -33,8 +33,8 @@ impl TracesApi<'_> {
                 .get(PATH, &of_session(session, page, "core,io"), PAGE_BYTES)
                 .await?;
             let list: List<'_> = self.server.parse(PATH, &reply)?;
-            let mut traces = list.data.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok());
-            if let Some(trace) = traces.find(|trace: &Trace<'_>| trace.id.0.as_deref() == Some(id)) {
+            let mut traces = list.data.iter().filter_map(|raw| Trace::read(raw));
+            if let Some(trace) = traces.find(|trace| trace.id.0.as_deref() == Some(id)) {
                 if !self.takes(&trace, session) {
                     return Ok(());
                 }

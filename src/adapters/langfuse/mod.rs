@@ -45,6 +45,7 @@ use super::{
 use crate::{
     domain::{
         end_signal::{EndSignals, NoCondition},
+        id,
         observation::Snapshot,
     },
     ports::{Probe, SessionRef, Slice, SourceFault, TraceSource, UpstreamError, UpstreamReason},
@@ -259,7 +260,11 @@ impl Langfuse {
             if page.unreadable > 0 {
                 slice.faults.push(SourceFault {
                     position: position(&ask),
-                    reason: format!("{} entries without an id, a trace or a start", page.unreadable),
+                    reason: format!(
+                        "{} entries without an id, a trace or a start, or with an id longer than {} bytes",
+                        page.unreadable,
+                        id::LONGEST
+                    ),
                 });
             }
             slice.more = match plan.read(page.next, page.held, &self.windows) {

@@ -71,7 +71,7 @@ impl BackEnd for ObservationsApi<'_> {
         self.server.note_deprecation(list.deprecation);
         let mut page = Page::before(list.meta.cursor.0);
         for raw in list.data {
-            let seen = serde_json::from_str::<ObservationHead>(raw.get()).ok();
+            let seen = ObservationHead::read(raw);
             page.add(seen.and_then(|head| self.seen(head)), &self.selection.environments);
         }
         Ok(page)
@@ -201,8 +201,7 @@ impl ObservationsApi<'_> {
             let reply = self.server.get(PATH, &query, LIGHT_BYTES).await?;
             let list: List<'_> = self.server.parse(PATH, &reply)?;
             for raw in &list.data {
-                let head = serde_json::from_str::<ObservationHead>(raw.get()).ok();
-                traces.extend(head.and_then(|head| head.trace_id.0));
+                traces.extend(ObservationHead::read(raw).and_then(|head| head.trace_id.0));
             }
             query.truncate(fixed);
             match list.meta.cursor.0 {
@@ -253,7 +252,7 @@ impl ObservationsApi<'_> {
             };
             let list: List<'_> = self.server.parse(PATH, &reply)?;
             for raw in &list.data {
-                let Ok(head) = serde_json::from_str::<ObservationHead>(raw.get()) else {
+                let Some(head) = ObservationHead::read(raw) else {
                     continue;
                 };
                 if !self.selection.takes(head.environment.0.as_deref()) {

@@ -16,7 +16,7 @@ use super::{
     plan::Ask,
     refusal::{Refusal, RefusalKind},
     server::{Query, Server},
-    wire::{List, ObservationHead, Text, Trace, TraceAsRoot, texts, written},
+    wire::{List, ObservationHead, Trace, TraceAsRoot, observation_id, texts, written},
 };
 use crate::{
     adapters::{
@@ -69,14 +69,9 @@ impl BackEnd for TracesApi<'_> {
         self.server.note_deprecation(list.deprecation);
         let mut page = Page::before(next_page(number, list.data.len(), &list.meta.total_pages));
         for raw in list.data {
-            let trace = serde_json::from_str::<Trace<'_>>(raw.get()).ok();
-            match trace.and_then(|trace| self.seen(&trace)) {
-                Some(observations) => {
-                    for seen in observations {
-                        page.add(Some(seen), &self.selection.environments);
-                    }
-                }
-                None => page.add(None, &self.selection.environments),
+            let seen = Trace::read(raw).and_then(|trace| self.seen(&trace));
+            for one in seen.unwrap_or_else(|| vec![None]) {
+                page.add(one, &self.selection.environments);
             }
         }
         Ok(page)
@@ -130,8 +125,8 @@ pub(super) fn root_id(trace: &str) -> String {
 }
 
 impl TracesApi<'_> {
-    /// A trace of a list as what it stands for: itself and its observations.
-    fn seen(&self, trace: &Trace<'_>) -> Option<Vec<SeenObservation>> {
+    /// A trace of a list as what it stands for: itself and its observations, those without an id as none.
+    fn seen(&self, trace: &Trace<'_>) -> Option<Vec<Option<SeenObservation>>> {
         let id = trace.id.0.clone()?;
         let started_at = trace.timestamp.0?;
         let name = trace.name.0.as_deref().unwrap_or_default();
@@ -155,15 +150,14 @@ impl TracesApi<'_> {
         };
         let mut seen = Vec::new();
         for raw in trace.observations.iter().flatten() {
-            let Some(id) = observation_id(raw) else { continue };
-            seen.push(SeenObservation {
+            seen.push(observation_id(raw).map(|id| SeenObservation {
                 id,
                 mark: THERE.to_owned(),
                 ends_session: false,
                 ..root.clone()
-            });
+            }));
         }
-        seen.push(root);
+        seen.push(Some(root));
         Some(seen)
     }
 
@@ -178,8 +172,7 @@ impl TracesApi<'_> {
             let list: List<'_> = self.server.parse(PATH, &reply)?;
             self.server.note_deprecation(list.deprecation);
             for raw in &list.data {
-                let trace = serde_json::from_str::<Trace<'_>>(raw.get()).ok();
-                ids.extend(trace.and_then(|trace| trace.id.0));
+                ids.extend(Trace::read(raw).and_then(|trace| trace.id.0));
             }
             match next_page(number, list.data.len(), &list.meta.total_pages) {
                 Some(_) => number += 1,
@@ -304,12 +297,4 @@ fn complete(one: &mut Gathered, trace: &Trace<'_>, parent: Option<String>) {
     if observation.parent_observation_id.is_none() {
         observation.parent_observation_id = parent;
     }
-}
-
-/// Of an id, or of an object that has one.
-pub(super) fn observation_id(raw: &RawValue) -> Option<String> {
-    if raw.get().starts_with('{') {
-        return serde_json::from_str::<ObservationHead>(raw.get()).ok()?.id.0;
-    }
-    serde_json::from_str::<Text>(raw.get()).ok()?.0
 }

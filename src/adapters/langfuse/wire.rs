@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::adapters::content::instant;
+use crate::{adapters::content::instant, domain::id};
 
 /// A text; a number counts as one, an empty text and everything else as none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +18,23 @@ impl<'de> Deserialize<'de> for Text {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }))
+    }
+}
+
+/// An id, as it can be kept; whether it fits is asked of all ids of an entry at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Id(pub(super) Option<String>);
+
+impl Id {
+    fn fits(&self) -> bool {
+        self.0.as_deref().is_none_or(id::fits)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(from)?;
+        Ok(Self(text.map(id::without_nul)))
     }
 }
 
@@ -70,9 +87,9 @@ pub(super) struct Meta {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ObservationHead {
-    pub(super) id: Text,
-    pub(super) trace_id: Text,
-    pub(super) session_id: Text,
+    pub(super) id: Id,
+    pub(super) trace_id: Id,
+    pub(super) session_id: Id,
     pub(super) user_id: Text,
     pub(super) environment: Text,
     pub(super) name: Text,
@@ -84,6 +101,13 @@ pub(super) struct ObservationHead {
 }
 
 impl ObservationHead {
+    /// `None`: it is none, or its ids are too long to be kept. Neither a scan nor a read sees it then.
+    pub(super) fn read(raw: &RawValue) -> Option<Self> {
+        let head: Self = serde_json::from_str(raw.get()).ok()?;
+        let fits = [&head.id, &head.trace_id, &head.session_id].into_iter().all(Id::fits);
+        fits.then_some(head)
+    }
+
     /// The latest instant known of it.
     pub(super) fn last_activity(&self) -> Option<DateTime<Utc>> {
         self.end_time.0.max(self.start_time.0)
@@ -100,10 +124,10 @@ impl ObservationHead {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Trace<'a> {
-    pub(super) id: Text,
+    pub(super) id: Id,
     pub(super) timestamp: Instant,
     pub(super) name: Text,
-    pub(super) session_id: Text,
+    pub(super) session_id: Id,
     pub(super) user_id: Text,
     pub(super) environment: Text,
     pub(super) tags: Value,
@@ -122,7 +146,13 @@ pub(super) struct Trace<'a> {
     pub(super) deprecation: Option<Deprecation>,
 }
 
-impl Trace<'_> {
+impl<'a> Trace<'a> {
+    /// `None`: it is none, or its ids are too long to be kept. Neither a scan nor a read sees it then.
+    pub(super) fn read(raw: &'a RawValue) -> Option<Self> {
+        let trace: Self = serde_json::from_str(raw.get()).ok()?;
+        (trace.id.fits() && trace.session_id.fits()).then_some(trace)
+    }
+
     /// Differs whenever the server changed the trace itself. The same in a list and in an answer about it alone.
     pub(super) fn mark(&self) -> String {
         let changed = self.updated_at.0.or(self.timestamp.0);
@@ -176,6 +206,16 @@ pub(super) struct Project {
 #[serde(default)]
 pub(super) struct Health {
     pub(super) version: Text,
+}
+
+/// Of an id, or of an observation that has one.
+pub(super) fn observation_id(raw: &RawValue) -> Option<String> {
+    let id = if raw.get().starts_with('{') {
+        ObservationHead::read(raw)?.id
+    } else {
+        serde_json::from_str(raw.get()).ok()?
+    };
+    id.0.filter(|id| id::fits(id))
 }
 
 /// Texts of a list, everything else left out.

@@ -13,6 +13,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Settings of a session. What the server does for us should we fall silent: it ends the transaction of a process that was
 /// frozen in the middle of it, and with it the locks that everybody else waits for, and it notices that our machine is gone.
 /// Where a setting is not known to the server, the rest still holds.
+///
+/// And what a lock means: each statement sees what was committed before it. Counted under a lock, it is as others left it; a
+/// stricter isolation, which an administrator may have made the default, would count what was there before the lock.
 macro_rules! settings {
     ($($name:literal = $value:literal),+) => {
         concat!(
@@ -44,7 +47,8 @@ impl Use {
                 "tcp_keepalives_idle" = "10",
                 "tcp_keepalives_interval" = "3",
                 "tcp_keepalives_count" = "3",
-                "client_connection_check_interval" = "5s"
+                "client_connection_check_interval" = "5s",
+                "default_transaction_isolation" = "read committed"
             ),
             Self::Work => settings!(
                 "idle_in_transaction_session_timeout" = "10s",
@@ -52,6 +56,7 @@ impl Use {
                 "tcp_keepalives_interval" = "3",
                 "tcp_keepalives_count" = "3",
                 "client_connection_check_interval" = "5s",
+                "default_transaction_isolation" = "read committed",
                 "enable_seqscan" = "off",
                 "enable_bitmapscan" = "off",
                 "enable_hashjoin" = "off",

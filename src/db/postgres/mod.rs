@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 pub(super) use self::{
     announce::Announcer,
     transaction::Transaction,
-    types::{Float, Text, Whole},
+    types::{Float, Text, Time, Whole},
 };
 use self::{connection::Use, pool::Pool};
 use super::{DbError, DbErrorKind, PostgresLocation, Row, Value};
@@ -155,7 +155,13 @@ pub(super) fn shown(location: &PostgresLocation) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::{
+        params,
+        test_support::database::{Engine, TestDb},
+    };
 
     #[test]
     fn an_address_is_shown_without_its_password() {
@@ -166,5 +172,49 @@ mod tests {
         let error = PostgresDb::new(&location).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
         assert!(!format!("{location:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_statement_from_before_a_migration_is_prepared_anew() {
+        let database = TestDb::new(Engine::Postgres).await;
+        let all = "-- all\nSELECT * FROM queues";
+        database.db.fetch_all(all, &[]).await.unwrap();
+        let newer = database.seen_from_outside().await;
+        let migrated = "ALTER TABLE queues ADD COLUMN colour text";
+        newer.write_alone(migrated, &[]).await.unwrap();
+        database.db.fetch_all(all, &[]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_under_a_lock_is_as_others_left_it_whatever_the_default_is() {
+        let database = TestDb::new(Engine::Postgres).await;
+        let strict = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable',
+                      current_database()); END $$";
+        database.db.write_alone(strict, &[]).await.unwrap();
+        let after = database.seen_from_outside().await;
+        let mut tx = after.begin().await.unwrap();
+        let sql = "SELECT current_setting('transaction_isolation') AS it, current_setting('idle_in_transaction_session_timeout') AS idle";
+        let row = tx.fetch_optional(sql, &[]).await.unwrap().unwrap();
+        assert_eq!(row.get::<String>("it").unwrap(), "read committed");
+        assert_eq!(row.get::<String>("idle").unwrap(), "10s");
+    }
+
+    #[tokio::test]
+    async fn an_instant_that_never_comes_can_be_read_and_one_that_nobody_can_write_is_named() {
+        let database = TestDb::new(Engine::Postgres).await;
+        let at = |row: &Row| row.get::<DateTime<chrono::Utc>>("at");
+        let sql = "-- instant\nSELECT CAST($1 AS text)::timestamptz AS at";
+        for (text, year) in [
+            ("infinity", "9999-"),
+            ("-infinity", "0001-"),
+            ("2026-08-20 UTC", "2026-08-20"),
+        ] {
+            let rows = database.db.fetch_all(sql, &params![text]).await.unwrap();
+            let read = at(&rows[0]).unwrap().to_rfc3339();
+            assert!(read.starts_with(year), "{text}: {read}");
+        }
+        let rows = database.db.fetch_all(sql, &params!["290000-01-01 UTC"]).await.unwrap();
+        let error = at(&rows[0]).unwrap_err().to_string();
+        assert!(error.contains("`instant`, column `at`"), "{error}");
     }
 }

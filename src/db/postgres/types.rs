@@ -1,5 +1,6 @@
 //! Parameters as PostgreSQL takes them, and columns of several types that we read as one.
 
+use chrono::{DateTime, Utc};
 use sqlx::{
     Decode, Postgres, Type, TypeInfo as _, ValueRef as _,
     error::BoxDynError,
@@ -74,6 +75,36 @@ impl<'r> Decode<'r, Postgres> for Float {
             return <f32 as Decode<Postgres>>::decode(value).map(|value| Self(value.into()));
         }
         <f64 as Decode<Postgres>>::decode(value).map(Self)
+    }
+}
+
+/// An instant. `infinity` is one that nobody lives to see, with room beyond it to count on: the driver would panic.
+pub(in crate::db) struct Time(pub(in crate::db) DateTime<Utc>);
+
+/// Microseconds from 1970 to 2000, where PostgreSQL begins to count.
+const YEAR_2000: i64 = 946_684_800_000_000;
+/// 9999-12-31, 23:59:59.
+const INFINITY: i64 = 253_402_300_799_000_000;
+/// 0001-01-01.
+const MINUS_INFINITY: i64 = -62_135_596_800_000_000;
+
+impl Type<Postgres> for Time {
+    fn type_info() -> PgTypeInfo {
+        <DateTime<Utc> as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Time {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        // The format of all statements with parameters; others give none.
+        let counted = i64::from_be_bytes(value.as_bytes()?.try_into()?);
+        let micros = match counted {
+            i64::MAX => Some(INFINITY),
+            i64::MIN => Some(MINUS_INFINITY),
+            _ => counted.checked_add(YEAR_2000),
+        };
+        let at = micros.and_then(DateTime::from_timestamp_micros);
+        at.map(Self).ok_or_else(|| "not an instant".into())
     }
 }
 

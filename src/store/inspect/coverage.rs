@@ -150,11 +150,17 @@ pub async fn unreadable(db: &Db, limit: u32) -> Result<Vec<Unreadable>, DbError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::inspect::tests::{database, session, verdict};
+    use crate::{
+        store::inspect::tests::{session, verdict},
+        test_support::{TestDb, on_each_database, second},
+    };
 
-    #[tokio::test]
-    async fn every_session_is_counted_once_and_nothing_is_unexplained_without_being_shown() {
-        let (_folder, db) = database().await;
+    on_each_database! {
+        every_session_is_counted_once_and_nothing_is_unexplained_without_being_shown,
+    }
+
+    async fn every_session_is_counted_once_and_nothing_is_unexplained_without_being_shown(database: TestDb) {
+        let db = &database.db;
         for (id, status) in [
             ("a", "pass"),
             ("b", "fail"),
@@ -162,27 +168,27 @@ mod tests {
             ("d", "error"),
             ("e", "partial"),
         ] {
-            session(&db, "calls", id, "done", None).await;
-            verdict(&db, "calls", id, 1, status).await;
+            session(db, "calls", id, "done", None).await;
+            verdict(db, "calls", id, 1, status).await;
         }
-        session(&db, "calls", "f", "verifying", Some("look again")).await;
-        session(&db, "calls", "g", "settled", None).await;
-        session(&db, "calls", "h", "done", None).await;
+        session(db, "calls", "f", "verifying", Some("look again")).await;
+        session(db, "calls", "g", "settled", None).await;
+        session(db, "calls", "h", "done", None).await;
         // Judged once, then reopened: it waits, whatever its old verdict was.
-        session(&db, "calls", "i", "reopened", Some("new activity")).await;
-        verdict(&db, "calls", "i", 1, "pass").await;
-        session(&db, "other", "a", "done", None).await;
-        verdict(&db, "other", "a", 1, "pass").await;
+        session(db, "calls", "i", "reopened", Some("new activity")).await;
+        verdict(db, "calls", "i", 1, "pass").await;
+        session(db, "other", "a", "done", None).await;
+        verdict(db, "other", "a", 1, "pass").await;
         let mut tx = db.begin().await.unwrap();
         tx.execute(
-            "INSERT INTO source_faults (source, position, reason, seen_at) VALUES ('broken', 'line 7', 'not JSON', 0)",
-            &[],
+            "INSERT INTO source_faults (source, position, reason, seen_at) VALUES ('broken', 'line 7', 'not JSON', $1)",
+            &crate::params![second(0)],
         )
         .await
         .unwrap();
         tx.commit().await.unwrap();
 
-        let coverage = by_source(&db).await.unwrap();
+        let coverage = by_source(db).await.unwrap();
         let calls = Coverage {
             source: "calls".to_owned(),
             seen: 9,
@@ -208,6 +214,6 @@ mod tests {
             ..Coverage::default()
         };
         assert_eq!(coverage, [broken, calls, other]);
-        assert_eq!(unreadable(&db, 10).await.unwrap()[0].position, "line 7");
+        assert_eq!(unreadable(db, 10).await.unwrap()[0].position, "line 7");
     }
 }

@@ -96,27 +96,25 @@ pub async fn changed_since_verdict(db: &Db) -> Result<BTreeMap<String, u64>, DbE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::inspect::tests::database;
+    use crate::test_support::{TestDb, on_each_database, second};
 
-    #[tokio::test]
-    async fn the_latest_cycles_of_each_source_come_first_and_no_more_than_asked_for() {
-        let (_folder, db) = database().await;
+    on_each_database! {
+        the_latest_cycles_of_each_source_come_first_and_no_more_than_asked_for,
+    }
+
+    async fn the_latest_cycles_of_each_source_come_first_and_no_more_than_asked_for(database: TestDb) {
+        let db = &database.db;
         let mut tx = db.begin().await.unwrap();
-        for (id, source, at) in [
-            ("a", "calls", 1_i64),
-            ("b", "calls", 3),
-            ("c", "calls", 2),
-            ("d", "others", 1),
-        ] {
+        for (source, at) in [("calls", 1_i64), ("calls", 3), ("calls", 2), ("others", 1)] {
             tx.execute(
-                "INSERT INTO discovery_cycles (id, source, started_at, seen, error) VALUES ($1, $2, $3, $3, 'no connection')",
-                &params![id, source, at],
+                "INSERT INTO discovery_cycles (id, source, started_at, seen, error) VALUES ($1, $2, $3, $4, 'no connection')",
+                &params![uuid::Uuid::now_v7(), source, second(at), at],
             )
             .await
             .unwrap();
         }
         tx.commit().await.unwrap();
-        let cycles = latest(&db, 2).await.unwrap();
+        let cycles = latest(db, 2).await.unwrap();
         let seen = |source: &str| cycles[source].iter().map(|cycle| cycle.counts.seen).collect::<Vec<_>>();
         assert_eq!((seen("calls"), seen("others")), (vec![3, 2], vec![1]));
         assert_eq!(cycles["calls"][0].error.as_deref(), Some("no connection"));

@@ -278,18 +278,24 @@ fn push(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::inspect::tests::{database, session, verdict};
+    use crate::{
+        store::inspect::tests::{session, verdict},
+        test_support::{TestDb, on_each_database},
+    };
 
-    #[tokio::test]
-    async fn a_session_shows_its_stages_in_order_and_every_generation() {
-        let (_folder, db) = database().await;
-        session(&db, "calls", "a", "done", None).await;
-        session(&db, "other", "a", "done", None).await;
-        verdict(&db, "calls", "a", 1, "fail").await;
-        verdict(&db, "calls", "a", 2, "pass").await;
-        assert_eq!(find(&db, None, "a").await.unwrap().len(), 2);
-        let mut found = find(&db, Some("calls"), "a").await.unwrap();
-        let detail = detail(&db, found.remove(0)).await.unwrap();
+    on_each_database! {
+        a_session_shows_its_stages_in_order_and_every_generation,
+    }
+
+    async fn a_session_shows_its_stages_in_order_and_every_generation(database: TestDb) {
+        let db = &database.db;
+        session(db, "calls", "a", "done", None).await;
+        session(db, "other", "a", "done", None).await;
+        verdict(db, "calls", "a", 1, "fail").await;
+        verdict(db, "calls", "a", 2, "pass").await;
+        assert_eq!(find(db, None, "a").await.unwrap().len(), 2);
+        let mut found = find(db, Some("calls"), "a").await.unwrap();
+        let detail = detail(db, found.remove(0)).await.unwrap();
         let generations: Vec<u32> = detail
             .generations
             .iter()

@@ -158,56 +158,62 @@ fn read(row: &Row, shut: &ShutGates) -> Result<SessionLine, DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::inspect::tests::{database, session, verdict};
+    use crate::{
+        store::inspect::tests::{session, verdict},
+        test_support::{TestDb, on_each_database},
+    };
+
+    on_each_database! {
+        sessions_are_found_by_status_source_intent_and_id,
+        a_session_that_was_judged_before_and_waits_again_keeps_its_old_verdict_in_view,
+    }
 
     async fn ids(db: &Db, filter: SessionFilter) -> Vec<String> {
         let lines = list(db, &SessionFilter { limit: 100, ..filter }).await.unwrap();
         lines.into_iter().map(|line| line.key.session_id).collect()
     }
 
-    #[tokio::test]
-    async fn sessions_are_found_by_status_source_intent_and_id() {
-        let (_folder, db) = database().await;
+    async fn sessions_are_found_by_status_source_intent_and_id(database: TestDb) {
+        let db = &database.db;
         for (id, status) in [("a", "pass"), ("b", "fail"), ("c/é 100%", "fail")] {
-            session(&db, "calls", id, "done", None).await;
-            verdict(&db, "calls", id, 1, status).await;
+            session(db, "calls", id, "done", None).await;
+            verdict(db, "calls", id, 1, status).await;
         }
-        session(&db, "calls", "d", "verifying", Some("look again")).await;
-        session(&db, "other", "a", "reopened", Some("new activity")).await;
-        verdict(&db, "other", "a", 1, "fail").await;
+        session(db, "calls", "d", "verifying", Some("look again")).await;
+        session(db, "other", "a", "reopened", Some("new activity")).await;
+        verdict(db, "other", "a", 1, "fail").await;
 
         let with_status = |statuses: &[&str]| SessionFilter {
             statuses: statuses.iter().map(|status| (*status).to_owned()).collect(),
             ..SessionFilter::default()
         };
-        assert_eq!(ids(&db, SessionFilter::default()).await.len(), 5);
-        assert_eq!(ids(&db, with_status(&["fail"])).await, ["b", "c/é 100%"]);
-        assert_eq!(ids(&db, with_status(&["waiting"])).await, ["d", "a"]);
-        assert_eq!(ids(&db, with_status(&["pass", "waiting"])).await, ["a", "d", "a"]);
+        assert_eq!(ids(db, SessionFilter::default()).await.len(), 5);
+        assert_eq!(ids(db, with_status(&["fail"])).await, ["b", "c/é 100%"]);
+        assert_eq!(ids(db, with_status(&["waiting"])).await, ["d", "a"]);
+        assert_eq!(ids(db, with_status(&["pass", "waiting"])).await, ["a", "d", "a"]);
         let by_id = SessionFilter {
             session_id: Some("c/é 100%".to_owned()),
             ..SessionFilter::default()
         };
-        assert_eq!(ids(&db, by_id).await, ["c/é 100%"]);
+        assert_eq!(ids(db, by_id).await, ["c/é 100%"]);
         let by_intent = SessionFilter {
             intent: Some("cancellation".to_owned()),
             ..SessionFilter::default()
         };
-        assert!(ids(&db, by_intent).await.is_empty());
+        assert!(ids(db, by_intent).await.is_empty());
         let later = SessionFilter {
             since: DateTime::from_timestamp(4_000_000_000, 0),
             ..SessionFilter::default()
         };
-        assert!(ids(&db, later).await.is_empty());
+        assert!(ids(db, later).await.is_empty());
     }
 
-    #[tokio::test]
-    async fn a_session_that_was_judged_before_and_waits_again_keeps_its_old_verdict_in_view() {
-        let (_folder, db) = database().await;
-        session(&db, "calls", "a", "reopened", Some("new activity")).await;
-        verdict(&db, "calls", "a", 1, "fail").await;
+    async fn a_session_that_was_judged_before_and_waits_again_keeps_its_old_verdict_in_view(database: TestDb) {
+        let db = &database.db;
+        session(db, "calls", "a", "reopened", Some("new activity")).await;
+        verdict(db, "calls", "a", 1, "fail").await;
         let lines = list(
-            &db,
+            db,
             &SessionFilter {
                 limit: 10,
                 ..SessionFilter::default()

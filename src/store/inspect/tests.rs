@@ -1,18 +1,6 @@
 //! Rows for the tests of this folder, written as they stand in the tables.
 
-use crate::{
-    db::{Db, Location},
-    params,
-};
-
-/// A fresh database; the folder goes when the first value is dropped.
-pub(super) async fn database() -> (tempfile::TempDir, Db) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = Db::open(&Location::sqlite(folder.path().join("test.db")))
-        .await
-        .unwrap();
-    (folder, db)
-}
+use crate::{db::Db, params, test_support::second};
 
 async fn execute(db: &Db, sql: &'static str, params: &[crate::db::Value]) {
     let mut tx = db.begin().await.unwrap();
@@ -25,8 +13,8 @@ pub(super) async fn session(db: &Db, source: &str, id: &str, state: &str, waitin
         db,
         "INSERT INTO sessions (source, session_id, first_activity_at, last_activity_at, observation_count, trace_count, digest,
              digest_since, open_since, state, waiting_reason, discovered_at, updated_at)
-         VALUES ($1, $2, 1000000, 2000000, 3, 1, 'd', 3000000, 3000000, $3, $4, 3000000, 3000000)",
-        &params![source, id, state, waiting_reason],
+         VALUES ($1, $2, $5, $6, 3, 1, 'd', $7, $7, $3, $4, $7, $7)",
+        &params![source, id, state, waiting_reason, second(1), second(2), second(3)],
     )
     .await;
 }
@@ -38,7 +26,7 @@ pub(super) async fn verdict(db: &Db, source: &str, id: &str, generation: u32, st
         "confidence": 0.9, "reader": {"kind": "file"}, "findings": [],
         "playbook": {"name": "p", "version": 1, "hash": "00"}, "looks": 1, "incomplete": false
     });
-    let at = 4_000_000 + i64::from(generation);
+    let at = second(4) + chrono::TimeDelta::microseconds(generation.into());
     execute(
         db,
         "INSERT INTO verdicts (source, session_id, generation, status, reason, severity, intent, confidence, summary, playbook,
