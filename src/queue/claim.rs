@@ -287,9 +287,10 @@ macro_rules! next_of_key {
     };
 }
 
-/// The same past those that are behind a shut gate: in the order of the index, and not for ever.
+/// The same past those that are behind a shut gate: in the order of the index, and not for ever. PostgreSQL joins in any order
+/// that it likes, and is told once more which one counts.
 macro_rules! next_past_gates {
-    ($name:literal, $which:literal, $shut:expr) => {
+    ($name:literal, $which:literal, $shut:expr, $order:literal) => {
         concat!(
             "-- ",
             $name,
@@ -299,6 +300,7 @@ macro_rules! next_past_gates {
             $which,
             " ORDER BY priority DESC, run_at, id LIMIT 10000) AS j WHERE NOT ",
             $shut,
+            $order,
             " LIMIT $2"
         )
     };
@@ -322,8 +324,13 @@ const NEXT: Next = Next {
         next_of_key!("next_of_key", "", " FOR NO KEY UPDATE SKIP LOCKED"),
     ),
     gated: Sql::each(
-        next_past_gates!("next_of_key_past_gates", "", sqlite_shut!()),
-        next_past_gates!("next_of_key_past_gates", "", postgres_shut!()),
+        next_past_gates!("next_of_key_past_gates", "", sqlite_shut!(), ""),
+        next_past_gates!(
+            "next_of_key_past_gates",
+            "",
+            postgres_shut!(),
+            " ORDER BY j.priority DESC, j.run_at, j.id"
+        ),
     ),
 };
 
@@ -353,8 +360,13 @@ const NEXT_CHARGED: Next = Next {
         ),
     ),
     gated: Sql::each(
-        next_past_gates!("next_charged_past_gates", " AND rate_charged = 1", sqlite_shut!()),
-        next_past_gates!("next_charged_past_gates", " AND rate_charged", postgres_shut!()),
+        next_past_gates!("next_charged_past_gates", " AND rate_charged = 1", sqlite_shut!(), ""),
+        next_past_gates!(
+            "next_charged_past_gates",
+            " AND rate_charged",
+            postgres_shut!(),
+            " ORDER BY j.priority DESC, j.run_at, j.id"
+        ),
     ),
 };
 
@@ -368,8 +380,13 @@ const NEXT_UNCHARGED: Next = Next {
         ),
     ),
     gated: Sql::each(
-        next_past_gates!("next_uncharged_past_gates", " AND rate_charged = 0", sqlite_shut!()),
-        next_past_gates!("next_uncharged_past_gates", " AND NOT rate_charged", postgres_shut!()),
+        next_past_gates!("next_uncharged_past_gates", " AND rate_charged = 0", sqlite_shut!(), ""),
+        next_past_gates!(
+            "next_uncharged_past_gates",
+            " AND NOT rate_charged",
+            postgres_shut!(),
+            " ORDER BY j.priority DESC, j.run_at, j.id"
+        ),
     ),
 };
 

@@ -235,15 +235,16 @@ async fn dismiss(tx: &mut Tx, gate: &Gate) -> Result<(), DbError> {
 }
 
 /// Who tries a gate: of those it holds the one that failed least, whose queue this process serves and nobody paused, and
-/// whom no other gate would hold. Far down among those that cannot run nobody looks.
+/// whom no other gate would hold. Far down among those that cannot run nobody looks. PostgreSQL joins in any order that it likes, and
+/// is told once more which one counts; SQLite keeps it, and would look at all of them to sort what is sorted.
 macro_rules! candidate {
-    ($name:literal, $names:literal, $whole:literal, $more:literal) => {
+    ($name:literal, $names:literal, $whole:literal, $more:literal, $order:literal) => {
         concat!(
             "-- ",
             $name,
             "
-             SELECT j.id FROM (SELECT id, queue, limit_key, rate_charged, gate FROM jobs WHERE held_by = $1
-                               ORDER BY outages, priority DESC, run_at, id LIMIT 10000) AS j
+             SELECT j.id FROM (SELECT id, queue, limit_key, rate_charged, gate, outages, priority, run_at FROM jobs
+                               WHERE held_by = $1 ORDER BY outages, priority DESC, run_at, id LIMIT 10000) AS j
              WHERE j.queue IN (SELECT ",
             $names,
             ")
@@ -253,6 +254,7 @@ macro_rules! candidate {
             $whole,
             "))",
             $more,
+            $order,
             " LIMIT 1"
         )
     };
@@ -263,13 +265,15 @@ const CANDIDATE: Sql = Sql::each(
         "probe_candidate",
         "value FROM json_each($2)",
         "substr(j.gate, 1, instr(j.gate, '/') - 1)",
+        "",
         ""
     ),
     candidate!(
         "probe_candidate",
         "jsonb_array_elements_text($2)",
         "split_part(j.gate, '/', 1)",
-        ""
+        "",
+        " ORDER BY j.outages, j.priority DESC, j.run_at, j.id"
     ),
 );
 
@@ -280,7 +284,8 @@ const CANDIDATE_IN_RATE: Sql = Sql::each(
         "value FROM json_each($2)",
         "substr(j.gate, 1, instr(j.gate, '/') - 1)",
         " AND (j.rate_charged = 1 OR NOT EXISTS (SELECT 1 FROM limits l WHERE l.key = j.limit_key AND l.rate_max <= (
-              SELECT count(*) FROM rate_starts r WHERE r.limit_key = l.key AND r.started_at > $3 - l.rate_window_us)))"
+              SELECT count(*) FROM rate_starts r WHERE r.limit_key = l.key AND r.started_at > $3 - l.rate_window_us)))",
+        ""
     ),
     candidate!(
         "probe_candidate_in_rate",
@@ -288,7 +293,8 @@ const CANDIDATE_IN_RATE: Sql = Sql::each(
         "split_part(j.gate, '/', 1)",
         " AND (j.rate_charged OR NOT EXISTS (SELECT 1 FROM limits l WHERE l.key = j.limit_key AND l.rate_max <= (
               SELECT count(*) FROM rate_starts r WHERE r.limit_key = l.key
-                  AND r.started_at > $3::timestamptz - l.rate_window_us * interval '1 microsecond')))"
+                  AND r.started_at > $3::timestamptz - l.rate_window_us * interval '1 microsecond')))",
+        " ORDER BY j.outages, j.priority DESC, j.run_at, j.id"
     ),
 );
 
