@@ -76,6 +76,31 @@ async fn asked(db: &Db, sql: &'static str) -> Option<u64> {
     row.get("n").ok()
 }
 
+/// A job under which three workers died is discarded, so that one that kills its worker does not kill the fleet. With a kill
+/// every moment that may hit an innocent one, seldom: nothing else may end in an error.
+async fn given_up_only_after_three_deaths(db: &Db, sessions: u64) {
+    let given_up = db
+        .fetch_all(
+            "SELECT v.session_id || ': ' || v.summary AS line, (SELECT COUNT(*) FROM job_attempts a JOIN jobs j ON j.id = a.job_id
+                WHERE a.outcome = 'rescued' AND j.state = 'discarded' AND j.unique_key LIKE '%/' || v.session_id || '#%') AS deaths
+             FROM verdicts v WHERE v.status = 'error'",
+            &[],
+        )
+        .await
+        .unwrap();
+    for row in &given_up {
+        let line: String = row.get("line").unwrap();
+        println!("given up: {line}");
+        assert!(line.contains("worker_died: 3 workers died"), "{line}");
+        assert_eq!(row.get::<u64>("deaths").unwrap(), 3, "{line}");
+    }
+    assert!(
+        given_up.len() as u64 <= sessions / 40,
+        "{} sessions were given up",
+        given_up.len()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_costs_no_session_and_breaks_no_limit() {
     let scale = Scale::now();
@@ -135,15 +160,7 @@ async fn chaos_costs_no_session_and_breaks_no_limit() {
         count(&db, "SELECT COUNT(DISTINCT session_id) AS n FROM verdicts").await,
         scale.sessions
     );
-    let errors = db
-        .fetch_all(
-            "SELECT session_id || ': ' || summary AS line FROM verdicts WHERE status = 'error'",
-            &[],
-        )
-        .await
-        .unwrap();
-    let errors: Vec<String> = errors.iter().map(|row| row.get("line").unwrap()).collect();
-    assert_eq!(errors, Vec::<String>::new());
+    given_up_only_after_three_deaths(&db, scale.sessions).await;
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
     assert_eq!(
         History::read(&db).await.violations(Duration::ZERO),
