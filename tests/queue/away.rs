@@ -361,6 +361,9 @@ async fn i4_a_run_that_ends_without_any_sign_of_life_is_refused_once_another_wor
     // Its heartbeat never comes: what it does late is refused by the row alone.
     let deaf = WorkerSettings {
         heartbeat: Duration::from_mins(5),
+        // Full with its one run, and freeing nobody's: it is the other that takes the job.
+        concurrency: [("wide".to_owned(), 1)].into(),
+        newcomer: Some(Duration::from_hours(1)),
         ..short_lease()
     };
     let frozen = fleet.worker(deaf).await;
