@@ -20,23 +20,6 @@ on_each_engine! {
     the_pause_of_a_lane_is_kept_between_any_two_calls_of_two_processes,
 }
 
-/// Sessions of every kind, in an order that differs from their kinds'.
-fn load() -> Vec<Session> {
-    (0..60_u64)
-        .map(|number| {
-            let id = format!("s-{number:02}");
-            match number * 7_919 % 6 {
-                0 => bakery::ordered_and_paid(&id),
-                1 => bakery::vanished(&id),
-                2 => bakery::other_cake(&id),
-                3 => bakery::half(&id),
-                4 => bakery::question(&id),
-                _ => bakery::ordered(&id),
-            }
-        })
-        .collect()
-}
-
 async fn world(sessions: &[Session]) -> World {
     Plan::of(sessions)
         .model(bakery::model(sessions))
@@ -54,7 +37,7 @@ const TAKEN_AWAY: &str = "SELECT COUNT(*) AS n FROM job_attempts WHERE outcome =
 const WORKERS: &str = "SELECT COUNT(DISTINCT worker) AS n FROM job_attempts";
 
 async fn i5_three_processes_never_exceed_a_limit_and_do_nothing_twice_when_one_is_killed() {
-    let sessions = load();
+    let sessions = bakery::mixed(60);
     let world = world(&sessions).await;
     let db = world.db().await;
     let victim = world.child(&[]);

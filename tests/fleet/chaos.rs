@@ -6,8 +6,9 @@ use aftercall::{db::Db, sandbox::postgres::Shutdown};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::{Scale, Server, load, world};
+use super::{Scale, Server, world};
 use crate::support::{
+    bakery,
     chaos_proxy::{ChaosProxy, Old, Random},
     child::Child,
     history::History,
@@ -105,7 +106,7 @@ async fn given_up_only_after_three_deaths(db: &Db, sessions: u64) {
 async fn chaos_costs_no_session_and_breaks_no_limit() {
     let scale = Scale::now();
     let server = Server::start();
-    let sessions = load(scale.sessions);
+    let sessions = bakery::mixed(scale.sessions);
     let proxy = ChaosProxy::start(server.cluster.address()).await;
     let url = format!("postgres://postgres@{}/{}", proxy.addr(), Server::DATABASE);
     let world = world(&sessions, &url, &scale, |plan| plan.set("records", "pace", "'1ms'")).await;

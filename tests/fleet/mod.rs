@@ -83,23 +83,6 @@ impl Server {
     }
 }
 
-/// Sessions of every kind, in an order that differs from their kinds'.
-fn load(sessions: u64) -> Vec<Session> {
-    (0..sessions)
-        .map(|number| {
-            let id = format!("s-{number:04}");
-            match number * 7_919 % 6 {
-                0 => bakery::ordered_and_paid(&id),
-                1 => bakery::vanished(&id),
-                2 => bakery::other_cake(&id),
-                3 => bakery::half(&id),
-                4 => bakery::question(&id),
-                _ => bakery::ordered(&id),
-            }
-        })
-        .collect()
-}
-
 /// A world of these sessions on this server.
 async fn world(sessions: &[Session], url: &str, scale: &Scale, change: impl FnOnce(Plan) -> Plan) -> World {
     let millis = |time: Duration| format!("'{}ms'", time.as_millis());

@@ -9,8 +9,9 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{Scale, Server, load, world};
+use super::{Scale, Server, world};
 use crate::support::{
+    bakery,
     child::Child,
     history::History,
     state::{broken_promises, count},
@@ -119,7 +120,7 @@ async fn judged_behind(mode: &str) -> String {
     let server = Server::start();
     let db = server.db().await;
     let mut pooler = Pooler::start(&server, mode).await;
-    let sessions = load(SESSIONS);
+    let sessions = bakery::mixed(SESSIONS);
     let world = world(&sessions, &pooler.url(), &scale, |plan| {
         plan.set("queue", "poll", "'200ms'")
     })
@@ -172,7 +173,7 @@ async fn i8_a_pooler_in_transaction_mode_may_be_killed_and_nobody_listens_throug
     let server = Server::start();
     server.db().await.close().await;
     let pooler = Pooler::start(&server, "transaction").await;
-    let world = world(&load(1), &pooler.url(), &Scale::now(), |plan| plan).await;
+    let world = world(&bakery::mixed(1), &pooler.url(), &Scale::now(), |plan| plan).await;
     let ended = Child::start(&world, &["run", "--until-idle"], &[]).ended().await;
     assert_eq!(ended.status.code(), Some(3), "{ended}");
     assert!(ended.err.contains("max_prepared_statements"), "{ended}");

@@ -285,6 +285,23 @@ pub(crate) fn every_way() -> Vec<Session> {
     ]
 }
 
+/// Sessions of every kind, in an order that differs from their kinds'.
+pub(crate) fn mixed(sessions: u64) -> Vec<Session> {
+    (0..sessions)
+        .map(|number| {
+            let id = format!("s-{number:04}");
+            match number * 7_919 % 6 {
+                0 => ordered_and_paid(&id),
+                1 => vanished(&id),
+                2 => other_cake(&id),
+                3 => half(&id),
+                4 => question(&id),
+                _ => ordered(&id),
+            }
+        })
+        .collect()
+}
+
 /// What kitchen and till hold after the sessions.
 pub(crate) fn records(sessions: &[Session]) -> Records {
     let mut records = Records::new();

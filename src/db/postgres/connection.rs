@@ -17,7 +17,19 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// And what a lock means: each statement sees what was committed before it. Counted under a lock, it is as others left it; a
 /// stricter isolation, which an administrator may have made the default, would count what was there before the lock.
 macro_rules! settings {
-    ($($name:literal = $value:literal),+) => {
+    // Those of every session, and what else this one's are.
+    ($($name:literal = $value:literal),*) => {
+        settings!(@all
+            "idle_in_transaction_session_timeout" = "10s",
+            "tcp_keepalives_idle" = "10",
+            "tcp_keepalives_interval" = "3",
+            "tcp_keepalives_count" = "3",
+            "client_connection_check_interval" = "5s",
+            "default_transaction_isolation" = "read committed"
+            $(, $name = $value)*
+        )
+    };
+    (@all $($name:literal = $value:literal),+) => {
         concat!(
             "-- settings\nSELECT set_config(name, CASE name",
             $(" WHEN '", $name, "' THEN '", $value, "'",)+
@@ -42,21 +54,8 @@ pub(in crate::db) enum Use {
 impl Use {
     fn settings(self) -> &'static str {
         match self {
-            Self::Reading => settings!(
-                "idle_in_transaction_session_timeout" = "10s",
-                "tcp_keepalives_idle" = "10",
-                "tcp_keepalives_interval" = "3",
-                "tcp_keepalives_count" = "3",
-                "client_connection_check_interval" = "5s",
-                "default_transaction_isolation" = "read committed"
-            ),
+            Self::Reading => settings!(),
             Self::Work => settings!(
-                "idle_in_transaction_session_timeout" = "10s",
-                "tcp_keepalives_idle" = "10",
-                "tcp_keepalives_interval" = "3",
-                "tcp_keepalives_count" = "3",
-                "client_connection_check_interval" = "5s",
-                "default_transaction_isolation" = "read committed",
                 "enable_seqscan" = "off",
                 "enable_bitmapscan" = "off",
                 "enable_hashjoin" = "off",
