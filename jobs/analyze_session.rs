@@ -70,12 +70,12 @@ impl Job for AnalyzeSession {
             Ok(entry) => entry,
             Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
         };
-        let session = sessions::load(&env.db, &key).await.or_retry()?;
+        let session = sessions::load(&env.db, &key).await?;
         let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
         };
 
-        let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await.or_retry()? {
+        let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await? {
             Some((snapshot, digest)) => (snapshot, digest, true),
             None => match self.read_content(ctx, env, entry, &session).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
@@ -90,14 +90,12 @@ impl Job for AnalyzeSession {
         };
         if !stored && goes_on(&session, &digest) {
             let mut tx = ctx.begin().await?;
-            sessions::unsettle(&mut tx, &key, self.generation, &digest)
-                .await
-                .or_retry()?;
+            sessions::unsettle(&mut tx, &key, self.generation, &digest).await?;
             return ctx.finish(tx).await;
         }
 
         let snapshot = Arc::new(snapshot);
-        let packed = snapshots::pack(&snapshot).await.or_retry()?;
+        let packed = snapshots::pack(&snapshot).await?;
         // Held to the end: what a large session takes is many times what is stored of it.
         let _room = if packed.bytes() > LARGE {
             Some(room_for_large(ctx, env).await?)
@@ -105,7 +103,7 @@ impl Job for AnalyzeSession {
             None
         };
         let transcript = Transcript::of(&snapshot, &entry.playbook);
-        let read = match readings::load(&env.db, &key, self.generation).await.or_retry()? {
+        let read = match readings::load(&env.db, &key, self.generation).await? {
             Some(stored) => Read::Reading(stored),
             None if reader::is_paid(env, &key) => {
                 if !stored {
@@ -122,22 +120,16 @@ impl Job for AnalyzeSession {
 
         let mut tx = ctx.begin().await?;
         // Traces before the session: a scan takes them in this order, and neither may wait for the other.
-        seen::use_end_signals(&mut tx, &key).await.or_retry()?;
-        if !sessions::is_current(&mut tx, &key, self.generation).await.or_retry()? {
+        seen::use_end_signals(&mut tx, &key).await?;
+        if !sessions::is_current(&mut tx, &key, self.generation).await? {
             drop(tx);
             return ctx.finish(ctx.begin().await?).await;
         }
-        snapshots::save(&mut tx, &key, self.generation, &packed, &digest)
-            .await
-            .or_retry()?;
-        sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest)
-            .await
-            .or_retry()?;
-        readings::save(&mut tx, &key, self.generation, &stored_reading)
-            .await
-            .or_retry()?;
+        snapshots::save(&mut tx, &key, self.generation, &packed, &digest).await?;
+        sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest).await?;
+        readings::save(&mut tx, &key, self.generation, &stored_reading).await?;
         let case = case_of(&session, entry, &snapshot, transcript, stored_reading);
-        self.hand_on(&mut tx, entry, &case).await.or_retry()?;
+        self.hand_on(&mut tx, entry, &case).await?;
         ctx.finish(tx).await
     }
 
@@ -182,13 +174,9 @@ impl AnalyzeSession {
         digest: &str,
     ) -> Result<(), JobError> {
         let mut tx = ctx.begin().await?;
-        if sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
-            snapshots::save(&mut tx, key, self.generation, packed, digest)
-                .await
-                .or_retry()?;
-            sessions::set_state(&mut tx, key, SessionState::Analyzing, Some("being read"))
-                .await
-                .or_retry()?;
+        if sessions::is_current(&mut tx, key, self.generation).await? {
+            snapshots::save(&mut tx, key, self.generation, packed, digest).await?;
+            sessions::set_state(&mut tx, key, SessionState::Analyzing, Some("being read")).await?;
         }
         ctx.progress(tx).await?;
         fault::hit(FaultPoint::AfterSnapshot);
@@ -233,7 +221,7 @@ async fn room_for_large<'e>(ctx: &JobContext, env: &'e Env) -> Result<SemaphoreP
 async fn session_ref(env: &Env, session: &StoredSession) -> Result<SessionRef, JobError> {
     Ok(SessionRef {
         session_id: session.key.session_id.clone(),
-        trace_ids: seen::traces_of(&env.db, &session.key).await.or_retry()?,
+        trace_ids: seen::traces_of(&env.db, &session.key).await?,
         first_activity: session.first_activity_at,
         last_activity: session.last_activity_at,
     })
@@ -252,8 +240,8 @@ fn goes_on(session: &StoredSession, digest: &str) -> bool {
 /// Everything that the judge needs of a session that was analysed.
 pub(super) async fn load_case(env: &Env, entry: &SourceEntry, session: &StoredSession) -> Result<Case, JobError> {
     let (key, generation) = (&session.key, session.generation);
-    let snapshot = snapshots::load(&env.db, key, generation).await.or_retry()?;
-    let reading = readings::load(&env.db, key, generation).await.or_retry()?;
+    let snapshot = snapshots::load(&env.db, key, generation).await?;
+    let reading = readings::load(&env.db, key, generation).await?;
     let (Some((snapshot, _)), Some(reading)) = (snapshot, reading) else {
         return Err(JobError::fail(format!(
             "the snapshot or the reading of session {key} is gone: `aftercall reprocess` reads it again"

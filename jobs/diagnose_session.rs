@@ -17,7 +17,7 @@ use crate::{
     },
     env::{Env, SourceEntry},
     expert::{self, Consulted, Question},
-    queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{Job, JobContext, JobError, Limit, Outcome, Policy, minutes},
     store::{diagnoses, sessions, verdicts},
 };
 
@@ -57,7 +57,7 @@ impl Job for DiagnoseSession {
             Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
         };
         let mut tx = ctx.begin().await?;
-        if !diagnoses::is_pending(&mut tx, &key, self.generation).await.or_retry()? {
+        if !diagnoses::is_pending(&mut tx, &key, self.generation).await? {
             return ctx.finish(tx).await; // superseded, or explained already: nothing is to be paid for
         }
         drop(tx);
@@ -88,10 +88,8 @@ impl Job for DiagnoseSession {
         let report = diagnosis::assemble(explanation, reports);
 
         let mut tx = ctx.begin().await?;
-        if diagnoses::is_pending(&mut tx, &key, self.generation).await.or_retry()? {
-            diagnoses::save(&mut tx, &key, self.generation, &report)
-                .await
-                .or_retry()?;
+        if diagnoses::is_pending(&mut tx, &key, self.generation).await? {
+            diagnoses::save(&mut tx, &key, self.generation, &report).await?;
         }
         ctx.finish(tx).await
     }
@@ -109,11 +107,11 @@ impl DiagnoseSession {
     /// What the verdict saw; `None` when this generation no longer counts.
     async fn load(&self, env: &Env, entry: &SourceEntry) -> Result<Option<(Case, Verdict)>, JobError> {
         let key = self.key();
-        let session = sessions::load(&env.db, &key).await.or_retry()?;
+        let session = sessions::load(&env.db, &key).await?;
         let Some(session) = session.filter(|session| session.generation == self.generation) else {
             return Ok(None);
         };
-        let Some(verdict) = verdicts::load(&env.db, &key, self.generation).await.or_retry()? else {
+        let Some(verdict) = verdicts::load(&env.db, &key, self.generation).await? else {
             return Ok(None);
         };
         Ok(Some((load_case(env, entry, &session).await?, verdict)))

@@ -15,7 +15,7 @@ use crate::{
     fault::{self, FaultPoint},
     outside::{self, Called},
     ports::Slice,
-    queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{Job, JobContext, JobError, Limit, Outcome, Policy, minutes},
     reprocess,
     store::{
         seen,
@@ -68,11 +68,11 @@ impl Job for DiscoverSessions {
             Err(outage) => return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await,
         };
         let gate = format!("source:{}", self.source);
-        let now = env.db.now().await.or_retry()?;
+        let now = env.db.now().await?;
         let mut cycle = Cycle::resumed(ctx.last_progress(), now);
         loop {
-            let watermark = sources::watermark(&env.db, &self.source).await.or_retry()?;
-            let now = env.db.now().await.or_retry()?;
+            let watermark = sources::watermark(&env.db, &self.source).await?;
+            let now = env.db.now().await?;
             let slice = match outside::call(ctx, &gate, entry.source.scan(watermark.as_ref(), now)).await? {
                 Called::Answer(slice) => slice,
                 Called::Outage(outage) => {
@@ -87,17 +87,14 @@ impl Job for DiscoverSessions {
                         false,
                         error.as_deref(),
                     )
-                    .await
-                    .or_retry()?;
+                    .await?;
                     tx.set_progress(json!(cycle));
                     return env.wait_for(ctx, tx, &self.source, &outage).await;
                 }
             };
             let mut tx = ctx.begin().await?;
-            self.store_slice(&mut tx, entry, &slice, &mut cycle).await.or_retry()?;
-            sources::save_cycle(&mut tx, ctx.id(), &self.source, cycle.began, &cycle.counts, false, None)
-                .await
-                .or_retry()?;
+            self.store_slice(&mut tx, entry, &slice, &mut cycle).await?;
+            sources::save_cycle(&mut tx, ctx.id(), &self.source, cycle.began, &cycle.counts, false, None).await?;
             tx.set_progress(json!(cycle));
             ctx.progress(tx).await?;
             fault::hit(FaultPoint::AfterSlice);
@@ -110,9 +107,7 @@ impl Job for DiscoverSessions {
         self.settle_all(ctx, entry, &mut cycle).await?;
 
         let mut tx = ctx.begin().await?;
-        sources::save_cycle(&mut tx, ctx.id(), &self.source, cycle.began, &cycle.counts, true, None)
-            .await
-            .or_retry()?;
+        sources::save_cycle(&mut tx, ctx.id(), &self.source, cycle.began, &cycle.counts, true, None).await?;
         tracing::info!(
             source = self.source,
             seen = cycle.counts.seen,
@@ -196,14 +191,12 @@ impl DiscoverSessions {
         }
         loop {
             let mut tx = ctx.begin().await?;
-            let changed = sessions::changed_since_verdict(&mut tx, &self.source, BATCH)
-                .await
-                .or_retry()?;
+            let changed = sessions::changed_since_verdict(&mut tx, &self.source, BATCH).await?;
             if changed.is_empty() {
                 return Ok(());
             }
             for session in &changed {
-                sessions::reopen(&mut tx, &session.key).await.or_retry()?;
+                sessions::reopen(&mut tx, &session.key).await?;
                 cycle.counts.reopened += 1;
             }
             tx.set_progress(json!(cycle));
@@ -218,11 +211,9 @@ impl DiscoverSessions {
         }
         loop {
             let mut tx = ctx.begin().await?;
-            let now = tx.now().await.or_retry()?;
+            let now = tx.now().await?;
             let rested_at = now - entry.settle.settle_after;
-            let (traces, merged) = seen::group_loose(&mut tx, &self.source, rested_at, BATCH)
-                .await
-                .or_retry()?;
+            let (traces, merged) = seen::group_loose(&mut tx, &self.source, rested_at, BATCH).await?;
             if traces == 0 {
                 return Ok(());
             }
@@ -238,15 +229,13 @@ impl DiscoverSessions {
         let mut after = None;
         loop {
             let mut tx = ctx.begin().await?;
-            let waiting = sessions::unsettled_after(&mut tx, &self.source, after.as_deref(), BATCH)
-                .await
-                .or_retry()?;
+            let waiting = sessions::unsettled_after(&mut tx, &self.source, after.as_deref(), BATCH).await?;
             let Some(last) = waiting.last() else {
                 return Ok(());
             };
             after = Some(last.key.session_id.clone());
             for session in &waiting {
-                settle(&mut tx, entry, session, cycle).await.or_retry()?;
+                settle(&mut tx, entry, session, cycle).await?;
             }
             tx.set_progress(json!(cycle));
             ctx.progress(tx).await?;

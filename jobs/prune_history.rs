@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     env::Env,
-    queue::{Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{Job, JobContext, JobError, Limit, Outcome, Policy, minutes},
     store::retention,
 };
 
@@ -41,10 +41,7 @@ impl Job for PruneHistory {
             if ctx.cancelled().is_cancelled() {
                 return Err(JobError::ShuttingDown);
             }
-            match retention::prune_batch(&env.db, &env.settings.retention)
-                .await
-                .or_retry()?
-            {
+            match retention::prune_batch(&env.db, &env.settings.retention).await? {
                 0 => break,
                 rows => deleted += rows,
             }

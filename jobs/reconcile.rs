@@ -13,7 +13,7 @@ use crate::{
     db::{DbError, Tx},
     domain::session::{Generation, SessionKey, SessionState},
     env::Env,
-    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
+    queue::{self, Job, JobContext, JobError, Limit, Outcome, Policy, minutes},
     store::{
         diagnoses, llm,
         sessions::{self, StoredSession},
@@ -52,20 +52,20 @@ impl Job for Reconcile {
         let mut rebuilt = 0_u64;
         let mut after = SessionKey::new("", "");
         loop {
-            let page = sessions::in_progress_after(&env.db, &after, PAGE).await.or_retry()?;
+            let page = sessions::in_progress_after(&env.db, &after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.key.clone();
             rebuilt += enqueue_missing(ctx, env, page.iter().filter_map(job_called_for).collect()).await?;
         }
         let mut after = SessionKey::new("", "");
         loop {
-            let page = diagnoses::pending_after(&env.db, &after, PAGE).await.or_retry()?;
+            let page = diagnoses::pending_after(&env.db, &after, PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = last.clone();
             rebuilt += enqueue_missing(ctx, env, page.into_iter().map(diagnosis_called_for).collect()).await?;
         }
         let mut tx = ctx.begin().await?;
-        let lost = llm::mark_lost(&mut tx).await.or_retry()?;
+        let lost = llm::mark_lost(&mut tx).await?;
         if rebuilt + lost > 0 {
             tracing::warn!(
                 rebuilt,
@@ -88,7 +88,7 @@ async fn enqueue_missing(ctx: &JobContext, env: &Env, wanted: Vec<Wanted>) -> Re
             .filter(|job| job.queue() == queue)
             .map(Wanted::key)
             .collect();
-        live.insert(queue, queue::live_among(&env.db, queue, &keys).await.or_retry()?);
+        live.insert(queue, queue::live_among(&env.db, queue, &keys).await?);
     }
     let missing: Vec<Wanted> = wanted
         .into_iter()
@@ -100,7 +100,7 @@ async fn enqueue_missing(ctx: &JobContext, env: &Env, wanted: Vec<Wanted>) -> Re
     let mut rebuilt = 0;
     let mut tx = ctx.begin().await?;
     for job in missing {
-        rebuilt += u64::from(job.enqueue(&mut tx).await.or_retry()?);
+        rebuilt += u64::from(job.enqueue(&mut tx).await?);
     }
     ctx.progress(tx).await?;
     Ok(rebuilt)

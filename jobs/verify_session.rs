@@ -26,7 +26,7 @@ use crate::{
     fault::{self, FaultPoint},
     outside::{self, Called},
     ports::{UpstreamError, UpstreamReason},
-    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, gate, minutes},
+    queue::{self, Job, JobContext, JobError, Limit, OrRetry as _, Outcome, Policy, gate, minutes},
     store::{
         evidence, lanes,
         sessions::{self, StoredSession},
@@ -81,12 +81,12 @@ impl Job for VerifySession {
                 return env.hold(ctx, ctx.begin().await?, &self.source, &outage).await;
             }
         };
-        let session = sessions::load(&env.db, &key).await.or_retry()?;
+        let session = sessions::load(&env.db, &key).await?;
         let Some(session) = session.filter(|session| self.is_called_for_by(session)) else {
             return ctx.finish(ctx.begin().await?).await; // superseded, handed on, or done before a crash
         };
         let case = load_case(env, entry, &session).await?;
-        let facts = evidence::load_facts(&env.db, &key, self.generation).await.or_retry()?;
+        let facts = evidence::load_facts(&env.db, &key, self.generation).await?;
 
         let mut look = Look {
             facts,
@@ -217,12 +217,9 @@ impl VerifySession {
 
     /// Stores what was learnt so far.
     async fn save(&self, tx: &mut Tx, key: &SessionKey, look: &Look) -> Result<(), JobError> {
-        evidence::append(tx, key, self.generation, &look.evidence)
-            .await
-            .or_retry()?;
-        evidence::save_facts(tx, key, self.generation, &look.facts)
-            .await
-            .or_retry()
+        evidence::append(tx, key, self.generation, &look.evidence).await?;
+        evidence::save_facts(tx, key, self.generation, &look.facts).await?;
+        Ok(())
     }
 
     fn part_of(&self, plan: Vec<Lookup>) -> Vec<Lookup> {
@@ -263,9 +260,7 @@ impl VerifySession {
         );
         let mut tx = ctx.begin().await?;
         self.save(&mut tx, &session.key, &look).await?;
-        sessions::look_again_in(&mut tx, &session.key, self.generation, look.round + 1, wait, &reason)
-            .await
-            .or_retry()?;
+        sessions::look_again_in(&mut tx, &session.key, self.generation, look.round + 1, wait, &reason).await?;
         let outcome = ctx.snooze(tx, wait, &reason).await;
         fault::hit(FaultPoint::AfterFactsStored);
         outcome
@@ -284,7 +279,7 @@ impl VerifySession {
     ) -> Result<Outcome, JobError> {
         let mut tx = ctx.begin().await?;
         if outage.reason == UpstreamReason::BadAnswer {
-            let unreadable = Unreadable::after(ctx, &mut tx, &outage.upstream).await.or_retry()?;
+            let unreadable = Unreadable::after(ctx, &mut tx, &outage.upstream).await?;
             if Duration::from_millis(unreadable.unreadable_for_ms) > env.settings.give_up_after {
                 drop(tx);
                 for lookup in self.part_of(judge::plan(&entry.playbook, case, &look.facts)) {
@@ -309,21 +304,17 @@ impl VerifySession {
     ) -> Result<Outcome, JobError> {
         let key = &case.session;
         let mut tx = ctx.begin().await?;
-        if !sessions::is_current(&mut tx, key, self.generation).await.or_retry()? {
+        if !sessions::is_current(&mut tx, key, self.generation).await? {
             return ctx.finish(tx).await;
         }
-        evidence::append(&mut tx, key, self.generation, &look.evidence)
-            .await
-            .or_retry()?;
+        evidence::append(&mut tx, key, self.generation, &look.evidence).await?;
         let others: BTreeSet<String> = judge::plan(&entry.playbook, case, &look.facts)
             .into_iter()
             .map(|lookup| lookup.system)
             .collect();
         if let Some(next) = others.into_iter().find(|system| *system != self.system) {
-            evidence::save_facts(&mut tx, key, self.generation, &look.facts)
-                .await
-                .or_retry()?;
-            sessions::verify_at(&mut tx, key, &next).await.or_retry()?;
+            evidence::save_facts(&mut tx, key, self.generation, &look.facts).await?;
+            sessions::verify_at(&mut tx, key, &next).await?;
             queue::enqueue(
                 &mut tx,
                 &Self {
@@ -331,16 +322,13 @@ impl VerifySession {
                     ..self.clone()
                 },
             )
-            .await
-            .or_retry()?;
+            .await?;
             return ctx.finish(tx).await;
         }
-        let looks = evidence::looks(&mut tx, key, self.generation).await.or_retry()?;
+        let looks = evidence::looks(&mut tx, key, self.generation).await?;
         let verdict = judge::judge(&entry.playbook, case, &look.facts, looks);
         fault::hit(FaultPoint::BeforeVerdict);
-        verdict_writer::save(&mut tx, key, self.generation, &verdict)
-            .await
-            .or_retry()?;
+        verdict_writer::save(&mut tx, key, self.generation, &verdict).await?;
         ctx.finish(tx).await
     }
 }
@@ -348,9 +336,9 @@ impl VerifySession {
 /// Holds the pace: reserves the lane's next call and waits for it. Answers when that is: now.
 async fn wait_for_lane(ctx: &JobContext, env: &Env, system: &RecordsEntry) -> Result<DateTime<Utc>, JobError> {
     if system.pace.is_zero() {
-        return env.db.now().await.or_retry();
+        return Ok(env.db.now().await?);
     }
-    let reserved = lanes::reserve(&env.db, system.name(), system.pace).await.or_retry()?;
+    let reserved = lanes::reserve(&env.db, system.name(), system.pace).await?;
     tokio::select! {
         biased;
         () = ctx.cancelled().cancelled() => Err(JobError::Cancelled),

@@ -18,7 +18,7 @@ use crate::{
     },
     ports::{LanguageModel, SystemOfRecord, TraceSource, UpstreamError, UpstreamReason},
     queue::{
-        Fenced, JobContext, JobError, OrRetry, Outcome,
+        Fenced, JobContext, JobError, Outcome,
         gate::{Outage, Waits},
     },
     readings_file::ReadingsFile,
@@ -230,7 +230,7 @@ impl Env {
         outage: &UpstreamError,
     ) -> Result<Outcome, JobError> {
         if outage.reason == UpstreamReason::BadAnswer {
-            ctx.give_back(&mut tx, self.gate_waits()).await.or_retry()?;
+            ctx.give_back(&mut tx, self.gate_waits()).await?;
             let wait = self.bad_answer_wait(outage, ctx.snoozes());
             return ctx.snooze(tx, wait, &outage.to_string()).await;
         }
@@ -250,12 +250,10 @@ impl Env {
         outage: &UpstreamError,
     ) -> Result<Outcome, JobError> {
         if outage.reason == UpstreamReason::BadAnswer {
-            let until = tx.now().await.or_retry()? + self.bad_answer_wait(outage, ctx.snoozes());
-            sessions::set_waiting(&mut tx, key, &outage.to_string(), Some(until))
-                .await
-                .or_retry()?;
+            let until = tx.now().await? + self.bad_answer_wait(outage, ctx.snoozes());
+            sessions::set_waiting(&mut tx, key, &outage.to_string(), Some(until)).await?;
         } else {
-            sessions::set_waiting_its_turn(&mut tx, key).await.or_retry()?;
+            sessions::set_waiting_its_turn(&mut tx, key).await?;
         }
         self.wait_for(ctx, tx, &key.source, outage).await
     }

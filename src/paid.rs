@@ -50,7 +50,7 @@ pub async fn ask(
 ) -> Result<Called<ChatAnswer>, JobError> {
     let model = &*entry.model;
     let input_hash = input_hash(model.upstream(), model.model(), request).or_fail()?;
-    if let Some(answer) = llm::answer(db, &input_hash).await.or_retry()? {
+    if let Some(answer) = llm::answer(db, &input_hash).await? {
         return Ok(Called::Answer(answer));
     }
     // Before the ledger: no call is made to a model that is known to be down.
@@ -60,11 +60,8 @@ pub async fn ask(
     }
     let id = Uuid::now_v7();
     let bound = bound_micros(entry.prices, request);
-    let mut tx = db.begin().await.or_retry()?;
-    if let Some(outage) = over_budget(&mut tx, entry, &gate, &purpose.session.source)
-        .await
-        .or_retry()?
-    {
+    let mut tx = db.begin().await?;
+    if let Some(outage) = over_budget(&mut tx, entry, &gate, &purpose.session.source).await? {
         return Ok(Called::Outage(outage));
     }
     let call = Call {
@@ -78,8 +75,8 @@ pub async fn ask(
         worker: ctx.worker(),
         bound_micros: bound,
     };
-    llm::start(&mut tx, &call).await.or_retry()?;
-    tx.commit().await.or_retry()?;
+    llm::start(&mut tx, &call).await?;
+    tx.commit().await?;
     fault::hit(FaultPoint::AfterLlmLedger);
 
     let called = outside::call_admitted(ctx, &gate, model.complete(request)).await;
@@ -88,7 +85,7 @@ pub async fn ask(
     let mut wait = Duration::from_millis(50);
     while let Err(error) = keep(db, entry, id, &input_hash, bound, &called).await {
         if !error.is_passing() || ctx.cancelled().is_cancelled() {
-            return Err(JobError::retry(error));
+            return Err(error.into());
         }
         tracing::warn!(%error, "what an LLM answered cannot be stored yet: it is tried again");
         tokio::time::sleep(wait).await;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     db::{Db, Location},
-    queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, Registry, Running, WorkerSettings},
+    queue::{self, Job, JobContext, JobError, Limit, Outcome, Policy, Registry, Running, WorkerSettings},
 };
 
 /// How often a process on a file looks for what others wrote.
@@ -381,7 +381,7 @@ impl Job for Busy {
             chain: self.chain,
             number: self.number + 1,
         };
-        queue::enqueue(&mut tx, &next).await.or_retry()?;
+        queue::enqueue(&mut tx, &next).await?;
         ctx.finish(tx).await
     }
 }

@@ -135,9 +135,19 @@ const COMPLETE_ALL: &str = concat!(
      FROM done RETURNING lease"
 );
 
-const COMPLETE_ONE: &str = "-- complete_done_job
-    UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL, finished_at = $3
-    WHERE id = $1 AND lease = $2 AND cancel_requested_at IS NULL";
+/// In a file nobody else writes in between: first what the jobs' rows say of these runs, then their end.
+const NOTE_ALL: &str = "-- note_done_jobs
+    INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
+                              duration_us)
+    SELECT j.lease, j.id, j.queue, j.limit_key, j.slot, j.attempt, j.worker, j.started_at, $2, 'completed',
+           $2 - j.started_at
+    FROM json_each($1) AS done CROSS JOIN jobs AS j
+    WHERE j.id = done.key AND j.lease = done.value ->> 'lease' AND j.cancel_requested_at IS NULL
+    RETURNING lease";
+const END_ALL: &str = "-- complete_jobs
+    UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL, finished_at = $2
+    FROM json_each($1) AS done
+    WHERE jobs.id = done.key AND jobs.lease = done.value ->> 'lease' AND jobs.cancel_requested_at IS NULL";
 
 /// What became of those that were not completed now: by an earlier try whose answer was lost, or not at all.
 const WHAT_ELSE: Sql = Sql::each(
@@ -157,31 +167,26 @@ const WHAT_ELSE: Sql = Sql::each(
 );
 
 async fn complete_all(db: &Db, batch: &[Waiting]) -> Result<Ends, DbError> {
-    let mut ends = Ends::default();
-    if db.is_server() {
-        let list: Json = batch
-            .iter()
-            .map(|(lease, _)| {
-                let line = json!({"lease": lease.id, "slot": lease.attempt.slot});
-                (lease.job.to_string(), line)
-            })
-            .collect();
-        for row in db.write_alone(COMPLETE_ALL, &params![list]).await? {
-            ends.done.insert(row.get("lease")?);
-        }
+    let list: Json = batch
+        .iter()
+        .map(|(lease, _)| {
+            let line = json!({"lease": lease.id, "slot": lease.attempt.slot});
+            (lease.job.to_string(), line)
+        })
+        .collect();
+    let rows = if db.is_server() {
+        db.write_alone(COMPLETE_ALL, &params![list]).await?
     } else {
         let mut tx = db.begin().await?;
-        let now = tx.now().await?;
-        for (lease, _) in batch {
-            if tx.execute(COMPLETE_ONE, &params![lease.job, lease.id, now]).await? == 1 {
-                lease
-                    .attempt
-                    .end(&mut tx, (lease.job, lease.id), "completed", None)
-                    .await?;
-                ends.done.insert(lease.id);
-            }
-        }
+        let params = params![list, tx.now().await?];
+        let rows = tx.fetch_all(NOTE_ALL, &params).await?;
+        tx.execute(END_ALL, &params).await?;
         tx.commit().await?;
+        rows
+    };
+    let mut ends = Ends::default();
+    for row in rows {
+        ends.done.insert(row.get("lease")?);
     }
     let others: Json = batch
         .iter()

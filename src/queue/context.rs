@@ -71,11 +71,6 @@ impl DerefMut for Fenced {
     }
 }
 
-/// The database is away: it may work later.
-fn database(error: DbError) -> JobError {
-    JobError::retry(error)
-}
-
 impl JobContext {
     /// The job's id.
     #[expect(clippy::misnamed_getters, reason = "the lease has an id of its own")]
@@ -148,7 +143,7 @@ impl JobContext {
                     tracing::debug!(%error, "the database is away: the job waits for it");
                     self.wait_for_database(&mut wait).await?;
                 }
-                Err(error) => return Err(database(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -176,7 +171,7 @@ impl JobContext {
     /// Completes the job and commits: the domain's writes, the follow-up jobs and the completion in one transaction.
     ///
     /// # Errors
-    /// [`JobError::LostLease`], [`JobError::Retry`] or [`JobError::Interrupted`]: then nothing of it happened.
+    /// [`JobError::LostLease`], [`JobError::Interrupted`], or what became of a statement: then nothing of it happened.
     pub async fn finish(&self, fenced: Fenced) -> Result<Outcome, JobError> {
         let mut tx = fenced.tx;
         finish::complete(&mut tx, &self.lease, fenced.progress).await?;
@@ -190,7 +185,7 @@ impl JobContext {
     async fn commit(&self, tx: Tx) -> Result<(), JobError> {
         let Err(error) = tx.commit().await else { return Ok(()) };
         if error.kind != DbErrorKind::Unavailable || !self.db.is_server() {
-            return Err(database(error));
+            return Err(error.into());
         }
         let mut wait = AGAIN_FIRST;
         loop {
@@ -198,7 +193,7 @@ impl JobContext {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(JobError::interrupted(error)),
                 Err(again) if again.is_passing() => self.wait_for_database(&mut wait).await?,
-                Err(again) => return Err(database(again)),
+                Err(again) => return Err(again.into()),
             }
         }
     }
@@ -206,11 +201,11 @@ impl JobContext {
     /// Commits without completing, and renews the lease.
     ///
     /// # Errors
-    /// [`JobError::LostLease`] or [`JobError::Retry`]: then nothing of it happened.
+    /// [`JobError::LostLease`], or what became of a statement: then nothing of it happened.
     pub async fn progress(&self, fenced: Fenced) -> Result<(), JobError> {
         let mut tx = fenced.tx;
         finish::renew(&mut tx, &self.lease, fenced.progress).await?;
-        tx.commit().await.map_err(database)?;
+        tx.commit().await?;
         self.lease.renewed(fenced.sent);
         fault::hit(FaultPoint::AfterProgressCommit);
         Ok(())
@@ -219,7 +214,7 @@ impl JobContext {
     /// Commits, and lets the job wait for `until_after` without a counted attempt.
     ///
     /// # Errors
-    /// [`JobError::LostLease`] or [`JobError::Retry`]: then nothing of it happened.
+    /// [`JobError::LostLease`], or what became of a statement: then nothing of it happened.
     pub async fn snooze(&self, fenced: Fenced, until_after: Duration, reason: &str) -> Result<Outcome, JobError> {
         let mut tx = fenced.tx;
         finish::snooze(&mut tx, &self.lease, until_after, reason, fenced.progress).await?;

@@ -92,7 +92,7 @@ const COMPLETE: Sql = Sql::each(
 );
 
 pub(super) async fn complete(tx: &mut Tx, lease: &Lease, progress: Option<Json>) -> Result<(), JobError> {
-    let now = tx.now().await.map_err(JobError::retry)?;
+    let now = tx.now().await?;
     let mut params = params![lease.job, lease.id, now, progress].to_vec();
     let with_history = tx.is_on_server();
     if with_history {
@@ -107,17 +107,18 @@ pub(super) async fn complete(tx: &mut Tx, lease: &Lease, progress: Option<Json>)
             attempt.duration_us(now)
         ]);
     }
-    let changed = tx.fetch_all(COMPLETE, &params).await.map_err(JobError::retry)?;
+    let changed = tx.fetch_all(COMPLETE, &params).await?;
     held(changed.len() as u64)?;
     if with_history {
         return Ok(());
     }
-    end_attempt(tx, lease, "completed", None).await.map_err(JobError::retry)
+    end_attempt(tx, lease, "completed", None).await?;
+    Ok(())
 }
 
 /// A new date on the lease, from the database's clock.
 pub(super) async fn renew(tx: &mut Tx, lease: &Lease, progress: Option<Json>) -> Result<(), JobError> {
-    let now = tx.now().await.map_err(JobError::retry)?;
+    let now = tx.now().await?;
     let changed = tx
         .execute(
             "-- renew_lease
@@ -125,8 +126,7 @@ pub(super) async fn renew(tx: &mut Tx, lease: &Lease, progress: Option<Json>) ->
              WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now + lease.term(), progress],
         )
-        .await
-        .map_err(JobError::retry)?;
+        .await?;
     held(changed)
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn snooze(
     reason: &str,
     progress: Option<Json>,
 ) -> Result<(), JobError> {
-    let now = tx.now().await.map_err(JobError::retry)?;
+    let now = tx.now().await?;
     let changed = tx
         .execute(
             "-- snooze_job
@@ -148,13 +148,11 @@ pub(super) async fn snooze(
              WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id, now + after, reason, progress],
         )
-        .await
-        .map_err(JobError::retry)?;
+        .await?;
     held(changed)?;
     tx.wake_claimer();
-    end_attempt(tx, lease, "snoozed", Some(reason))
-        .await
-        .map_err(JobError::retry)
+    end_attempt(tx, lease, "snoozed", Some(reason)).await?;
+    Ok(())
 }
 
 /// How a job waits for an upstream that is down.
@@ -172,19 +170,15 @@ pub(super) struct Hold<'a> {
 
 /// As [`snooze`]; other snoozes in a row count apart.
 pub(super) async fn hold(tx: &mut Tx, lease: &Lease, hold: Hold<'_>, progress: Option<Json>) -> Result<(), JobError> {
-    let now = tx.now().await.map_err(JobError::retry)?;
+    let now = tx.now().await?;
     let row = tx
         .fetch_optional(
             "-- outages_of_job\nSELECT outages FROM jobs WHERE id = $1 AND lease = $2",
             &params![lease.job, lease.id],
         )
-        .await
-        .map_err(JobError::retry)?
+        .await?
         .ok_or(JobError::LostLease)?;
-    let outages = row
-        .get::<u32>("outages")
-        .map_err(JobError::retry)?
-        .saturating_add(hold.found_down.into());
+    let outages = row.get::<u32>("outages")?.saturating_add(hold.found_down.into());
     let (run_at, wait_reason) = if hold.found_down {
         let why = format!("tries {} again after a wait of its own", hold.reason.gate);
         (now + hold.waits.after(outages), Some(why))
@@ -210,13 +204,11 @@ pub(super) async fn hold(tx: &mut Tx, lease: &Lease, hold: Hold<'_>, progress: O
                 progress
             ],
         )
-        .await
-        .map_err(JobError::retry)?;
+        .await?;
     held(changed)?;
     tx.wake_claimer();
-    end_attempt(tx, lease, "snoozed", Some(&reason))
-        .await
-        .map_err(JobError::retry)
+    end_attempt(tx, lease, "snoozed", Some(&reason)).await?;
+    Ok(())
 }
 
 /// How a failed run goes on.

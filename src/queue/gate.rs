@@ -20,7 +20,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     context::{Fenced, JobContext},
     finish,
-    job::{JobError, OrRetry, Outcome},
+    job::{JobError, Outcome},
 };
 use crate::{
     db::{
@@ -152,16 +152,12 @@ impl JobContext {
     /// [held](JobContext::hold). The first to come when its probe is due becomes the probe.
     ///
     /// # Errors
-    /// [`JobError::Retry`] when the database is away.
+    /// [`JobError::Snooze`] when the database is away.
     pub async fn admit(&self, gate: &str) -> Result<Option<Outage>, JobError> {
-        let rows = self
-            .db
-            .fetch_all(GATE_OF_CALL, &params![gate, parent(gate)])
-            .await
-            .or_retry()?;
+        let rows = self.db.fetch_all(GATE_OF_CALL, &params![gate, parent(gate)]).await?;
         let mut passages = Vec::new();
         for row in &rows {
-            let at: DateTime<Utc> = row.get("now").or_retry()?;
+            let at: DateTime<Utc> = row.get("now")?;
             for key in [Some(gate), parent(gate)].into_iter().flatten() {
                 let passage = Passage {
                     at,
@@ -170,10 +166,10 @@ impl JobContext {
                 };
                 self.note(key, passage);
             }
-            let Some(key) = row.get::<Option<String>>("key").or_retry()? else {
+            let Some(key) = row.get::<Option<String>>("key")? else {
                 continue;
             };
-            let probe = self.may_probe(row, &key, at).await.or_retry()?;
+            let probe = self.may_probe(row, &key, at).await?;
             passages.push((
                 key,
                 Passage {
@@ -190,8 +186,8 @@ impl JobContext {
             if passage.shut && closed.is_none() {
                 closed = Some(Outage {
                     gate: key,
-                    reason: row.get::<Option<String>>("reason").or_retry()?.unwrap_or_default(),
-                    detail: row.get::<Option<String>>("detail").or_retry()?.unwrap_or_default(),
+                    reason: row.get::<Option<String>>("reason")?.unwrap_or_default(),
+                    detail: row.get::<Option<String>>("detail")?.unwrap_or_default(),
                     retry_after: None,
                 });
             }
@@ -262,17 +258,17 @@ impl JobContext {
         needs: &str,
         waits: Waits,
     ) -> Result<Outcome, JobError> {
-        let now = fenced.now().await.or_retry()?;
+        let now = fenced.now().await?;
         let passage = self.noted(&outage.gate).unwrap_or(Passage {
             at: now,
             probe: false,
             shut: false,
         });
         let is_shut = if passage.shut {
-            let gate = lock(&mut fenced, &outage.gate).await.or_retry()?;
+            let gate = lock(&mut fenced, &outage.gate).await?;
             gate.is_some_and(|gate| gate.state != "open")
         } else {
-            self.report(&mut fenced, outage, passage, waits).await.or_retry()?
+            self.report(&mut fenced, outage, passage, waits).await?
         };
         let hold = finish::Hold {
             gate: needs,

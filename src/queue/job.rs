@@ -138,7 +138,22 @@ impl JobError {
     }
 }
 
-/// Every `?` in a job says whether it may work later.
+/// How long a job waits that a statement of its own failed because the database was away or busy.
+const DATABASE_AWAY: Duration = Duration::from_secs(1);
+
+/// What a `?` on a statement means: while the database is away or busy the job waits without a counted attempt, and what the
+/// database refuses may work later.
+impl From<DbError> for JobError {
+    fn from(error: DbError) -> Self {
+        if error.is_passing() {
+            Self::snooze(DATABASE_AWAY, format!("the database: {error}"))
+        } else {
+            Self::retry(error)
+        }
+    }
+}
+
+/// Every other `?` in a job says whether it may work later.
 pub trait OrRetry<T> {
     /// It may work later.
     ///

@@ -297,6 +297,24 @@ async fn i8_killed_sessions_of_the_server_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i8_a_statement_of_a_job_that_the_database_did_not_answer_burns_no_attempt() {
+    let place = TestDb::new(Engine::Postgres).await;
+    let db = &place.db;
+    prepare(db).await;
+    let world = Arc::new(World::default());
+    let worker = start_with(&place.seen_from_outside().await, &world, short_lease()).await;
+    let id = enqueue(db, &Plain::of("a", What::HoldInsideThenWrite)).await.id();
+    world.is_ready("a").await;
+    place.kill_sessions();
+    world.let_go("a");
+    let job = ends_as(db, id, "completed").await;
+    assert_eq!((job.attempt, job.rescues), (1, 0));
+    assert_eq!(outcomes(db, id).await, ["snoozed", "completed"]);
+    assert_eq!(marks(db).await, [("a".to_owned(), "written".to_owned())]);
+    worker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i8_a_server_that_crashes_and_starts_again_loses_nothing_and_nothing_runs_twice() {
     // Of its own: the others' tests go on.
     let cluster = Cluster::start(&Options::fast()).unwrap();

@@ -10,7 +10,7 @@ use aftercall::{
     db::{Db, DbError, Tx},
     params,
     queue::{
-        self, Enqueued, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, Registry, Running, WorkerSettings,
+        self, Enqueued, Job, JobContext, JobError, Limit, Outcome, Policy, Registry, Running, WorkerSettings,
         gate::{Outage, Waits},
         inspect::{self, JobRow},
         minutes, seconds,
@@ -34,6 +34,8 @@ pub(crate) enum What {
     HoldThenDone,
     /// Waits for the test, then begins a transaction and finishes, whatever its token says.
     HoldThenWrite,
+    /// The same, with its transaction open while it is held.
+    HoldInsideThenWrite,
     Retry,
     RetryAfter(u64),
     Fail,
@@ -259,21 +261,26 @@ impl World {
             }
             What::FollowUp => {
                 let mut tx = ctx.begin().await?;
-                mark(&mut tx, key, "done").await.or_retry()?;
-                queue::enqueue(&mut tx, &Plain::of(&format!("{key}-next"), What::Done))
-                    .await
-                    .or_retry()?;
+                mark(&mut tx, key, "done").await?;
+                queue::enqueue(&mut tx, &Plain::of(&format!("{key}-next"), What::Done)).await?;
+                return ctx.finish(tx).await;
+            }
+            What::HoldInsideThenWrite => {
+                let mut tx = ctx.begin().await?;
+                self.seen.lock().unwrap().ready.insert(key.to_owned());
+                self.held(key).await;
+                mark(&mut tx, key, "written").await?;
                 return ctx.finish(tx).await;
             }
             What::MarkThenRetry => {
                 let mut tx = ctx.begin().await?;
-                mark(&mut tx, key, "half").await.or_retry()?;
+                mark(&mut tx, key, "half").await?;
                 return Err(JobError::retry("after half of it"));
             }
             What::Progress => {
                 if ctx.last_progress().is_none() {
                     let mut tx = ctx.begin().await?;
-                    mark(&mut tx, key, "first half").await.or_retry()?;
+                    mark(&mut tx, key, "first half").await?;
                     tx.set_progress(serde_json::json!({"half": 1}));
                     ctx.progress(tx).await?;
                     self.seen.lock().unwrap().ready.insert(key.to_owned());
@@ -305,7 +312,7 @@ impl World {
         }
         let mut tx = ctx.begin().await?;
         if matches!(what, What::HoldThenWrite) {
-            mark(&mut tx, key, "written").await.or_retry()?;
+            mark(&mut tx, key, "written").await?;
         }
         // Counted until just before the commit: from the commit on, the next one may start.
         drop(inside);

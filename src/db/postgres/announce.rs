@@ -16,7 +16,7 @@ use super::{connection::Use, pool::Pool};
 /// The channel that every process listens on.
 pub(super) const CHANNEL: &str = "aftercall_jobs";
 /// Between two announcements of a process.
-const GAP: Duration = Duration::from_millis(20);
+const GAP: Duration = Duration::from_millis(5);
 
 const ANNOUNCE: &str = "-- announce\nSELECT pg_notify('aftercall_jobs', '')";
 
