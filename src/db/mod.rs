@@ -284,6 +284,21 @@ impl Db {
         Ok(rows)
     }
 
+    /// Runs what is a whole transaction in one go: on a server one statement, in a file what stands from `BEGIN IMMEDIATE` to
+    /// `COMMIT`. Reads the rows of all of it.
+    ///
+    /// # Errors
+    /// As for [`Db::write_alone`].
+    pub(crate) async fn write_whole(&self, sql: Sql, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        match &*self.engine {
+            Engine::Sqlite(sqlite) => {
+                self.statements.fetch_add(1, Ordering::Relaxed);
+                sqlite.write_script(sql.sqlite, params).await
+            }
+            Engine::Postgres(_) => self.write_alone(sql, params).await,
+        }
+    }
+
     /// The database's clock.
     ///
     /// # Errors

@@ -94,10 +94,14 @@ impl Writing {
 
     pub(super) async fn commit(mut self) -> Result<(), DbError> {
         execute(self.connection()?, "COMMIT", &[]).await?;
+        self.is_over();
+        Ok(())
+    }
+
+    fn is_over(&mut self) {
         if let Some(writer) = &mut self.writer {
             writer.dirty = false;
         }
-        Ok(())
     }
 }
 
@@ -237,6 +241,19 @@ impl SqliteDb {
     }
 
     pub(super) async fn begin(&self) -> Result<Writing, DbError> {
+        Ok(self.begin_with(BEGIN, &[]).await?.0)
+    }
+
+    /// Runs statements from their `BEGIN IMMEDIATE` to their `COMMIT` in one go, and reads their rows. Each visit to the
+    /// connection's thread takes as long as a small statement.
+    pub(super) async fn write_script(&self, script: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        let (mut written, rows) = self.begin_with(script, params).await?;
+        written.is_over();
+        Ok(rows)
+    }
+
+    /// Waits for the turn to write, and runs what begins with `BEGIN IMMEDIATE`.
+    async fn begin_with(&self, script: &'static str, params: &[Value]) -> Result<(Writing, Vec<Row>), DbError> {
         self.is_still_there()?;
         let mut writer = tokio::time::timeout(WRITER_TIMEOUT, self.writer()).await.map_err(|_| {
             DbError::new(
@@ -259,7 +276,11 @@ impl SqliteDb {
         let mut begun = Writing { writer: Some(writer) };
         let asked_at = Instant::now();
         let mut held = None;
-        while let Err(error) = execute(begun.connection()?, BEGIN, &[]).await {
+        loop {
+            let error = match fetch_all(begun.connection()?, script, params).await {
+                Ok(rows) => return Ok((begun, rows)),
+                Err(error) => error,
+            };
             let waited = asked_at.elapsed();
             if error.kind != DbErrorKind::Busy || waited >= BUSY_TIMEOUT {
                 return Err(error);
@@ -270,8 +291,6 @@ impl SqliteDb {
             }
             tokio::time::sleep(turn::AGAIN).await;
         }
-        drop(held);
-        Ok(begun)
     }
 
     pub(super) async fn fetch_all(&self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {

@@ -14,7 +14,10 @@ use super::{
     lease::{Lease, Stop},
 };
 use crate::{
-    db::{Db, DbError, Sql, clock::postgres_now},
+    db::{
+        Db, DbError, Sql,
+        clock::{postgres_now, sqlite_now},
+    },
     params,
 };
 
@@ -118,36 +121,43 @@ struct Ends {
     cancelled: HashSet<Uuid>,
 }
 
-const COMPLETE_ALL: &str = concat!(
-    "-- complete_jobs
-     WITH done AS (
-        UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
-               finished_at = ",
-    postgres_now!(),
-    "
-        WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND lease = ($1 -> id::text ->> 'lease')::uuid
-            AND cancel_requested_at IS NULL
-        RETURNING id, queue, limit_key, attempt, worker, started_at, finished_at)
-     INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
-                               duration_us)
-     SELECT ($1 -> id::text ->> 'lease')::uuid, id, queue, limit_key, ($1 -> id::text ->> 'slot')::bigint, attempt, worker,
-            started_at, finished_at, 'completed', (extract(epoch FROM finished_at - started_at) * 1000000)::bigint
-     FROM done RETURNING lease"
-);
-
 /// In a file nobody else writes in between: first what the jobs' rows say of these runs, then their end.
-const NOTE_ALL: &str = "-- note_done_jobs
-    INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
-                              duration_us)
-    SELECT j.lease, j.id, j.queue, j.limit_key, j.slot, j.attempt, j.worker, j.started_at, $2, 'completed',
-           $2 - j.started_at
-    FROM json_each($1) AS done CROSS JOIN jobs AS j
-    WHERE j.id = done.key AND j.lease = done.value ->> 'lease' AND j.cancel_requested_at IS NULL
-    RETURNING lease";
-const END_ALL: &str = "-- complete_jobs
-    UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL, finished_at = $2
-    FROM json_each($1) AS done
-    WHERE jobs.id = done.key AND jobs.lease = done.value ->> 'lease' AND jobs.cancel_requested_at IS NULL";
+const COMPLETE_ALL: Sql = Sql::each(
+    concat!(
+        "-- complete_jobs
+         BEGIN IMMEDIATE;
+         INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
+                                   duration_us)
+         SELECT j.lease, j.id, j.queue, j.limit_key, j.slot, j.attempt, j.worker, j.started_at, clock.now, 'completed',
+                clock.now - j.started_at
+         FROM (SELECT ",
+        sqlite_now!(),
+        " AS now) AS clock CROSS JOIN json_each($1) AS done CROSS JOIN jobs AS j
+         WHERE j.id = done.key AND j.lease = done.value ->> 'lease' AND j.cancel_requested_at IS NULL
+         RETURNING lease;
+         UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
+                finished_at = (SELECT a.finished_at FROM job_attempts AS a WHERE a.lease = jobs.lease)
+         FROM json_each($1) AS done
+         WHERE jobs.id = done.key AND jobs.lease = done.value ->> 'lease' AND jobs.cancel_requested_at IS NULL;
+         COMMIT"
+    ),
+    concat!(
+        "-- complete_jobs
+         WITH done AS (
+            UPDATE jobs SET state = 'completed', lease = NULL, lease_expires_at = NULL, slot = NULL, wait_reason = NULL,
+                   finished_at = ",
+        postgres_now!(),
+        "
+            WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND lease = ($1 -> id::text ->> 'lease')::uuid
+                AND cancel_requested_at IS NULL
+            RETURNING id, queue, limit_key, attempt, worker, started_at, finished_at)
+         INSERT INTO job_attempts (lease, job_id, queue, limit_key, slot, attempt, worker, started_at, finished_at, outcome,
+                                   duration_us)
+         SELECT ($1 -> id::text ->> 'lease')::uuid, id, queue, limit_key, ($1 -> id::text ->> 'slot')::bigint, attempt, worker,
+                started_at, finished_at, 'completed', (extract(epoch FROM finished_at - started_at) * 1000000)::bigint
+         FROM done RETURNING lease"
+    ),
+);
 
 /// What became of those that were not completed now: by an earlier try whose answer was lost, or not at all.
 const WHAT_ELSE: Sql = Sql::each(
@@ -174,16 +184,7 @@ async fn complete_all(db: &Db, batch: &[Waiting]) -> Result<Ends, DbError> {
             (lease.job.to_string(), line)
         })
         .collect();
-    let rows = if db.is_server() {
-        db.write_alone(COMPLETE_ALL, &params![list]).await?
-    } else {
-        let mut tx = db.begin().await?;
-        let params = params![list, tx.now().await?];
-        let rows = tx.fetch_all(NOTE_ALL, &params).await?;
-        tx.execute(END_ALL, &params).await?;
-        tx.commit().await?;
-        rows
-    };
+    let rows = db.write_whole(COMPLETE_ALL, &params![list]).await?;
     let mut ends = Ends::default();
     for row in rows {
         ends.done.insert(row.get("lease")?);
