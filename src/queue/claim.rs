@@ -89,6 +89,8 @@ struct Picked {
     snoozes: u32,
     args: String,
     progress: Option<String>,
+    /// Known once it is claimed.
+    started_at: DateTime<Utc>,
 }
 
 const DUE: Sql = Sql::each(
@@ -409,19 +411,27 @@ const PROBES: Sql = Sql::each(probes_of_key!(sqlite_shut!()), probes_of_key!(pos
 
 /// Answers those that were still there to be claimed. On PostgreSQL without a join, which may be done the wrong way round, and
 /// with the state asked for in a way that no index answers: by that of the waiting jobs it would read them all.
+/// Dated by the clock of this statement: a job is not claimed before whatever made it available, and what was counted for its
+/// key before is not younger. In a file nothing is written in between, and it is the transaction's moment.
 const CLAIM: Sql = Sql::each(
     "-- claim_jobs
      UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = 1, lease = c.value ->> 'lease',
-            lease_expires_at = $2, worker = $3, slot = c.value ->> 'slot', started_at = $4,
+            lease_expires_at = $4 + $2, worker = $3, slot = c.value ->> 'slot', started_at = $4,
             cancel_requested_at = NULL, wait_reason = NULL
      FROM json_each($1) AS c WHERE jobs.id = c.key AND jobs.state = 'available'
-     RETURNING lease",
-    "-- claim_jobs
-     UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true,
-            lease = ($1 -> id::text ->> 'lease')::uuid, slot = ($1 -> id::text ->> 'slot')::bigint,
-            lease_expires_at = $2, worker = $3, started_at = $4, cancel_requested_at = NULL, wait_reason = NULL
-     WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND state || '' = 'available'
-     RETURNING lease",
+     RETURNING lease, started_at",
+    concat!(
+        "-- claim_jobs
+         UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true,
+                lease = ($1 -> id::text ->> 'lease')::uuid, slot = ($1 -> id::text ->> 'slot')::bigint,
+                lease_expires_at = (SELECT ",
+        postgres_now!(),
+        ") + $2 * interval '1 microsecond', worker = $3, started_at = (SELECT ",
+        postgres_now!(),
+        "), cancel_requested_at = NULL, wait_reason = NULL
+         WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND state || '' = 'available'
+         RETURNING lease, started_at"
+    ),
 );
 
 impl Claimer {
@@ -505,7 +515,7 @@ impl Claimer {
                         slot: job.slot,
                         number: job.attempt,
                         worker: Arc::clone(&self.worker),
-                        started_at: now,
+                        started_at: job.started_at,
                     };
                     Arc::new(Lease::new(job.lease, job.id, attempt, self.lease, sent))
                 },
@@ -525,6 +535,7 @@ impl Claimer {
         wanted: &[Wanted],
         gates: &mut Tended,
     ) -> Result<Vec<Picked>, DbError> {
+        let now = tx.now().await?;
         let mut room = held::MOVED;
         let mut free: BTreeMap<&str, usize> = wanted.iter().map(|wanted| (wanted.queue, wanted.free)).collect();
         let mut picked = Vec::new();
@@ -571,6 +582,7 @@ impl Claimer {
                     snoozes: row.get("snoozes")?,
                     args: row.get("args")?,
                     progress: row.get("progress")?,
+                    started_at: now,
                 });
                 *permits -= 1;
             }
@@ -590,17 +602,25 @@ impl Claimer {
             .iter()
             .map(|job| (job.id.to_string(), json!({"lease": job.lease, "slot": job.slot})))
             .collect();
-        let rows = tx
-            .fetch_all(CLAIM, &params![&list, now + self.lease, &*self.worker, now])
-            .await?;
-        if rows.len() < picked.len() {
-            let claimed: BTreeSet<Uuid> = rows.iter().map(|row| row.get("lease")).collect::<Result<_, _>>()?;
-            picked.retain(|job| claimed.contains(&job.lease));
+        let term = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX / 4);
+        let mut params = params![&list, term, &*self.worker, now].to_vec();
+        if tx.is_on_server() {
+            params.pop();
         }
+        let rows = tx.fetch_all(CLAIM, &params).await?;
+        let mut claimed: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
+        for row in &rows {
+            claimed.insert(row.get("lease")?, row.get("started_at")?);
+        }
+        picked.retain_mut(|job| {
+            let started_at = claimed.get(&job.lease);
+            job.started_at = started_at.copied().unwrap_or(now);
+            started_at.is_some()
+        });
         for job in picked.iter().filter(|job| job.charge) {
             tx.execute(
                 "-- charge_start\nINSERT INTO rate_starts (limit_key, job_id, started_at) VALUES ($1, $2, $3)",
-                &params![&*keys[job.key].name, job.id, now],
+                &params![&*keys[job.key].name, job.id, job.started_at],
             )
             .await?;
         }
@@ -842,7 +862,7 @@ mod tests {
                 "sqlite_autoindex_jobs_1 (id=?)",
             ),
             (
-                db.plan_of(CLAIM, &params![json!({}), now, "w", now]).await,
+                db.plan_of(CLAIM, &params![json!({}), 1_i64, "w", now]).await,
                 "sqlite_autoindex_jobs_1 (id=?)",
             ),
         ] {

@@ -40,9 +40,13 @@ fn lease() -> Duration {
 const CLOCK: Duration = Duration::from_millis(20);
 
 fn short_lease() -> WorkerSettings {
+    with_lease(lease())
+}
+
+fn with_lease(lease: Duration) -> WorkerSettings {
     WorkerSettings {
-        lease: lease(),
-        heartbeat: lease() / 4,
+        lease,
+        heartbeat: lease / 4,
         newcomer: None,
         ..settings()
     }
@@ -376,18 +380,20 @@ async fn i8_jobs_that_hold_all_connections_cost_no_lease_and_the_others_wait_for
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i4_a_run_that_ends_without_any_sign_of_life_is_refused_once_another_worker_has_the_job() {
     let fleet = Fleet::new().await;
+    // Short whatever else is: over before a process notices by itself that it is late with its heartbeat.
+    let short = Duration::from_millis(1_200);
     // Its heartbeat never comes: what it does late is refused by the row alone.
     let deaf = WorkerSettings {
         heartbeat: Duration::from_mins(5),
         // Full with its one run, and freeing nobody's: it is the other that takes the job.
         concurrency: [("wide".to_owned(), 1)].into(),
         newcomer: Some(Duration::from_hours(1)),
-        ..short_lease()
+        ..with_lease(short)
     };
     let frozen = fleet.worker(deaf).await;
     let id = enqueue(&fleet.db, &Wide::of("w0", What::HoldThenDone)).await.id();
     fleet.world.started("w0", 1).await;
-    let other = start_with(&fleet.db, &fleet.world, short_lease()).await;
+    let other = start_with(&fleet.db, &fleet.world, with_lease(short)).await;
     fleet.world.started("w0", 2).await;
     fleet.world.let_go("w0");
     ends_as(&fleet.db, id, "completed").await;
