@@ -28,6 +28,7 @@ pub mod db;
 pub mod doctor;
 pub mod domain;
 pub mod env;
+pub mod eval;
 pub mod expert;
 pub mod fault;
 pub mod http;

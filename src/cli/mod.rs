@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod enqueue;
 mod escape;
+mod eval;
 mod failure;
 mod gate;
 mod health;
@@ -110,6 +111,7 @@ enum Command {
     Gate(gate::Gate),
     Enqueue(enqueue::Enqueue),
     Reprocess(reprocess::Reprocess),
+    Eval(eval::Eval),
     Sandbox(sandbox::Sandbox),
     Bench(bench::Bench),
 }
@@ -161,6 +163,7 @@ impl Cli {
             Command::Gate(command) => command.execute(&context).await,
             Command::Enqueue(command) => command.execute(&context).await,
             Command::Reprocess(command) => command.execute(&context).await,
+            Command::Eval(command) => command.execute(&context).await,
             Command::Sandbox(command) => command.execute(&context).await,
             Command::Bench(command) => command.execute(&context).await,
         };

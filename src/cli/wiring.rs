@@ -7,8 +7,12 @@ use crate::{
     bench::{lane, memory, pickup, pipeline, queue as queue_bench},
     config::{Config, PlaybookName, nearest},
     db::{Db, DbError},
-    domain::session::{Generation, SessionKey},
+    domain::{
+        playbook::Playbook,
+        session::{Generation, SessionKey},
+    },
     env::load_playbook,
+    eval,
     jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
     pipeline::{
         Pipeline,
@@ -138,6 +142,15 @@ pub(super) fn playbook_systems(name: &PlaybookName) -> Result<Vec<String>, Vec<S
         Ok(playbook) => Ok(playbook.systems().into_iter().collect()),
         Err(error) => Err(format!("{error:#}").lines().map(str::to_owned).collect()),
     }
+}
+
+/// Scores the verdicts on labelled sessions.
+pub(super) async fn eval_verify(
+    playbook: &PlaybookName,
+    plan: impl FnOnce(Playbook) -> eval::Plan,
+) -> Result<eval::Report, Failure> {
+    let playbook = load_playbook(playbook).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    eval::verify(plan(playbook)).await.map_err(failed)
 }
 
 /// The pipeline's bench.

@@ -189,6 +189,15 @@ pub struct FieldVerdict {
     pub why: String,
 }
 
+/// A record, by its kind and id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RecordRef {
+    /// Kind, as the playbook names it.
+    pub record: String,
+    /// Its id.
+    pub id: String,
+}
+
 /// One request, or one effect that nobody asked for, against the system of record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
@@ -212,6 +221,10 @@ pub struct Finding {
     /// Field by field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldVerdict>,
+    /// Of what is not as it should be: other records that change with it, by the playbook's effects (a booking is paid from
+    /// the caller's profile), and so are not as they should be either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub touches: Vec<RecordRef>,
     /// The caller's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub asked: String,

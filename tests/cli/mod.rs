@@ -5,6 +5,7 @@ mod check;
 mod cloud9;
 mod compose;
 mod doctor;
+mod eval;
 mod fleet;
 mod health;
 mod postgres;

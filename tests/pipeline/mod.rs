@@ -1,6 +1,7 @@
 //! The whole flow on loopback: what must hold of it whatever the sessions, the reader and the systems of record do.
 
 mod airline;
+mod airline_eval;
 mod airline_judge;
 mod alerts;
 mod bad_bundles;

@@ -146,6 +146,7 @@ fn finding(subject: &str, outcome: Outcome, told: bool) -> Finding {
             _ if told => Severity::Critical,
             _ => Severity::High,
         },
+        touches: Vec::new(),
         fields: Vec::new(),
         asked: ASKED.to_owned(),
         said_done: told.then(|| TOLD.to_owned()),

@@ -80,6 +80,7 @@ pub(super) fn verdict(playbook: &Playbook, case: &Case) -> Option<Verdict> {
                 outcome: Outcome::Withdrawn,
                 severity: Severity::None,
                 fields: Vec::new(),
+                touches: Vec::new(),
                 asked: request.quote.clone(),
                 said_done: None,
                 steps: Vec::new(),

@@ -4,11 +4,12 @@
 //! here, and nothing in a transcript can: words only say what to look for.
 //!
 //! `requests` says what was asked for, `carried` which calls carry it out, `checks` what to look for therefore, `locate` finds each in the facts or says what to ask next,
-//! `outcome` compares, `roll_up` sums up.
+//! `outcome` compares, `effects` follows it into other records, `roll_up` sums up.
 
 mod carried;
 mod checks;
 mod early;
+mod effects;
 mod locate;
 mod outcome;
 mod requests;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Case,
     checks::{Check, Role},
+    effects,
     locate::{Located, Locator, Place},
     said::{self, Said},
 };
@@ -42,7 +43,7 @@ pub(super) struct Judged {
 }
 
 /// What a check came to, before the agent's words are weighed.
-struct Result {
+pub(super) struct Result {
     outcome: Outcome,
     fields: Vec<FieldVerdict>,
     why: String,
@@ -89,11 +90,26 @@ pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Chec
         }
         let said = said::of(playbook, case, check);
         let record = result.record.take();
-        let main = finding(check, &located, result, &said);
+        let mut main = finding(check, &located, result, &said);
+        if matches!(
+            main.finding.outcome,
+            Outcome::Missing | Outcome::Wrong | Outcome::Unwanted
+        ) {
+            let fields = main.finding.fields.iter();
+            let wrong: Vec<&str> = fields
+                .filter(|field| field.outcome == Outcome::Wrong)
+                .map(|field| field.name.as_str())
+                .collect();
+            let wrong = (main.finding.outcome == Outcome::Wrong).then_some(&wrong[..]);
+            main.finding.touches = effects::touched(&locator, check, record.as_ref(), wrong);
+        }
         let holds = matches!(main.finding.outcome, Outcome::Confirmed | Outcome::Wrong);
         judged.push(main);
         if let (true, Some(record), Role::Request) = (holds, record, check.role) {
-            effects(&locator, check, &record, &mut judged);
+            let alone = !checks
+                .iter()
+                .any(|other| !std::ptr::eq(other, check) && (other.is_done() || other.is_promised()));
+            effects::checked(&locator, check, &record, alone, &mut judged);
         }
     }
     judged
@@ -110,6 +126,7 @@ fn withdrawn(check: &Check<'_>) -> Judged {
             outcome: Outcome::Withdrawn,
             severity: Severity::None,
             fields: Vec::new(),
+            touches: Vec::new(),
             asked: cut(&check.asked),
             said_done: None,
             steps: Vec::new(),
@@ -126,7 +143,7 @@ fn withdrawn(check: &Check<'_>) -> Judged {
 }
 
 /// Created, updated, or a step on the way: it should be there, with the values expected.
-fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
+pub(super) fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
     let record = match &located.place {
         Place::Found(record) => record,
         Place::Ask => return Result::new(Outcome::Unknown, "the system of record was not asked"),
@@ -206,6 +223,11 @@ fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located
             result
         }
         Place::Found(_) => Result::new(Outcome::Missing, "it is still there and not cancelled"),
+        // The call showed it as it is kept once it is cancelled: a system that keeps it does not lose it.
+        Place::Absent(reason) if !check.reported.is_empty() && check.is_done() => Result::new(
+            Outcome::Missing,
+            format!("the call showed it as cancelled, and {reason}: it was lost, not cancelled"),
+        ),
         Place::Absent(reason) => {
             let seen = case
                 .claims
@@ -234,7 +256,10 @@ fn extra(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
             let cancelled = is_cancelled(check, record);
             if check.operation == Operation::Cancel {
                 return if cancelled {
-                    Result::new(Outcome::Unwanted, "it was cancelled, and nobody asked for that")
+                    Result {
+                        record: Some(record.clone()),
+                        ..Result::new(Outcome::Unwanted, "it was cancelled, and nobody asked for that")
+                    }
                 } else {
                     Result::new(Outcome::Confirmed, "the cancellation left no trace")
                 };
@@ -246,6 +271,7 @@ fn extra(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
             }
             let mut result = Result::new(Outcome::Unwanted, "it was done, and nobody asked for it");
             // Its values are what they are; nobody expected any.
+            result.record = Some(record.clone());
             result.fields = fields;
             for field in &mut result.fields {
                 field.outcome = Outcome::Unwanted;
@@ -319,11 +345,21 @@ fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<Field
             .expected
             .get(&field.name)
             .filter(|_| field.stored_on.contains(&check.operation));
-        let Some(expected) = asked.or_else(|| check.reported.get(&field.name)) else {
+        let reported = check.reported.get(&field.name);
+        let Some(mut expected) = asked.or(reported) else {
             continue;
         };
         let actual = actual(field, record);
-        let comparison = compare(&field.compare, &playbook.head.nicknames, expected, &actual);
+        let against = |expected: &Value| compare(&field.compare, &playbook.head.nicknames, expected, &actual);
+        let mut comparison = against(expected);
+        // A caller names the flight, the call shows its price as well: what is there is what both say.
+        if let (Match::Same, Some(reported)) = (comparison.outcome, reported) {
+            let other = against(reported);
+            if other.outcome == Match::Different {
+                (expected, comparison) = (reported, other);
+                comparison.why = format!("as asked, but not as the call showed it: {}", comparison.why);
+            }
+        }
         verdicts.push(FieldVerdict {
             name: field.name.clone(),
             outcome: match comparison.outcome {
@@ -340,7 +376,7 @@ fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<Field
 }
 
 /// Weighs what the agent said, and makes the finding.
-fn finding(check: &Check<'_>, located: &Located, result: Result, said: &Said<'_>) -> Judged {
+pub(super) fn finding(check: &Check<'_>, located: &Located, result: Result, said: &Said<'_>) -> Judged {
     let mut outcome = result.outcome;
     let mut why = result.why;
     let said_done = said.done.filter(|_| check.role == Role::Request);
@@ -373,6 +409,7 @@ fn finding(check: &Check<'_>, located: &Located, result: Result, said: &Said<'_>
             outcome,
             severity,
             fields: result.fields,
+            touches: Vec::new(),
             asked: cut(&check.asked),
             said_done: said_done.map(|statement| cut(&statement.quote)),
             steps: steps(&check.claims),
@@ -403,63 +440,4 @@ fn cut(text: &str) -> String {
         return text.to_owned();
     }
     format!("{}…", &text[..text.floor_char_boundary(LONGEST_QUOTE)])
-}
-
-/// What the operation does to other records, by the playbook's `[[effect]]`.
-fn effects(locator: &Locator<'_>, check: &Check<'_>, record: &Value, judged: &mut Vec<Judged>) {
-    for rule in &locator.playbook.effects {
-        if rule.of != check.record.kind || !rule.operations.is_empty() && !rule.operations.contains(&check.operation) {
-            continue;
-        }
-        let Some(touched) = locator.playbook.record(&rule.record) else {
-            continue;
-        };
-        let mut variables = json!({"want": check.expected, "before": {}, "record": record, "id": check.id});
-        let Some(id) = rule.record_id.get_id(&variables) else {
-            continue;
-        };
-        let first = check.claims.iter().map(|claim| claim.order).min().unwrap_or(u32::MAX);
-        let before = locator.case.claims.iter().rfind(|claim| {
-            claim.order < first
-                && claim.record == rule.record
-                && claim
-                    .id
-                    .as_ref()
-                    .is_some_and(|other| super::carried::same_id(other, &id))
-        });
-        if let Some(before) = before {
-            variables["before"] = json!(before.fields);
-        }
-        if rule.when.as_ref().is_some_and(|when| !when.holds(&variables)) {
-            continue;
-        }
-        let expected: BTreeMap<String, Value> = rule
-            .fields
-            .iter()
-            .filter_map(|(name, source)| Some((name.clone(), source.get(&variables)?)))
-            .collect();
-        let implied = Check {
-            role: Role::Support,
-            operation: Operation::Update,
-            record: touched,
-            subject: check.subject.clone(),
-            id: Some(id),
-            keys: BTreeMap::new(),
-            expected,
-            reported: before
-                .map(|before| before.reported.clone())
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|(name, _)| rule.keeps.contains(name))
-                .collect(),
-            claims: check.claims.clone(),
-            previous: None,
-            asked: check.asked.clone(),
-        };
-        let located = locator.find(&implied, implied.id.as_deref());
-        let result = there(locator.playbook, &implied, &located);
-        let mut main = finding(&implied, &located, result, &Said::default());
-        main.implied = true;
-        judged.push(main);
-    }
 }

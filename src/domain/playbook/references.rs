@@ -111,6 +111,13 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
         known(get(effect, "of"), &kinds, &title, "record", faults);
         known(get(effect, "record"), &kinds, &title, "record", faults);
         fields(playbook, effect, &title, faults);
+        let written = get(effect, "of").and_then(|node| node.get_ref().as_str());
+        if let Some(record) = written.and_then(|kind| playbook.record(kind)) {
+            let names: BTreeSet<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
+            for node in texts(get(effect, "by")) {
+                known(Some(node), &names, &format!("{title}: by"), "field", faults);
+            }
+        }
     }
 }
 
@@ -123,8 +130,10 @@ fn fields(playbook: &Playbook, table: &DeTable<'_>, title: &str, faults: &Faults
         return;
     };
     let names: BTreeSet<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
-    for node in texts(get(table, "keeps")) {
-        known(Some(node), &names, &format!("{title}: keeps"), "field", faults);
+    for key in ["keeps", "undisturbed"] {
+        for node in texts(get(table, key)) {
+            known(Some(node), &names, &format!("{title}: {key}"), "field", faults);
+        }
     }
     let Some(DeValue::Table(fields)) = get(table, "fields").map(Spanned::get_ref) else {
         return;

@@ -335,7 +335,7 @@ pub struct EffectRule {
     pub of: String,
     /// By which operations; any when empty.
     pub operations: Vec<Operation>,
-    /// Only where this holds of `want`, `before`, `record`, `id`.
+    /// Only where this holds of `want`, `did`, `before`, `record`, `id`.
     pub when: Option<Expression>,
     /// Kind of the record touched.
     pub record: String,
@@ -345,6 +345,10 @@ pub struct EffectRule {
     pub fields: BTreeMap<String, Source>,
     /// Fields that must be as a call last showed them.
     pub keeps: Vec<String>,
+    /// The same, as long as the session writes nothing else.
+    pub undisturbed: Vec<String>,
+    /// Fields of the record written that decide what happens to the record touched; any when empty.
+    pub by: Vec<String>,
 }
 
 /// `[[expert]]`: whom to ask why a session failed.

@@ -58,7 +58,7 @@ pub(in crate::domain::playbook) fn claim(table: &Table<'_, '_>, taken: &mut BTre
 }
 
 pub(in crate::domain::playbook) fn effect(table: &Table<'_, '_>, taken: &mut BTreeSet<String>) -> EffectRule {
-    const VARIABLES: [&str; 4] = ["want", "before", "record", "id"];
+    const VARIABLES: [&str; 5] = ["want", "did", "before", "record", "id"];
     let id = table.name("id", taken);
     let mut operations = Vec::new();
     for text in table.texts("operation") {
@@ -73,6 +73,8 @@ pub(in crate::domain::playbook) fn effect(table: &Table<'_, '_>, taken: &mut BTr
         record_id: table.source("record_id", &VARIABLES).unwrap_or_default(),
         fields: sources(table, "fields", &VARIABLES),
         keeps: table.plain_texts("keeps"),
+        undisturbed: table.plain_texts("undisturbed"),
+        by: table.plain_texts("by"),
     };
     if !table.has("record_id") {
         table.fault(&table.at, "record_id", "is missing");

@@ -1,0 +1,302 @@
+//! `aftercall eval verify`: scores the verdicts on labelled sessions, tries them on records that were changed behind the agent's
+//! back, and sets naive judges beside them.
+//!
+//! `labels` are the truth, `sessions` what was said, `world` what is there; `score` compares, `mutants` change what is there,
+//! `naive` are the others, `report` prints.
+
+mod keys;
+mod labels;
+mod mutants;
+mod naive;
+mod report;
+mod score;
+mod sessions;
+mod world;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use self::{mutants::Mutant, world::World};
+pub use self::{
+    naive::Naive,
+    score::{Named, Says, Score, Scored, Share},
+};
+use crate::{
+    domain::{
+        judge::{self, Case},
+        lookup::Facts,
+        playbook::Playbook,
+        reading::Operation,
+        verdict::Verdict,
+    },
+    readings_file::ReadingsFile,
+};
+
+/// What to score.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The sessions: observations, one JSON object per line.
+    pub bundle: PathBuf,
+    /// The truth about them.
+    pub labels: PathBuf,
+    /// The records after them: what `aftercall sandbox records` serves.
+    pub records: PathBuf,
+    /// Readings in place of the offline classifier.
+    pub readings: Option<PathBuf>,
+    /// How they are judged.
+    pub playbook: Playbook,
+    /// Fields (`reservation.cabin`) that a second score compares although the playbook says that they are not stored.
+    pub also_compared: Vec<String>,
+    /// At most so many changed records; 0: none.
+    pub mutants: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Session by session.
+    pub sessions: Vec<Scored>,
+    /// All of them together.
+    pub summary: Summary,
+}
+
+/// All sessions together.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// By the playbook as it is.
+    #[serde(flatten)]
+    pub score: Score,
+    /// With further fields compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also_compared: Option<AlsoCompared>,
+    /// On changed records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutants: Option<Mutants>,
+    /// This verdict and the naive judges side by side.
+    pub judges: Vec<Judge>,
+}
+
+/// The score with further fields compared.
+#[derive(Debug, Clone, Serialize)]
+pub struct AlsoCompared {
+    /// Which.
+    pub fields: Vec<String>,
+    /// The agreement then.
+    pub agreement: Share,
+    /// Sessions that agree no more, or do so only now.
+    pub changed: Vec<String>,
+}
+
+/// What became of changed records.
+#[derive(Debug, Clone, Serialize)]
+pub struct Mutants {
+    /// Mutants whose record, and field, the verdict names as missing, wrong or unwanted.
+    pub named: Share,
+    /// Sessions that were changed.
+    pub sessions: u64,
+    /// Those sessions, judged again without a change: verdicts that stayed.
+    pub unchanged: Share,
+    /// Mutants that were not named: session, record, what was changed.
+    pub overlooked: Vec<String>,
+}
+
+/// One judge.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judge {
+    /// What it asks.
+    pub asks: &'static str,
+    /// Its agreement with the labels.
+    pub agreement: Share,
+    /// Mutants that change its mind; for the verdict, those that it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutants_noticed: Option<Share>,
+}
+
+/// What the verdict itself asks, beside the naive judges.
+const VERDICT: &str = "aftercall: what was asked is there, field by field";
+
+/// One session and what is known of it.
+struct Judged {
+    case: Case,
+    facts: Facts,
+    verdict: Verdict,
+}
+
+/// Scores all sessions.
+///
+/// # Errors
+/// When a file cannot be read, or the playbook asks for what a folder of records cannot answer.
+pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
+    let labels = labels::load(&plan.labels)?;
+    let readings = plan.readings.as_deref().map(ReadingsFile::load).transpose()?;
+    let cases = sessions::read(&plan.bundle, readings.as_ref(), &plan.playbook).await?;
+    let known: Vec<&str> = cases.iter().map(|case| case.session.session_id.as_str()).collect();
+    if !labels.keys().any(|session| known.contains(&session.as_str())) {
+        bail!(
+            "none of the {} labels of {} is of a session of {}",
+            labels.len(),
+            plan.labels.display(),
+            plan.bundle.display()
+        );
+    }
+    let world = World::open(&plan.records, &plan.playbook).await?;
+    let judged = judge_all(&world, &plan.playbook, cases).await?;
+    let (score, scored) = score::score(&plan.playbook, &verdicts(&judged), &labels);
+
+    let also_compared = if plan.also_compared.is_empty() {
+        None
+    } else {
+        Some(also_compared(&plan, &world, &judged, &labels, &scored).await?)
+    };
+    let mut judges = vec![Judge {
+        asks: VERDICT,
+        agreement: score.agreement,
+        mutants_noticed: None,
+    }];
+    for naive in Naive::ALL {
+        let labelled = judged
+            .iter()
+            .filter_map(|one| Some((one, labels.get(&one.case.session.session_id)?)));
+        let agreement = share(
+            labelled
+                .map(|(one, label)| naive.is_content(&plan.playbook, &one.case, &one.facts) == label.db_state_correct),
+        );
+        judges.push(Judge {
+            asks: naive.words(),
+            agreement,
+            mutants_noticed: None,
+        });
+    }
+    let mutants = if plan.mutants == 0 {
+        None
+    } else {
+        Some(try_mutants(&plan, &world, &judged, &mut judges).await?)
+    };
+    Ok(Report {
+        sessions: scored,
+        summary: Summary {
+            score,
+            also_compared,
+            mutants,
+            judges,
+        },
+    })
+}
+
+fn share(all: impl Iterator<Item = bool>) -> Share {
+    let (mut count, mut of) = (0, 0);
+    for one in all {
+        of += 1;
+        count += u64::from(one);
+    }
+    Share::new(count, of)
+}
+
+fn verdicts(judged: &[Judged]) -> Vec<(String, Verdict)> {
+    judged
+        .iter()
+        .map(|one| (one.case.session.session_id.clone(), one.verdict.clone()))
+        .collect()
+}
+
+async fn judge_all(world: &World, playbook: &Playbook, cases: Vec<Case>) -> anyhow::Result<Vec<Judged>> {
+    let mut judged = Vec::new();
+    for case in cases {
+        let facts = world.facts(playbook, &case, &Facts::new()).await?;
+        let verdict = judge::judge(playbook, &case, &facts, 1);
+        judged.push(Judged { case, facts, verdict });
+    }
+    Ok(judged)
+}
+
+/// The same sessions with fields compared that the playbook leaves to the system.
+async fn also_compared(
+    plan: &Plan,
+    world: &World,
+    judged: &[Judged],
+    labels: &BTreeMap<String, labels::Label>,
+    before: &[Scored],
+) -> anyhow::Result<AlsoCompared> {
+    let mut playbook = plan.playbook.clone();
+    for name in &plan.also_compared {
+        let known = || {
+            let fields = plan.playbook.records.iter().flat_map(|record| {
+                let of_record = |field: &crate::domain::playbook::Field| format!("{}.{}", record.kind, field.name);
+                record.fields.iter().map(of_record).collect::<Vec<_>>()
+            });
+            fields.collect::<Vec<_>>().join(", ")
+        };
+        let field = name.split_once('.').and_then(|(kind, field)| {
+            let record = playbook.records.iter_mut().find(|record| record.kind == kind)?;
+            record.fields.iter_mut().find(|known| known.name == field)
+        });
+        let field = field.with_context(|| format!("`{name}` is no field of the playbook's records: {}", known()))?;
+        field.stored_on = Operation::ALL.to_vec();
+    }
+    let cases = judged.iter().map(|one| one.case.clone()).collect();
+    let again = judge_all(world, &playbook, cases).await?;
+    let (score, scored) = score::score(&playbook, &verdicts(&again), labels);
+    let changed = before
+        .iter()
+        .zip(&scored)
+        .filter(|(one, other)| one.agrees != other.agrees);
+    Ok(AlsoCompared {
+        fields: plan.also_compared.clone(),
+        agreement: score.agreement,
+        changed: changed.map(|(one, _)| one.session_id.clone()).collect(),
+    })
+}
+
+async fn try_mutants(plan: &Plan, world: &World, judged: &[Judged], judges: &mut [Judge]) -> anyhow::Result<Mutants> {
+    let playbook = &plan.playbook;
+    let mut all: Vec<Mutant> = Vec::new();
+    for (position, one) in judged.iter().enumerate() {
+        all.extend(mutants::of(position, playbook, &one.case, &one.facts, &one.verdict));
+    }
+    // Evenly from all of them, so that no session is left out for those before it.
+    let step = all.len().div_ceil(plan.mutants.max(1)).max(1);
+    let chosen: Vec<Mutant> = all.into_iter().step_by(step).collect();
+    let mut named = Vec::new();
+    let mut noticed = vec![Vec::new(); judges.len()];
+    let mut overlooked = Vec::new();
+    for mutant in &chosen {
+        let one = &judged[mutant.session];
+        let facts = mutant.facts(world, playbook, &one.case, &one.facts).await?;
+        let verdict = judge::judge(playbook, &one.case, &facts, 1);
+        let is_named = mutant.is_named(playbook, &one.facts, &verdict);
+        if !is_named {
+            overlooked.push(format!(
+                "{}: {} {} {}",
+                one.case.session.session_id,
+                mutant.record(),
+                mutant.path,
+                mutant.how
+            ));
+        }
+        named.push(is_named);
+        noticed[0].push(is_named);
+        for (naive, noticed) in Naive::ALL.into_iter().zip(&mut noticed[1..]) {
+            let is_content = |facts| naive.is_content(playbook, &one.case, facts);
+            noticed.push(is_content(&one.facts) && !is_content(&facts));
+        }
+    }
+    for (judge, noticed) in judges.iter_mut().zip(noticed) {
+        judge.mutants_noticed = Some(share(noticed.into_iter()));
+    }
+    let mut sessions: Vec<usize> = chosen.iter().map(|mutant| mutant.session).collect();
+    sessions.dedup();
+    let mut unchanged = Vec::new();
+    for &session in &sessions {
+        let one = &judged[session];
+        let facts = world.facts(playbook, &one.case, &Facts::new()).await?;
+        unchanged.push(judge::judge(playbook, &one.case, &facts, 1) == one.verdict);
+    }
+    Ok(Mutants {
+        named: share(named.into_iter()),
+        sessions: sessions.len() as u64,
+        unchanged: share(unchanged.into_iter()),
+        overlooked,
+    })
+}
