@@ -47,4 +47,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod test_support;
+pub mod trial;
 pub mod verdict_writer;

@@ -22,6 +22,7 @@ mod limit;
 mod migrate;
 mod output;
 mod pause;
+mod playbook;
 mod process;
 mod progress;
 mod queues;
@@ -111,6 +112,7 @@ enum Command {
     Gate(gate::Gate),
     Enqueue(enqueue::Enqueue),
     Reprocess(reprocess::Reprocess),
+    Playbook(playbook::Playbook),
     Eval(eval::Eval),
     Sandbox(sandbox::Sandbox),
     Bench(bench::Bench),
@@ -163,6 +165,7 @@ impl Cli {
             Command::Gate(command) => command.execute(&context).await,
             Command::Enqueue(command) => command.execute(&context).await,
             Command::Reprocess(command) => command.execute(&context).await,
+            Command::Playbook(command) => command.execute(&context).await,
             Command::Eval(command) => command.execute(&context).await,
             Command::Sandbox(command) => command.execute(&context).await,
             Command::Bench(command) => command.execute(&context).await,

@@ -83,7 +83,7 @@ fn page(out: &Output, detail: &SessionDetail, all: bool) -> String {
     page
 }
 
-fn title(out: &Output, text: &str) -> String {
+pub(super) fn title(out: &Output, text: &str) -> String {
     format!("\n{}\n", out.paint(text, Tone::Dim))
 }
 
@@ -171,7 +171,7 @@ fn verdict(out: &Output, generation: &GenerationDetail) -> String {
     text
 }
 
-fn reader(reader: &Reader) -> String {
+pub(super) fn reader(reader: &Reader) -> String {
     match reader {
         Reader::Offline { why } => format!("the offline classifier ({why})"),
         Reader::Llm { model, repaired: false } => format!("the LLM {model}"),
@@ -181,7 +181,7 @@ fn reader(reader: &Reader) -> String {
 }
 
 /// One row per request or unwanted effect, then one per field.
-fn findings(findings: &[Finding]) -> Grid {
+pub(super) fn findings(findings: &[Finding]) -> Grid {
     let mut grid = Grid::new(["what", "outcome", "expected", "actual", "why"]);
     for finding in findings {
         let operation = format!("{:?}", finding.operation).to_lowercase();
@@ -306,7 +306,7 @@ fn cost(detail: &SessionDetail) -> String {
 }
 
 /// A value on one line, cut where it is long. A text is shown without its quotes.
-fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::DateTime;
+
 use super::{context::Context, failure::Failure, worker::Wanted};
 use crate::{
     bench::{lane, memory, pickup, pipeline, queue as queue_bench},
@@ -11,7 +13,7 @@ use crate::{
         playbook::Playbook,
         session::{Generation, SessionKey},
     },
-    env::load_playbook,
+    env::{SourceEntry, Upstreams, load_playbook},
     eval,
     jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
     pipeline::{
@@ -19,8 +21,10 @@ use crate::{
         roles::{self, Served},
     },
     queue::{self, Enqueued, Job as _, Running, control},
+    readings_file::ReadingsFile,
     reprocess,
     store::diagnoses,
+    trial::{self, Session, Trial},
 };
 
 /// Starts all roles in this process.
@@ -142,6 +146,60 @@ pub(super) fn playbook_systems(name: &PlaybookName) -> Result<Vec<String>, Vec<S
         Ok(playbook) => Ok(playbook.systems().into_iter().collect()),
         Err(error) => Err(format!("{error:#}").lines().map(str::to_owned).collect()),
     }
+}
+
+/// The text of a playbook that ships with the program.
+pub(super) fn playbook_text(name: &str) -> Result<&'static str, Failure> {
+    let known = Playbook::BUILT_IN.iter().find(|(known, _)| *known == name);
+    known.map(|(_, text)| *text).ok_or_else(|| {
+        let names: Vec<&str> = Playbook::BUILT_IN.iter().map(|(name, _)| *name).collect();
+        Failure::Fault(format!(
+            "no playbook `{name}` ships with aftercall; there are: {}",
+            names.join(", ")
+        ))
+    })
+}
+
+/// Name of the source that stands for a session on which a playbook is tried.
+pub(super) const TRIED: &str = "tried";
+
+/// What a playbook makes of a session in a file.
+pub(super) async fn try_on_bundle(config: &Config, session: &str, readings: Option<&Path>) -> Result<Trial, Failure> {
+    let upstreams = Upstreams::build(config).map_err(not_started)?;
+    let entry = tried(&upstreams)?;
+    // A whole file has no clock.
+    let found = trial::read_source(entry, session, DateTime::UNIX_EPOCH)
+        .await
+        .map_err(failed)?;
+    tried_on(&upstreams, found, readings).await
+}
+
+/// What a playbook makes of a session that was analysed before.
+pub(super) async fn try_on_stored(
+    config: &Config,
+    db: &Db,
+    key: &SessionKey,
+    readings: Option<&Path>,
+) -> Result<Trial, Failure> {
+    let upstreams = Upstreams::build(config).map_err(not_started)?;
+    let found = trial::read_stored(db, key).await?.ok_or_else(|| {
+        Failure::Fault(format!(
+            "{key}: its content is not stored (not analysed yet, or pruned): give it with --bundle"
+        ))
+    })?;
+    tried_on(&upstreams, found, readings).await
+}
+
+async fn tried_on(upstreams: &Upstreams, mut session: Session, readings: Option<&Path>) -> Result<Trial, Failure> {
+    if let Some(path) = readings {
+        trial::take_reading(&mut session, &ReadingsFile::load(path).map_err(failed)?);
+    }
+    Ok(trial::run(&tried(upstreams)?.playbook, &upstreams.systems, session).await)
+}
+
+fn tried(upstreams: &Upstreams) -> Result<&SourceEntry, Failure> {
+    let entry = upstreams.sources.get(TRIED);
+    entry.ok_or_else(|| Failure::Fault(format!("the source `{TRIED}` was not made")))
 }
 
 /// Scores the verdicts on labelled sessions.

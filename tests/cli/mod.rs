@@ -8,6 +8,7 @@ mod doctor;
 mod eval;
 mod fleet;
 mod health;
+mod playbook;
 mod postgres;
 mod program;
 mod roles;

@@ -20,10 +20,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "jobs",
             "pipeline",
             "queue",
+            "readings_file",
             "reprocess",
             "sandbox",
             "store",
             "telemetry",
+            "trial",
         ],
     ),
     (
@@ -37,6 +39,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("eval", &["adapters", "domain", "ports", "readings_file", "sandbox"]),
+    (
+        "trial",
+        &["adapters", "db", "domain", "env", "ports", "readings_file", "store"],
+    ),
     ("doctor", &["config", "db", "env", "ports", "queue", "store"]),
     ("http", &["db", "queue", "store"]),
     ("pipeline", &["config", "db", "env", "jobs", "queue", "store"]),
