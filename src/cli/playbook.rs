@@ -109,27 +109,24 @@ impl Test {
                 .map(|system| RecordsConfig::http(system, url))
                 .collect();
         }
-        let trial = match &self.bundle {
-            Some(bundle) => {
-                if !bundle.is_file() {
-                    return Err(Failure::Usage(format!(
-                        "--bundle: there is no file {}",
-                        bundle.display()
-                    )));
-                }
-                overrides.source = Some(SourceConfig::bundle(wiring::TRIED, bundle, playbook));
-                let config = context.config(overrides)?;
-                wiring::try_on_bundle(&config, &self.session, self.readings.as_deref()).await?
+        let trial = if let Some(bundle) = &self.bundle {
+            if !bundle.is_file() {
+                return Err(Failure::Usage(format!(
+                    "--bundle: there is no file {}",
+                    bundle.display()
+                )));
             }
-            None => {
-                let db = context.open_existing().await?;
-                let found = crate::store::inspect::session::find(&db, self.source.as_deref(), &self.session).await?;
-                let [line] = <[_; 1]>::try_from(found).map_err(|found| show::not_one(&self.session, &found))?;
-                // Its own source would need that source's secrets, and is not asked.
-                overrides.source = Some(SourceConfig::bundle(wiring::TRIED, "", playbook));
-                let config = context.config(overrides)?;
-                wiring::try_on_stored(&config, &db, &line.key, self.readings.as_deref()).await?
-            }
+            overrides.source = Some(SourceConfig::bundle(wiring::TRIED, bundle, playbook));
+            let config = context.config(overrides)?;
+            wiring::try_on_bundle(&config, &self.session, self.readings.as_deref()).await?
+        } else {
+            let db = context.open_existing().await?;
+            let found = crate::store::inspect::session::find(&db, self.source.as_deref(), &self.session).await?;
+            let [line] = <[_; 1]>::try_from(found).map_err(|found| show::not_one(&self.session, &found))?;
+            // It is read from the database; the source only says which playbook is tried.
+            overrides.source = Some(SourceConfig::bundle(wiring::TRIED, "", playbook));
+            let config = context.config(overrides)?;
+            wiring::try_on_stored(&config, &db, &line.key, self.readings.as_deref()).await?
         };
         context.out.print(&trial, |out| page(out, &trial))
     }

@@ -131,8 +131,8 @@ struct Judged {
 pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
     let labels = labels::load(&plan.labels)?;
     let readings = plan.readings.as_deref().map(ReadingsFile::load).transpose()?;
-    let cases = sessions::read(&plan.bundle, readings.as_ref(), &plan.playbook).await?;
-    let known: Vec<&str> = cases.iter().map(|case| case.session.session_id.as_str()).collect();
+    let read = sessions::read(&plan.bundle, readings.as_ref(), &plan.playbook).await?;
+    let known: Vec<&str> = read.iter().map(|case| case.session.session_id.as_str()).collect();
     if !labels.keys().any(|session| known.contains(&session.as_str())) {
         bail!(
             "none of the {} labels of {} is of a session of {}",
@@ -142,13 +142,13 @@ pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
         );
     }
     let world = World::open(&plan.records, &plan.playbook).await?;
-    let judged = judge_all(&world, &plan.playbook, cases).await?;
-    let (score, scored) = score::score(&plan.playbook, &verdicts(&judged), &labels);
+    let cases = judge_all(&world, &plan.playbook, read).await?;
+    let (score, scored) = score::score(&plan.playbook, &verdicts(&cases), &labels);
 
     let also_compared = if plan.also_compared.is_empty() {
         None
     } else {
-        Some(also_compared(&plan, &world, &judged, &labels, &scored).await?)
+        Some(also_compared(&plan, &world, &cases, &labels, &scored).await?)
     };
     let mut judges = vec![Judge {
         asks: VERDICT,
@@ -156,7 +156,7 @@ pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
         mutants_noticed: None,
     }];
     for naive in Naive::ALL {
-        let labelled = judged
+        let labelled = cases
             .iter()
             .filter_map(|one| Some((one, labels.get(&one.case.session.session_id)?)));
         let agreement = share(
@@ -172,7 +172,7 @@ pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
     let mutants = if plan.mutants == 0 {
         None
     } else {
-        Some(try_mutants(&plan, &world, &judged, &mut judges).await?)
+        Some(try_mutants(&plan, &world, &cases, &mut judges).await?)
     };
     Ok(Report {
         sessions: scored,
@@ -194,8 +194,8 @@ fn share(all: impl Iterator<Item = bool>) -> Share {
     Share::new(count, of)
 }
 
-fn verdicts(judged: &[Judged]) -> Vec<(String, Verdict)> {
-    judged
+fn verdicts(cases: &[Judged]) -> Vec<(String, Verdict)> {
+    cases
         .iter()
         .map(|one| (one.case.session.session_id.clone(), one.verdict.clone()))
         .collect()
@@ -215,7 +215,7 @@ async fn judge_all(world: &World, playbook: &Playbook, cases: Vec<Case>) -> anyh
 async fn also_compared(
     plan: &Plan,
     world: &World,
-    judged: &[Judged],
+    cases: &[Judged],
     labels: &BTreeMap<String, labels::Label>,
     before: &[Scored],
 ) -> anyhow::Result<AlsoCompared> {
@@ -235,8 +235,8 @@ async fn also_compared(
         let field = field.with_context(|| format!("`{name}` is no field of the playbook's records: {}", known()))?;
         field.stored_on = Operation::ALL.to_vec();
     }
-    let cases = judged.iter().map(|one| one.case.clone()).collect();
-    let again = judge_all(world, &playbook, cases).await?;
+    let same = cases.iter().map(|one| one.case.clone()).collect();
+    let again = judge_all(world, &playbook, same).await?;
     let (score, scored) = score::score(&playbook, &verdicts(&again), labels);
     let changed = before
         .iter()
@@ -249,10 +249,10 @@ async fn also_compared(
     })
 }
 
-async fn try_mutants(plan: &Plan, world: &World, judged: &[Judged], judges: &mut [Judge]) -> anyhow::Result<Mutants> {
+async fn try_mutants(plan: &Plan, world: &World, cases: &[Judged], judges: &mut [Judge]) -> anyhow::Result<Mutants> {
     let playbook = &plan.playbook;
     let mut all: Vec<Mutant> = Vec::new();
-    for (position, one) in judged.iter().enumerate() {
+    for (position, one) in cases.iter().enumerate() {
         all.extend(mutants::of(position, playbook, &one.case, &one.facts, &one.verdict));
     }
     // Evenly from all of them, so that no session is left out for those before it.
@@ -262,7 +262,7 @@ async fn try_mutants(plan: &Plan, world: &World, judged: &[Judged], judges: &mut
     let mut noticed = vec![Vec::new(); judges.len()];
     let mut overlooked = Vec::new();
     for mutant in &chosen {
-        let one = &judged[mutant.session];
+        let one = &cases[mutant.session];
         let facts = mutant.facts(world, playbook, &one.case, &one.facts).await?;
         let verdict = judge::judge(playbook, &one.case, &facts, 1);
         let is_named = mutant.is_named(playbook, &one.facts, &verdict);
@@ -289,7 +289,7 @@ async fn try_mutants(plan: &Plan, world: &World, judged: &[Judged], judges: &mut
     sessions.dedup();
     let mut unchanged = Vec::new();
     for &session in &sessions {
-        let one = &judged[session];
+        let one = &cases[session];
         let facts = world.facts(playbook, &one.case, &Facts::new()).await?;
         unchanged.push(judge::judge(playbook, &one.case, &facts, 1) == one.verdict);
     }

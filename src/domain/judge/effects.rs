@@ -36,7 +36,7 @@ fn touches<'a>(locator: &'a Locator<'_>, check: &Check<'_>, record: Option<&Valu
         if rule.of != check.record.kind || !rule.operations.is_empty() && !rule.operations.contains(&check.operation) {
             continue;
         }
-        let Some(touched) = locator.playbook.record(&rule.record) else {
+        let Some(other) = locator.playbook.record(&rule.record) else {
             continue;
         };
         let mut did = BTreeMap::new();
@@ -63,7 +63,7 @@ fn touches<'a>(locator: &'a Locator<'_>, check: &Check<'_>, record: Option<&Valu
         }
         touches.push(Touch {
             rule,
-            record: touched,
+            record: other,
             id,
             variables,
             before,

@@ -106,10 +106,14 @@ pub(crate) fn check(playbook: &Playbook, document: &Spanned<DeTable<'_>>, faults
             known(Some(node), &names, &title, "field", faults);
         }
     }
+    effects(playbook, root, &kinds, faults);
+}
+
+fn effects(playbook: &Playbook, root: &DeTable<'_>, kinds: &BTreeSet<&str>, faults: &Faults<'_>) {
     for effect in tables(root, "effect") {
         let title = title("effect", effect, "id");
-        known(get(effect, "of"), &kinds, &title, "record", faults);
-        known(get(effect, "record"), &kinds, &title, "record", faults);
+        known(get(effect, "of"), kinds, &title, "record", faults);
+        known(get(effect, "record"), kinds, &title, "record", faults);
         fields(playbook, effect, &title, faults);
         let written = get(effect, "of").and_then(|node| node.get_ref().as_str());
         if let Some(record) = written.and_then(|kind| playbook.record(kind)) {
