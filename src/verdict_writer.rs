@@ -1,17 +1,16 @@
 //! Ends a session: its verdict, and the diagnosis that a failure calls for, in the caller's transaction.
 
-use serde_json::{Value, json};
-
 use crate::{
     db::{DbError, Tx},
     domain::{
         reading::{Reader, UNKNOWN_INTENT},
         session::{Generation, SessionKey},
         verdict::{PlaybookRef, Reason, Severity, Status, Verdict},
+        verdict_diff::Diff,
     },
     jobs::DiagnoseSession,
     queue,
-    store::{sessions, verdicts},
+    store::{sessions, snapshots, verdicts},
 };
 
 /// Stores the verdict with what it changes against the generation before, and calls for the diagnosis of a failure.
@@ -19,8 +18,14 @@ use crate::{
 /// # Errors
 /// When the database refuses it.
 pub async fn save(tx: &mut Tx, key: &SessionKey, generation: Generation, verdict: &Verdict) -> Result<(), DbError> {
-    let before = verdicts::load_before(tx, key, generation).await?;
-    let diff = before.map(|(number, before)| diff_of(number, &before, verdict));
+    let diff = match verdicts::load_before(tx, key, generation).await? {
+        Some((number, before)) => {
+            let content_changed = snapshots::differ(tx, key, number, generation).await?.unwrap_or(false);
+            let diff = Diff::of(number, &before, verdict, content_changed);
+            Some(serde_json::to_value(diff).map_err(|error| DbError::other(error.to_string()))?)
+        }
+        None => None,
+    };
     verdicts::save(tx, key, generation, verdict, diff.as_ref()).await?;
     if verdict.status.needs_diagnosis() {
         let SessionKey { source, session_id } = key.clone();
@@ -69,32 +74,4 @@ pub async fn give_up(tx: &mut Tx, key: &SessionKey, generation: Generation, reas
     };
     sessions::mark_current_content_judged(tx, key).await?;
     verdicts::save(tx, key, generation, &verdict, None).await
-}
-
-/// What a new generation changed, and why it may have.
-fn diff_of(number: Generation, before: &Verdict, after: &Verdict) -> Value {
-    let mut changes = Vec::new();
-    if before.status != after.status {
-        changes.push(json!({"what": "status", "before": before.status, "after": after.status}));
-    }
-    if before.reason != after.reason {
-        changes.push(json!({"what": "reason", "before": before.reason, "after": after.reason}));
-    }
-    if before.intent != after.intent {
-        changes.push(json!({"what": "intent", "before": before.intent, "after": after.intent}));
-    }
-    if before.findings != after.findings {
-        changes.push(json!({"what": "findings", "before": before.findings.len(), "after": after.findings.len()}));
-    }
-    let mut because = Vec::new();
-    if before.playbook != after.playbook {
-        because.push("another playbook");
-    }
-    if before.reader != after.reader {
-        because.push("another reader");
-    }
-    if before.looks != after.looks {
-        because.push("other looks at the systems of record");
-    }
-    json!({"against_generation": number, "changes": changes, "because": because})
 }

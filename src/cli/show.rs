@@ -13,7 +13,7 @@ use super::{
     when,
 };
 use crate::{
-    domain::{diagnosis::Diagnosis, lookup::Fact, reading::Reader, verdict::Finding},
+    domain::{diagnosis::Diagnosis, lookup::Fact, reading::Reader, verdict::Finding, verdict_diff::Diff},
     store::inspect::session::{self, GenerationDetail, SessionDetail},
 };
 
@@ -166,7 +166,37 @@ fn verdict(out: &Output, generation: &GenerationDetail) -> String {
         text.push('\n');
     }
     if let Some(diff) = &generation.diff {
-        let _ = writeln!(text, "changed against the generation before: {}", short(diff));
+        text.push_str(&changes(out, diff));
+    }
+    text
+}
+
+/// What a new generation changed, and why.
+fn changes(out: &Output, diff: &Value) -> String {
+    let Ok(diff) = serde_json::from_value::<Diff>(diff.clone()) else {
+        // Written by an earlier version.
+        return format!("changed against the generation before: {}\n", short(diff));
+    };
+    let mut text = title(out, &format!("changed against generation {}", diff.against_generation));
+    if diff.changes.is_empty() {
+        text.push_str("nothing\n");
+    } else {
+        let mut grid = Grid::new(["what", "before", "now"]);
+        for change in &diff.changes {
+            grid.row([
+                Cell::from(&change.what),
+                Cell::from(short(&change.before)),
+                Cell::from(short(&change.after)),
+            ]);
+        }
+        text.push_str(&out.table(&grid));
+        text.push('\n');
+    }
+    if diff.more > 0 {
+        let _ = writeln!(text, "and {} more", diff.more);
+    }
+    for why in &diff.because {
+        let _ = writeln!(text, "because {}", visible(why));
     }
     text
 }

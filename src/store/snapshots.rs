@@ -90,3 +90,23 @@ pub async fn load(db: &Db, key: &SessionKey, generation: Generation) -> Result<O
     row.map(|row| Ok((compress::unpack(&row, "content")?, row.get("digest")?)))
         .transpose()
 }
+/// Whether two generations saw other contents; `None` where one of them is no longer kept.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn differ(
+    tx: &mut Tx,
+    key: &SessionKey,
+    one: Generation,
+    other: Generation,
+) -> Result<Option<bool>, DbError> {
+    let rows = tx
+        .fetch_all(
+            "-- snapshot_digests
+             SELECT digest FROM snapshots WHERE source = $1 AND session_id = $2 AND generation IN ($3, $4)",
+            &params![&key.source, &key.session_id, one, other],
+        )
+        .await?;
+    let [one, other] = &rows[..] else { return Ok(None) };
+    Ok(Some(one.get::<String>("digest")? != other.get::<String>("digest")?))
+}

@@ -193,6 +193,10 @@ async fn i1_reprocessing_opens_the_next_generation_and_the_old_verdict_stays_wit
         .find(|change| change["what"] == "status")
         .unwrap();
     assert_eq!((&status["before"], &status["after"]), (&"fail".into(), &"pass".into()));
+    assert_eq!(
+        diff["because"],
+        serde_json::json!(["a system of record holds something else"])
+    );
     // The report shows the latest, and nothing of the old diagnosis.
     let latest = "SELECT COUNT(*) AS n FROM monitoring_results WHERE session_id = 's-1' AND generation = 2
         AND verification_status = 'pass' AND diagnostic_status IS NULL AND diagnostic_report_json IS NULL";
