@@ -96,7 +96,7 @@ pub struct Records {
     requests: AtomicU64,
     /// How long each answer takes.
     latency: Duration,
-    arrivals: Mutex<Vec<Instant>>,
+    arrivals: Mutex<Vec<(String, Instant)>>,
 }
 
 impl Records {
@@ -180,7 +180,16 @@ impl Records {
 
     /// When each request came in, in order.
     pub fn arrivals(&self) -> Vec<Instant> {
-        locked(&self.arrivals).clone()
+        locked(&self.arrivals).iter().map(|(_, at)| *at).collect()
+    }
+
+    /// The same of one kind of record.
+    pub fn arrivals_of(&self, kind: &str) -> Vec<Instant> {
+        let arrivals = locked(&self.arrivals);
+        let of_kind = arrivals
+            .iter()
+            .filter(|(path, _)| path.split('/').any(|part| part == kind));
+        of_kind.map(|(_, at)| *at).collect()
     }
 
     /// Requests answered so far, faults included.
@@ -283,7 +292,7 @@ fn router(records: Arc<Records>, stopping: CancellationToken) -> Router {
 }
 
 async fn answer(State(shared): State<Shared>, method: Method, uri: Uri) -> Response {
-    locked(&shared.records.arrivals).push(Instant::now());
+    locked(&shared.records.arrivals).push((uri.path().to_owned(), Instant::now()));
     shared.records.requests.fetch_add(1, Ordering::Relaxed);
     if !shared.records.latency.is_zero() {
         tokio::time::sleep(shared.records.latency).await;

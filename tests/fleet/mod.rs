@@ -6,6 +6,7 @@ mod chaos;
 mod clocks;
 mod frozen;
 mod kills;
+mod lanes;
 mod partitions;
 mod pooler;
 

@@ -193,9 +193,18 @@ async fn i1_reprocessing_opens_the_next_generation_and_the_old_verdict_stays_wit
         .find(|change| change["what"] == "status")
         .unwrap();
     assert_eq!((&status["before"], &status["after"]), (&"fail".into(), &"pass".into()));
+    let because: Vec<&str> = diff["because"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|why| why.as_str().unwrap())
+        .collect();
     assert_eq!(
-        diff["because"],
-        serde_json::json!(["a system of record holds something else"])
+        because,
+        [
+            "a system of record holds something else",
+            "looked 1 time(s) instead of 4"
+        ]
     );
     // The report shows the latest, and nothing of the old diagnosis.
     let latest = "SELECT COUNT(*) AS n FROM monitoring_results WHERE session_id = 's-1' AND generation = 2

@@ -139,7 +139,7 @@ impl Plan {
         self
     }
 
-    /// `key = value` in `[section]`, or in every `[[section]]`; the value is TOML.
+    /// `key = value` in `[section]`, or in every `[[section]]`, or in just `[[records]] # till`; the value is TOML.
     pub(crate) fn set(mut self, section: &str, key: &str, value: &str) -> Self {
         self.settings
             .push((section.to_owned(), key.to_owned(), value.to_owned()));
@@ -265,7 +265,9 @@ impl Sections {
             .sections
             .iter()
             .map(|(name, _)| name.clone())
-            .filter(|name| name.starts_with(&format!("[[{section}]]")) || *name == format!("[{section}]"))
+            .filter(|name| {
+                name.starts_with(&format!("[[{section}]]")) || *name == format!("[{section}]") || name == section
+            })
             .collect();
         if names.is_empty() {
             self.set(&format!("[{section}]"), key, value);
