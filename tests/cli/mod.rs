@@ -11,3 +11,4 @@ mod postgres;
 mod program;
 mod roles;
 mod run;
+mod sql_records;

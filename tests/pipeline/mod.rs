@@ -20,5 +20,6 @@ mod limits;
 mod original_faults;
 mod outages;
 mod plans;
+mod sql_records;
 mod verdicts;
 mod waiting;
