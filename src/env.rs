@@ -1,13 +1,17 @@
 //! [`Env`]: everything that a job may touch, built once from the configuration.
 
 mod build;
+mod fit;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use cron::Schedule;
 use tokio::sync::Semaphore;
 
-pub use self::build::{load_playbook, worker_settings};
+pub use self::{
+    build::{load_playbook, worker_settings},
+    fit::misfits,
+};
 pub use crate::config::{AlertRule, Reanalyze};
 use crate::{
     adapters::expert::Artifact,

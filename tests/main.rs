@@ -9,4 +9,5 @@ mod langfuse;
 mod pipeline;
 mod queue;
 mod rules;
+mod sql_records;
 mod support;

@@ -19,4 +19,5 @@ mod percent;
 pub(crate) use percent::decode as percent_decode;
 pub mod plain_text;
 pub mod secret;
+pub mod sql_records;
 pub mod watched;

@@ -6,7 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{context::Context, failure::Failure, wiring};
-use crate::config::{self, Config, Overrides, PlaybookName, SourceKind};
+use crate::{
+    config::{self, Config, Overrides, PlaybookName, SourceKind},
+    domain::playbook::Playbook,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -91,8 +94,11 @@ fn check_sources(config: &Config, report: &mut Report) {
                     .push(format!("source.{}: Langfuse at {}", source.name, langfuse.base_url));
             }
         }
-        for system in check_playbook(&source.playbook, report) {
-            if config.system(&system).is_none() {
+        let Some(playbook) = check_playbook(&source.playbook, report) else {
+            continue;
+        };
+        for system in playbook.systems() {
+            let Some(records) = config.system(&system) else {
                 let known = config.records.iter().map(|records| records.name.as_str());
                 let advice = config::nearest(&system, known)
                     .map(|name| format!("; did you mean `{name}`?"))
@@ -101,24 +107,29 @@ fn check_sources(config: &Config, report: &mut Report) {
                     "source.{}: its playbook {} asks the system of record `{system}`, but no [[records]] has that name{advice}",
                     source.name, source.playbook
                 ));
-            }
+                continue;
+            };
+            let misfits = wiring::misfits(&playbook, records).into_iter();
+            report
+                .faults
+                .extend(misfits.map(|misfit| format!("source.{}: {misfit}", source.name)));
         }
     }
 }
 
-/// Answers the systems of record that the playbook names.
-fn check_playbook(name: &PlaybookName, report: &mut Report) -> Vec<String> {
-    match wiring::playbook_systems(name) {
-        Ok(systems) => {
+/// Answers the playbook.
+fn check_playbook(name: &PlaybookName, report: &mut Report) -> Option<Playbook> {
+    match wiring::playbook(name) {
+        Ok(playbook) => {
             let line = format!("playbook: {name}");
             if !report.checked.contains(&line) {
                 report.checked.push(line);
             }
-            systems
+            Some(playbook)
         }
         Err(faults) => {
             report.faults.extend(faults);
-            Vec::new()
+            None
         }
     }
 }

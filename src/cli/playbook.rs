@@ -103,7 +103,9 @@ impl Test {
         let playbook = PlaybookName::parse(&self.playbook, Path::new(""));
         let mut overrides = Overrides::default();
         if let Some(url) = &self.records {
-            let systems = wiring::playbook_systems(&playbook).map_err(|faults| Failure::Usage(faults.join("\n")))?;
+            let systems = wiring::playbook(&playbook)
+                .map_err(|faults| Failure::Usage(faults.join("\n")))?
+                .systems();
             overrides.records = systems
                 .into_iter()
                 .map(|system| RecordsConfig::http(system, url))

@@ -141,7 +141,9 @@ impl Run {
         let playbook = PlaybookName::parse(&self.playbook, Path::new(""));
         if let Some(url) = &self.records {
             // One address serves every system that the playbook names.
-            let systems = wiring::playbook_systems(&playbook).map_err(|faults| Failure::Usage(faults.join("\n")))?;
+            let systems = wiring::playbook(&playbook)
+                .map_err(|faults| Failure::Usage(faults.join("\n")))?
+                .systems();
             overrides.records = systems
                 .into_iter()
                 .map(|system| RecordsConfig::http(system, url))

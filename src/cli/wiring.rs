@@ -7,13 +7,13 @@ use chrono::DateTime;
 use super::{context::Context, failure::Failure, worker::Wanted};
 use crate::{
     bench::{lane, memory, pickup, pipeline, queue as queue_bench},
-    config::{Config, PlaybookName, nearest},
+    config::{Config, PlaybookName, RecordsConfig, nearest},
     db::{Db, DbError},
     domain::{
         playbook::Playbook,
         session::{Generation, SessionKey},
     },
-    env::{SourceEntry, Upstreams, load_playbook},
+    env::{self, SourceEntry, Upstreams, load_playbook},
     eval,
     jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
     pipeline::{
@@ -140,12 +140,14 @@ pub(super) async fn reprocess(db: &Db, key: &SessionKey, actor: &str) -> Result<
     Ok(generation)
 }
 
-/// The systems of record that a playbook names, or every fault of it.
-pub(super) fn playbook_systems(name: &PlaybookName) -> Result<Vec<String>, Vec<String>> {
-    match load_playbook(name) {
-        Ok(playbook) => Ok(playbook.systems().into_iter().collect()),
-        Err(error) => Err(format!("{error:#}").lines().map(str::to_owned).collect()),
-    }
+/// A playbook, or every fault of it.
+pub(super) fn playbook(name: &PlaybookName) -> Result<Playbook, Vec<String>> {
+    load_playbook(name).map_err(|error| format!("{error:#}").lines().map(str::to_owned).collect())
+}
+
+/// What of a playbook does not fit a system of record.
+pub(super) fn misfits(playbook: &Playbook, records: &RecordsConfig) -> Vec<String> {
+    env::misfits(playbook, records)
 }
 
 /// The text of a playbook that ships with the program.

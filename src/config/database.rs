@@ -88,7 +88,7 @@ fn is_address(text: &str) -> bool {
 }
 
 /// Whether an address has a password in it: between the user and the host, or as a parameter.
-fn holds_password(address: &str) -> bool {
+pub(super) fn holds_password(address: &str) -> bool {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);

@@ -21,6 +21,7 @@ pub mod schedule;
 mod secret;
 mod section;
 pub mod source;
+pub mod sql;
 mod template;
 pub(crate) mod url;
 pub mod verification;
@@ -55,6 +56,7 @@ pub use self::{
     schedule::Schedule,
     secret::Secret,
     source::{PlaybookName, Reanalyze, Settle, SourceConfig, SourceKind},
+    sql::SqlConfig,
     template::TEMPLATE,
     verification::Verification,
 };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{cloud9::Cloud9Config, duration, names, secret::Secret, section::Section, url};
+use super::{cloud9::Cloud9Config, duration, names, secret::Secret, section::Section, sql::SqlConfig, url};
 
 /// One `[[records]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,7 +17,7 @@ pub struct RecordsConfig {
     /// Least time between the starts of two of its calls, in the whole fleet. Default 200ms.
     #[serde(serialize_with = "duration::serialize")]
     pub pace: Duration,
-    /// How long an answer may take. Default 10s; 30s for Cloud9.
+    /// How long an answer may take; in a database also the server's own bound of a statement. Default 10s; 30s for Cloud9.
     #[serde(serialize_with = "duration::serialize")]
     pub timeout: Duration,
 }
@@ -35,6 +35,27 @@ pub enum RecordsKind {
     },
     /// Cloud9 Ortho: XML procedures that only read.
     Cloud9(Box<Cloud9Config>),
+    /// A database; the playbook says what to select.
+    Sql(SqlConfig),
+}
+
+/// What `kind` may be.
+#[derive(Clone, Copy)]
+enum KindName {
+    Http,
+    Cloud9,
+    Sql,
+}
+
+impl RecordsKind {
+    /// As it is written in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Cloud9(_) => "cloud9",
+            Self::Sql(_) => "sql",
+        }
+    }
 }
 
 impl RecordsConfig {
@@ -60,16 +81,32 @@ impl RecordsConfig {
         }
     }
 
+    /// A database with the defaults for everything else.
+    pub fn sql(name: impl Into<String>, sql: SqlConfig) -> Self {
+        Self {
+            kind: RecordsKind::Sql(sql),
+            ..Self::http(name, "")
+        }
+    }
+
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let name = names::read(&mut section, "records");
-        let is_cloud9 = section.choice("kind", false, &[("http", false), ("cloud9", true)]);
-        let kind = if is_cloud9 {
-            Cloud9Config::read(&mut section).map(|cloud9| RecordsKind::Cloud9(Box::new(cloud9)))
-        } else {
-            http_kind(&mut section)
+        let known = [
+            ("http", KindName::Http),
+            ("cloud9", KindName::Cloud9),
+            ("sql", KindName::Sql),
+        ];
+        let named = section.choice("kind", KindName::Http, &known);
+        let kind = match named {
+            KindName::Http => http_kind(&mut section),
+            KindName::Cloud9 => Cloud9Config::read(&mut section).map(|cloud9| RecordsKind::Cloud9(Box::new(cloud9))),
+            KindName::Sql => SqlConfig::read(&mut section).map(RecordsKind::Sql),
         };
         let default = Self::http("", "");
-        let timeout = Duration::from_secs(if is_cloud9 { 30 } else { 10 });
+        let timeout = match named {
+            KindName::Cloud9 => Duration::from_secs(30),
+            KindName::Http | KindName::Sql => default.timeout,
+        };
         let pace = section.duration("pace", default.pace, Duration::ZERO);
         let timeout = section.duration("timeout", timeout, Duration::from_millis(100));
         section.finish();

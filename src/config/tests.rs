@@ -54,6 +54,7 @@ fn every_default_that_the_template_shows_is_the_default() {
             .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
             .or(name.starts_with("LANGFUSE_").then(|| "lf".to_owned()))
             .or((name == "DATABASE_PASSWORD").then(|| "pw".to_owned()))
+            .or((name == "RECORDS_PASSWORD").then(|| "pw".to_owned()))
     };
     let shown = parse(
         Some(PathBuf::from("aftercall.toml")),
@@ -83,6 +84,13 @@ fn every_default_that_the_template_shows_is_the_default() {
             cloud9_secret("PASSWORD"),
         )
     };
+    let shop = SqlConfig {
+        password: Some(Secret::new("env:RECORDS_PASSWORD", "pw")),
+        ..SqlConfig::new(Secret::new(
+            "the configuration",
+            "postgres://reader@db.example:5432/shop?sslmode=verify-full",
+        ))
+    };
     let expected = Config {
         sources: vec![
             SourceConfig {
@@ -99,7 +107,11 @@ fn every_default_that_the_template_shows_is_the_default() {
                 ..SourceConfig::bundle("langfuse", "", orthodontics)
             },
         ],
-        records: vec![practice, RecordsConfig::cloud9("clinic", clinic)],
+        records: vec![
+            practice,
+            RecordsConfig::cloud9("clinic", clinic),
+            RecordsConfig::sql("shop", shop),
+        ],
         llm: Some(llm),
         database: Database {
             url: Some(Secret::new(
@@ -408,4 +420,58 @@ fn a_daily_budget_needs_prices() {
     let config = read(&text("price_prompt = 1", "2.5")).unwrap();
     assert_eq!(config.sources[0].daily_budget_micros(), Some(2_500_000));
     assert_eq!(read(&text("", "0")).unwrap().sources[0].daily_budget_micros(), None);
+}
+
+#[test]
+fn a_database_of_records_is_named_by_an_address_without_a_password() {
+    let text = |settings: &str| format!("[[records]]\nname = \"shop\"\nkind = \"sql\"\n{settings}");
+    for (settings, fault) in [
+        ("", ":1: records.shop.url: is missing: the address of the database"),
+        (
+            "url = \"postgress://h/db\"",
+            ":4: records.shop.url: should be the address of a database",
+        ),
+        ("url = \"postgress://h/db\"", "did you mean `postgres:`?"),
+        (
+            "url = \"mysql://u:very-secret@h/db\"",
+            ":4: records.shop.url: a password is not written here",
+        ),
+        (
+            "url = \"postgres://h/db?password=very-secret\"",
+            "a password is not written here",
+        ),
+        ("url = \"very-secret\"", "should be the address of a database"),
+        ("url = \"env:NOT_SET\"", "NOT_SET is not set"),
+        (
+            "url = \"sqlite:shop.db\"\npassword = \"env:RECORDS_SECRET\"",
+            ":5: records.shop.password: an SQLite file has no password",
+        ),
+        ("url = \"env:RECORDS_SECRET\"", "should be the address of a database"),
+        (
+            "url = \"sqlite:shop.db\"\nbase_url = \"http://h\"",
+            ":5: records.shop.base_url: unknown key",
+        ),
+        (
+            "url = \"sqlite:shop.db\"\ntimeout = \"1ms\"",
+            ":5: records.shop.timeout: should be at least 100ms",
+        ),
+    ] {
+        let env = |name: &str| (name == "RECORDS_SECRET").then(|| "very-secret".to_owned());
+        let file = Some(PathBuf::from("conf/aftercall.toml"));
+        let found = parse(file, &text(settings), &env, Overrides::default())
+            .unwrap_err()
+            .to_string();
+        assert!(found.contains(fault), "{settings}: {found}");
+        assert!(!found.contains("very-secret"), "{found}");
+    }
+    let env = |name: &str| (name == "URL").then(|| "mariadb://u:very-secret@h/db".to_owned());
+    let file = Some(PathBuf::from("conf/aftercall.toml"));
+    let config = parse(file, &text("url = \"env:URL\""), &env, Overrides::default()).unwrap();
+    let RecordsKind::Sql(sql) = &config.records[0].kind else {
+        panic!("it is of kind sql")
+    };
+    assert_eq!(sql.url.expose(), "mariadb://u:very-secret@h/db");
+    assert_eq!(sql.folder, PathBuf::from("conf"));
+    let shown = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
+    assert!(!shown.contains("very-secret"), "{shown}");
 }

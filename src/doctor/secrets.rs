@@ -23,15 +23,20 @@ impl Redacted {
             match &records.kind {
                 RecordsKind::Http { headers, .. } => secrets.extend(headers.values().filter(|value| is_secret(value))),
                 RecordsKind::Cloud9(cloud9) => secrets.extend([&cloud9.client_id, &cloud9.user, &cloud9.password]),
+                RecordsKind::Sql(sql) => {
+                    secrets.extend(Some(&sql.url).filter(|url| is_secret(url)));
+                    secrets.extend(&sql.password);
+                }
             }
         }
         let mut redacted: Vec<(String, String)> = secrets
             .into_iter()
             .flat_map(|secret| {
-                // `Bearer sk-1` is hidden as a whole, and so is `sk-1` alone.
+                // `Bearer sk-1` is hidden as a whole, and so is `sk-1` alone; of an address its password as well.
                 let value = secret.expose();
                 let bare = value.rsplit(' ').next().unwrap_or(value);
-                [value, bare].map(|value| (value.to_owned(), secret.to_string()))
+                let password = password_in(value).unwrap_or(value);
+                [value, bare, password].map(|value| (value.to_owned(), secret.to_string()))
             })
             .filter(|(value, _)| value.len() >= SHORTEST)
             .collect();
@@ -50,6 +55,13 @@ impl Redacted {
             }
         }
     }
+}
+
+/// Of `scheme://user:password@host`.
+fn password_in(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let (user, _) = rest.split(['/', '?', '#']).next()?.rsplit_once('@')?;
+    Some(user.split_once(':')?.1)
 }
 
 /// What was written in the configuration itself was allowed there, because it is none: `accept` and the like.

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::sql::Statement;
+
 /// One record to look up. Two equal lookups are asked once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lookup {
@@ -54,6 +56,24 @@ pub struct Evidence {
     pub latency_ms: u64,
     /// 0 for the first look, then one more for each look again.
     pub round: u32,
+}
+
+/// How a kind of record is asked for: `[record.lookup]` of a playbook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordLookup {
+    /// Over HTTP.
+    Http(HttpLookup),
+    /// In a database.
+    Sql(SqlLookup),
+}
+
+/// How a kind of record is asked for in a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlLookup {
+    /// The lookup's `id` and `keys` are bound to its parameters.
+    pub statement: Statement,
+    /// The playbook reads a list of rows (`each`): without it there is one row at most.
+    pub is_list: bool,
 }
 
 /// All answers so far, by question.

@@ -2,8 +2,9 @@
 //!
 //! In the order of the flow: a [`session`] is a set of [`observation`]s; a [`transcript`] is what they say, turn by turn
 //! and tool call by tool call; a [`reading`] is what was asked and said; a [`claim`] is what the tools say they did; a
-//! [`lookup`] asks the system of record and a [`lookup::Fact`] is its answer; a [`verdict`] compares them all, and a
-//! [`verdict_diff`] says what a new one changed; a [`diagnosis`] explains a failure. A [`playbook`] teaches all of these a domain.
+//! [`lookup`] asks the system of record (in [`sql`] where it is a database) and a [`lookup::Fact`] is its answer; a [`verdict`]
+//! compares them all, and a [`verdict_diff`] says what a new one changed; a [`diagnosis`] explains a failure. A [`playbook`]
+//! teaches all of these a domain.
 
 pub mod claim;
 pub mod compare;
@@ -22,6 +23,7 @@ pub mod playbook;
 pub mod reading;
 pub mod session;
 pub mod signals;
+pub mod sql;
 pub mod transcript;
 pub mod verdict;
 pub mod verdict_diff;

@@ -15,21 +15,26 @@ use crate::{
         langfuse::{Api, Langfuse, LangfuseConfig, Windows},
         openai::{OpenAi, OpenAiConfig},
         secret::Secret,
+        sql_records::{SqlRecords, SqlRecordsConfig},
         watched::Watched,
     },
     config::{
         self, Cloud9Config, Cloud9Method, Config, LangfuseApi, LangfuseSource, LlmConfig, PlaybookName, RecordsConfig,
-        RecordsKind, Settle, SourceConfig, SourceKind,
+        RecordsKind, Settle, SourceConfig, SourceKind, SqlConfig,
     },
     db::Db,
-    domain::{lookup::HttpLookup, playbook::Playbook, session::SettleRules},
+    domain::{
+        lookup::{HttpLookup, SqlLookup},
+        playbook::Playbook,
+        session::SettleRules,
+    },
     ports::{LanguageModel, SystemOfRecord, TraceSource},
     queue::{self, LimitSetting, WorkerSettings},
     readings_file::ReadingsFile,
     store::retention::Ages,
 };
 
-use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry, Upstreams};
+use super::{Env, ModelEntry, RecordsEntry, Schedules, Settings, SourceEntry, Upstreams, fit};
 
 /// Large sessions that one process analyses at once: each takes some 100 MB, and the others wait as what was read of them.
 const LARGE_SESSIONS: usize = 1;
@@ -45,16 +50,24 @@ impl Upstreams {
             sources.insert(source.name.clone(), build_source(source)?);
         }
         let mut lookups: BTreeMap<String, BTreeMap<String, HttpLookup>> = BTreeMap::new();
+        let mut statements: BTreeMap<String, BTreeMap<String, SqlLookup>> = BTreeMap::new();
         for entry in sources.values().filter(|entry| entry.enabled) {
             for system in entry.playbook.systems() {
-                if config.system(&system).is_none() {
+                let Some(records) = config.system(&system) else {
                     bail!(
                         "playbook {} of source {} keeps records in `{system}`, but there is no [[records]] of that name: add one with its base_url (with --bundle: --records URL)",
                         entry.playbook.reference().name,
                         entry.name()
                     );
+                };
+                let misfits = fit::misfits(&entry.playbook, records);
+                if !misfits.is_empty() {
+                    bail!("{}", misfits.join("\n"));
                 }
-                merge_lookups(lookups.entry(system.clone()).or_default(), entry, &system)?;
+                let asked = entry.playbook.http_lookups(&system);
+                merge_lookups(lookups.entry(system.clone()).or_default(), asked, entry, &system)?;
+                let asked = entry.playbook.sql_lookups(&system);
+                merge_lookups(statements.entry(system.clone()).or_default(), asked, entry, &system)?;
             }
         }
         let mut systems = BTreeMap::new();
@@ -77,8 +90,12 @@ impl Upstreams {
                 }
                 RecordsKind::Cloud9(cloud9) => {
                     let enabled = sources.values().filter(|entry| entry.enabled);
-                    let lookups = cloud9_lookups(enabled, &records.name)?;
+                    let lookups = fit::cloud9_lookups(enabled.map(|entry| entry.playbook.as_ref()), &records.name)?;
                     Arc::new(build_cloud9(records, cloud9, lookups)?)
+                }
+                RecordsKind::Sql(sql) => {
+                    let lookups = statements.remove(&records.name).unwrap_or_default();
+                    Arc::new(build_sql(records, sql, lookups)?)
                 }
             };
             let system = Arc::new(Watched::new(adapter));
@@ -281,50 +298,35 @@ fn build_cloud9(
     Cloud9::new(&records.name, config, lookups).with_context(|| format!("[[records]] {}", records.name))
 }
 
-/// What of the playbooks Cloud9 is asked for: patients, appointments, and patients by name.
-fn cloud9_lookups<'e>(
-    entries: impl Iterator<Item = &'e SourceEntry>,
-    system: &str,
-) -> anyhow::Result<BTreeMap<String, Cloud9Lookup>> {
-    let mut lookups = BTreeMap::new();
-    for entry in entries {
-        let playbook = &entry.playbook;
-        for record in playbook.records.iter().filter(|record| record.system == system) {
-            let lookup = match record.kind.as_str() {
-                "patient" => Cloud9Lookup::Patient,
-                "appointment" => Cloud9Lookup::Appointments,
-                other => bail!(
-                    "playbook {} keeps records of kind `{other}` in `{system}`, which is of kind cloud9: there are `patient` and `appointment`",
-                    playbook.reference().name
-                ),
-            };
-            lookups.insert(record.kind.clone(), lookup);
-        }
-        for search in playbook.searches.iter().filter(|search| search.system == system) {
-            if search.record != "patient" {
-                bail!(
-                    "playbook {} searches `{}` in `{system}`, which is of kind cloud9: only patients are found by name",
-                    playbook.reference().name,
-                    search.record
-                );
-            }
-            lookups.insert(search.name.clone(), Cloud9Lookup::PatientSearch);
-        }
-    }
-    Ok(lookups)
+fn build_sql(
+    records: &RecordsConfig,
+    sql: &SqlConfig,
+    lookups: BTreeMap<String, SqlLookup>,
+) -> anyhow::Result<SqlRecords> {
+    let config = SqlRecordsConfig {
+        password: sql.password.as_ref().map(|password| Secret::new(password.expose())),
+        folder: sql.folder.clone(),
+        timeout: records.timeout,
+        ..SqlRecordsConfig::new(Secret::new(sql.url.expose()))
+    };
+    SqlRecords::new(&records.name, &config, lookups).with_context(|| format!("[[records]] {}", records.name))
 }
 
 /// Two playbooks may keep records in one system, but a kind of record is asked for in one way.
-fn merge_lookups(into: &mut BTreeMap<String, HttpLookup>, entry: &SourceEntry, system: &str) -> anyhow::Result<()> {
-    for (kind, lookup) in entry.playbook.http_lookups(system) {
-        if let Some(other) = into.insert(kind.clone(), lookup.clone())
-            && other != lookup
-        {
+fn merge_lookups<L: PartialEq>(
+    into: &mut BTreeMap<String, L>,
+    asked: BTreeMap<String, L>,
+    entry: &SourceEntry,
+    system: &str,
+) -> anyhow::Result<()> {
+    for (kind, lookup) in asked {
+        if into.get(&kind).is_some_and(|other| *other != lookup) {
             bail!(
                 "two playbooks ask `{system}` for `{kind}` in different ways (the second is {}): name the systems apart",
                 entry.playbook.reference().name
             );
         }
+        into.insert(kind, lookup);
     }
     Ok(())
 }

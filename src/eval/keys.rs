@@ -1,6 +1,7 @@
 //! How records are named in labels: as the system of record's paths name them, without the session.
 
 use crate::domain::{
+    lookup::RecordLookup,
     playbook::Playbook,
     verdict::{Finding, Outcome, RecordRef},
 };
@@ -19,7 +20,10 @@ impl Keys<'_> {
             .0
             .record(kind)
             .and_then(|record| record.lookup.as_ref())
-            .map(|lookup| lookup.path.as_str());
+            .and_then(|lookup| match lookup {
+                RecordLookup::Http(http) => Some(http.path.as_str()),
+                RecordLookup::Sql(_) => None,
+            });
         let parts: Vec<&str> = path
             .unwrap_or_default()
             .split('/')

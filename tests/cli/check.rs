@@ -53,6 +53,73 @@ fn check_finds_a_system_of_record_that_the_playbook_needs_and_nobody_configured(
     assert!(ran.stdout.contains("no [[records]] has that name"), "{}", ran.stdout);
 }
 
+const SHOP: &str = r#"
+[playbook]
+name = "shop"
+version = 1
+[[record]]
+kind = "order"
+system = "shop"
+[record.lookup]
+LOOKUP
+"#;
+
+#[test]
+fn check_finds_a_lookup_that_the_kind_of_its_system_cannot_be_asked_in() {
+    let by_path = "path = \"/orders/{{ id }}\"";
+    let by_sql = "sql = \"SELECT * FROM orders WHERE id = :id\"";
+    let by_question = "sql = \"SELECT * FROM orders WHERE id = ? AND shop = :id\"";
+    let http = "kind = \"http\"\nbase_url = \"http://127.0.0.1:1\"";
+    let file = "kind = \"sql\"\nurl = \"sqlite:shop.db\"";
+    let server = "kind = \"sql\"\nurl = \"postgres://127.0.0.1:1/shop\"";
+    for (lookup, records, says) in [
+        (
+            by_sql,
+            http,
+            "`order`, kept in `shop`, has a lookup by `sql`, but that system is of kind http",
+        ),
+        (
+            by_path,
+            file,
+            "has a lookup by `path`, but that system is of kind sql: give it `sql = \"SELECT …\"`",
+        ),
+        (
+            by_question,
+            file,
+            "`?` is a placeholder of SQLite: write parameters as `:name`",
+        ),
+        (by_path, http, ""),
+        (by_sql, file, ""),
+        (by_sql, server, ""),
+        (by_question, server, ""),
+    ] {
+        let program = Program::new();
+        program.write("calls.jsonl", "");
+        program.write("shop.toml", &SHOP.replace("LOOKUP", lookup));
+        let source = "[[source]]\nname = \"calls\"\npath = \"calls.jsonl\"\nplaybook = \"./shop.toml\"\n";
+        program.write(
+            "aftercall.toml",
+            &format!("{source}[[records]]\nname = \"shop\"\n{records}\n"),
+        );
+        let checked = program.run(&["check"]).exits(i32::from(!says.is_empty()));
+        assert!(checked.stdout.contains(says), "{says} is not in\n{}", checked.stdout);
+        if !says.is_empty() {
+            let ran = program.run(&["run", "--until-idle"]);
+            assert_ne!(ran.code, 0);
+            assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn check_names_the_line_of_a_statement_that_does_not_read() {
+    let program = Program::new();
+    program.write("shop.toml", &SHOP.replace("LOOKUP", "sql = \"DELETE FROM orders\""));
+    let ran = program.run(&["check", "--playbook", "shop.toml"]).exits(1);
+    let says = "shop.toml:9: [[record]] order: lookup: sql: begins with \"DELETE\": only a SELECT, or a WITH … SELECT, is sent";
+    assert!(ran.stdout.contains(says), "{}", ran.stdout);
+}
+
 #[test]
 fn a_wrong_configuration_exits_2_and_prints_no_secret() {
     let program = Program::new();

@@ -13,3 +13,4 @@ mod postgres;
 mod program;
 mod roles;
 mod run;
+mod sql_records;

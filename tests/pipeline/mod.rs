@@ -21,5 +21,6 @@ mod limits;
 mod original_faults;
 mod outages;
 mod plans;
+mod sql_records;
 mod verdicts;
 mod waiting;

@@ -130,7 +130,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "sqlx",
-        &["src/db/", "src/bench/by_hand.rs"],
+        &["src/db/", "src/bench/by_hand.rs", "src/adapters/sql_records/"],
         "databases differ below one seam",
     ),
     (

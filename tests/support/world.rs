@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     practice: Option<Practice>,
     /// Key and value as TOML.
     practice_settings: Vec<(String, String)>,
+    /// Name and address of systems that are databases.
+    databases: Vec<(String, String)>,
     model: Option<ScriptedModel>,
     /// Section, key, value as TOML.
     settings: Vec<(String, String, String)>,
@@ -72,6 +74,7 @@ impl Plan {
             records: bakery::records(sessions),
             practice: None,
             practice_settings: Vec::new(),
+            databases: Vec::new(),
             model: None,
             settings: Vec::new(),
             files: Vec::new(),
@@ -130,6 +133,12 @@ impl Plan {
     /// `key = value` for this Cloud9 alone; the value is TOML.
     pub(crate) fn set_practice(mut self, key: &str, value: &str) -> Self {
         self.practice_settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// This system is a database, in place of a records server.
+    pub(crate) fn kept_in(mut self, system: &str, url: &str) -> Self {
+        self.databases.push((system.to_owned(), url.to_owned()));
         self
     }
 
@@ -199,6 +208,13 @@ impl Plan {
                 toml.set(&section, key, value);
             }
             servers.push(server);
+        }
+        for (system, url) in &self.databases {
+            let section = format!("[[records]] # {system}");
+            toml.remove(&section, "base_url");
+            toml.set(&section, "kind", "'sql'");
+            toml.set(&section, "url", &format!("'{url}'"));
+            toml.set(&section, "timeout", "'5s'");
         }
         let model = self.model.map(Arc::new);
         if let Some(model) = &model {

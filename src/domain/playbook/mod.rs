@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use expression::{Expression, Path, Source};
 pub(crate) use expression::{as_id, is_blank};
 pub use fault::PlaybookFault;
+pub(crate) use fault::suggestion;
 pub use sections::{
     CLAIM_VARIABLES, CallsFor, ClaimEffect, ClaimRule, EXPERT_VARIABLES, EffectRule, Expert, Field, Head, Intent,
     KeySource, Phrases, Record, RollUp, Search, Step, Tool, ToolAction,
@@ -26,7 +27,10 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use self::reader::{Faults, Table};
-use super::{lookup::HttpLookup, verdict::PlaybookRef};
+use super::{
+    lookup::{HttpLookup, RecordLookup, SqlLookup},
+    verdict::PlaybookRef,
+};
 
 /// A domain, taught.
 #[derive(Debug, Clone)]
@@ -124,19 +128,39 @@ impl Playbook {
         self.claims.iter().find(|rule| rule.id == id)
     }
 
-    /// How the records and searches of one system are asked for over HTTP, by the `record` of their lookups.
-    pub fn http_lookups(&self, system: &str) -> BTreeMap<String, HttpLookup> {
+    /// How the records and searches of one system are asked for, by the `record` of their lookups.
+    pub fn lookups(&self, system: &str) -> impl Iterator<Item = (&str, Option<&RecordLookup>)> {
         let records = self
             .records
             .iter()
-            .filter(|record| record.system == system)
-            .filter_map(|record| Some((record.kind.clone(), record.lookup.clone()?)));
+            .filter(move |record| record.system == system)
+            .map(|record| (record.kind.as_str(), record.lookup.as_ref()));
         let searches = self
             .searches
             .iter()
-            .filter(|search| search.system == system)
-            .filter_map(|search| Some((search.name.clone(), search.lookup.clone()?)));
-        records.chain(searches).collect()
+            .filter(move |search| search.system == system)
+            .map(|search| (search.name.as_str(), search.lookup.as_ref()));
+        records.chain(searches)
+    }
+
+    /// Those that are asked for over HTTP.
+    pub fn http_lookups(&self, system: &str) -> BTreeMap<String, HttpLookup> {
+        self.lookups(system)
+            .filter_map(|(name, lookup)| match lookup {
+                Some(RecordLookup::Http(lookup)) => Some((name.to_owned(), lookup.clone())),
+                Some(RecordLookup::Sql(_)) | None => None,
+            })
+            .collect()
+    }
+
+    /// Those that are asked for in a database.
+    pub fn sql_lookups(&self, system: &str) -> BTreeMap<String, SqlLookup> {
+        self.lookups(system)
+            .filter_map(|(name, lookup)| match lookup {
+                Some(RecordLookup::Sql(lookup)) => Some((name.to_owned(), lookup.clone())),
+                Some(RecordLookup::Http(_)) | None => None,
+            })
+            .collect()
     }
 
     /// Names of the systems of record that it speaks of.

@@ -11,7 +11,7 @@ use wildmatch::WildMatch;
 use super::expression::{Expression, Path, Source};
 use crate::domain::{
     compare::Rule,
-    lookup::HttpLookup,
+    lookup::RecordLookup,
     reading::{Operation, Says},
 };
 
@@ -234,13 +234,13 @@ pub struct Record {
     pub description: String,
     /// Name of the configured system of record.
     pub system: String,
-    /// How it is asked for over HTTP.
-    pub lookup: Option<HttpLookup>,
+    /// How it is asked for.
+    pub lookup: Option<RecordLookup>,
     /// Keys that the lookup needs beside the session: without them it cannot be asked.
     pub needs: Vec<String>,
     /// The lookup needs the record's id.
     pub needs_id: bool,
-    /// The lookup's template names the session.
+    /// The lookup names the session.
     pub names_session: bool,
     /// The records in the answer, where it is a list: the first path that selects any.
     pub each: Vec<Path>,
@@ -314,9 +314,9 @@ pub struct Search {
     pub record: String,
     /// Name of the configured system of record.
     pub system: String,
-    /// How it is asked for over HTTP.
-    pub lookup: Option<HttpLookup>,
-    /// The lookup's template names the session.
+    /// How it is asked for.
+    pub lookup: Option<RecordLookup>,
+    /// The lookup names the session.
     pub names_session: bool,
     /// Keys by CEL over `subject`, `fields`, `keys`.
     pub keys: BTreeMap<String, Expression>,

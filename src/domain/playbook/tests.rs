@@ -100,6 +100,74 @@ fn every_fault_is_reported_at_once_with_line_reason_and_suggestion() {
     }
 }
 
+fn orders(lookup: &str) -> String {
+    format!(
+        "[playbook]\nname = \"x\"\nversion = 1\n[[record]]\nkind = \"order\"\nsystem = \"till\"\n[record.lookup]\n{lookup}\n"
+    )
+}
+
+#[test]
+fn a_lookup_is_asked_for_in_one_way() {
+    for (lookup, expected) in [
+        (
+            "sql = \"SELECT 1\"\npath = \"/x\"",
+            "x.toml:7: [[record]] order: lookup: has both `path`",
+        ),
+        (
+            "",
+            "x.toml:7: [[record]] order: lookup: needs `path` (systems of kind http) or `sql`",
+        ),
+        (
+            "pth = \"/x\"",
+            "x.toml:8: [[record]] order: lookup: unknown key \"pth\" (did you mean \"path\"?)",
+        ),
+        (
+            "sql = \"SELCT 1\"",
+            "x.toml:8: [[record]] order: lookup: sql: begins with \"SELCT\": only a SELECT, or a WITH … SELECT, is sent (did you mean \"SELECT\"?)",
+        ),
+        (
+            "sql = \"\"\"\nSELECT 1;\nDROP TABLE orders\"\"\"",
+            "x.toml:8: [[record]] order: lookup: sql: line 2 of the statement: holds several statements",
+        ),
+        (
+            "sql = \"SELECT 1\"\nmethod = \"GET\"",
+            "x.toml:9: [[record]] order: lookup: unknown key \"method\"",
+        ),
+        ("sql = 7", "x.toml:8: [[record]] order: lookup: sql: must be a text"),
+    ] {
+        let found = faults(&orders(lookup));
+        assert!(
+            found.iter().any(|fault| fault.contains(expected)),
+            "{lookup}: {expected}\nin\n{}",
+            found.join("\n")
+        );
+    }
+}
+
+#[test]
+fn parameters_of_a_statement_are_what_the_lookup_needs() {
+    let text =
+        orders("sql = \"SELECT * FROM o WHERE id = :id AND shop = :shop AND s = :session AND at > :shop::date\"");
+    let playbook = Playbook::parse("x.toml", &text).unwrap();
+    let record = playbook.record("order").unwrap();
+    assert!(record.needs_id && record.names_session);
+    assert_eq!(record.needs, ["shop"]);
+    assert!(playbook.http_lookups("till").is_empty());
+    assert!(!playbook.sql_lookups("till")["order"].is_list);
+
+    let searched = format!(
+        "{}[[search]]\nname = \"by_name\"\nrecord = \"order\"\nsystem = \"till\"\neach = \"$[*]\"\n[search.keys]\nwho = \"subject\"\n\
+         [search.lookup]\nsql = \"SELECT id FROM o WHERE who = :who AND shop = :shop\"\n",
+        orders("sql = \"SELECT 1 WHERE :id = '1'\"")
+    );
+    assert_eq!(
+        faults(&searched),
+        ["playbooks/x.toml:9: [[search]] by_name: lookup: it names \"shop\", which `keys` does not define"]
+    );
+    let playbook = Playbook::parse("x.toml", &searched.replace(" AND shop = :shop", "")).unwrap();
+    assert!(playbook.sql_lookups("till")["by_name"].is_list);
+}
+
 #[test]
 fn broken_toml_is_reported_with_its_line() {
     let found = faults("[playbook]\nname = \"x\nversion = 1\n");

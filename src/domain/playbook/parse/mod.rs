@@ -3,6 +3,7 @@
 mod claims;
 mod head;
 mod intents;
+mod lookups;
 mod records;
 mod words;
 

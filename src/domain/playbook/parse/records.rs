@@ -2,75 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{calling_code, duration, one_of, operation, zone};
+use super::{
+    lookups,
+    words::{calling_code, duration, operation, zone},
+};
 use crate::domain::{
     compare::Rule,
-    lookup::{HttpLookup, HttpMethod},
     playbook::{
         expression::{Path, Source},
         fault::suggestion,
         reader::Table,
         sections::{Field, Head, KeySource, Record, Search},
-        template,
     },
     reading::Operation,
 };
-
-/// A lookup, the variables of its templates, and whether it names the session.
-struct ReadLookup {
-    lookup: HttpLookup,
-    variables: BTreeSet<String>,
-}
-
-fn http_lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
-    let inner = table.table("lookup")?;
-    let method = one_of(
-        &inner,
-        "method",
-        &[("GET", HttpMethod::Get), ("POST", HttpMethod::Post)],
-        HttpMethod::Get,
-    );
-    let path = inner.required_text("path");
-    if !path.value.is_empty() && !path.value.starts_with('/') {
-        inner.fault(
-            &path.at,
-            "path",
-            "must begin with `/`: the host is the configuration's alone",
-        );
-    }
-    let body = inner.text("body");
-    let select = inner.text("select");
-    if let Some(select) = &select {
-        // Compiled here only to report it; the adapter compiles its own.
-        let _ = inner.path("select");
-        debug_assert!(!select.value.contains('\0'));
-    }
-    let query = inner.table("query").map(|query| query.text_map()).unwrap_or_default();
-    let mut variables = BTreeSet::new();
-    let texts = std::iter::once(("path", &path))
-        .chain(body.iter().map(|body| ("body", body)))
-        .chain(query.iter().map(|(name, value)| (name.value.as_str(), value)));
-    for (key, text) in texts {
-        match template::variables(&text.value) {
-            Ok(found) => variables.extend(found),
-            Err(reason) => inner.fault(&text.at, key, reason),
-        }
-    }
-    inner.finish();
-    Some(ReadLookup {
-        lookup: HttpLookup {
-            method,
-            path: path.value,
-            query: query
-                .into_iter()
-                .map(|(name, value)| (name.value, value.value))
-                .collect(),
-            body: body.map(|text| text.value),
-            select: select.map(|text| text.value),
-        },
-        variables,
-    })
-}
 
 fn key_sources(table: &Table<'_, '_>) -> BTreeMap<String, KeySource> {
     let Some(inner) = table.table("keys") else {
@@ -200,7 +145,7 @@ fn rule(table: &Table<'_, '_>, head: &Head) -> Rule {
 pub(in crate::domain::playbook) fn record(table: &Table<'_, '_>, taken: &mut BTreeSet<String>, head: &Head) -> Record {
     let kind = table.name("kind", taken);
     let system = table.required_text("system").value;
-    let lookup = http_lookup(table);
+    let lookup = lookups::lookup(table);
     let keys = key_sources(table);
     let mut needs: Vec<String> = table.plain_texts("needs");
     let mut needs_id = !table.has("each");
@@ -247,7 +192,7 @@ pub(in crate::domain::playbook) fn search(table: &Table<'_, '_>, taken: &mut BTr
     let name = table.name("name", taken);
     let record = table.required_text("record").value;
     let system = table.required_text("system").value;
-    let lookup = http_lookup(table);
+    let lookup = lookups::lookup(table);
     let mut keys = BTreeMap::new();
     if let Some(inner) = table.table("keys") {
         for (key, text) in inner.text_map() {
@@ -264,7 +209,7 @@ pub(in crate::domain::playbook) fn search(table: &Table<'_, '_>, taken: &mut BTr
                 table.fault(
                     &table.at,
                     "lookup",
-                    format!("the template names \"{name}\", which `keys` does not define"),
+                    format!("it names \"{name}\", which `keys` does not define"),
                 );
             }
         }

@@ -1,0 +1,170 @@
+//! SQLite: a file that is opened for reading only.
+//!
+//! There is no server that ends a statement, so the engine asks us every so often whether it may go on.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::TryStreamExt as _;
+use serde_json::{Map, Value};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _,
+    SqliteConnection, Statement as _, TypeInfo as _, ValueRef as _,
+    sqlite::{SqliteColumn, SqliteConnectOptions, SqliteRow},
+};
+
+use super::{
+    answer::{Bounds, Rows, check_names, size, unreadable},
+    number,
+    probe::About,
+    trouble::Trouble,
+};
+use crate::domain::{
+    hex::hex,
+    sql::{Dialect, Statement},
+};
+
+/// Steps of the engine between two questions whether it may go on: a fraction of a millisecond.
+const STEPS: i32 = 10_000;
+
+pub(super) fn prepared(options: SqliteConnectOptions, timeout: Duration) -> SqliteConnectOptions {
+    options
+        .read_only(true)
+        .create_if_missing(false)
+        .busy_timeout(timeout)
+        .pragma("query_only", "on")
+        .disable_statement_logging()
+}
+
+pub(super) struct Sqlite {
+    inner: SqliteConnection,
+    /// When a statement is ended.
+    deadline: Arc<Mutex<Option<Instant>>>,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sqlite")
+    }
+}
+
+fn failed(error: &sqlx::Error) -> Trouble {
+    Trouble::of(error, Dialect::Sqlite)
+}
+
+impl Sqlite {
+    pub(super) async fn new(mut inner: SqliteConnection) -> Result<Self, Trouble> {
+        let deadline = Arc::new(Mutex::new(None::<Instant>));
+        let asked = Arc::clone(&deadline);
+        let mut handle = inner.lock_handle().await.map_err(|error| failed(&error))?;
+        handle.set_progress_handler(STEPS, move || {
+            let deadline = *asked.lock().unwrap_or_else(PoisonError::into_inner);
+            deadline.is_none_or(|deadline| Instant::now() < deadline)
+        });
+        drop(handle);
+        Ok(Self { inner, deadline })
+    }
+
+    fn end_after(&self, timeout: Option<Duration>) {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+
+    async fn command(&mut self, sql: &'static str) -> Result<(), Trouble> {
+        let done = sqlx::raw_sql(sql).execute(&mut self.inner).await;
+        done.map(drop).map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn ask(
+        &mut self,
+        statement: &Statement,
+        values: &[&str],
+        bounds: Bounds,
+    ) -> Result<Vec<Value>, Trouble> {
+        self.end_after(Some(bounds.timeout));
+        self.command("BEGIN").await?;
+        let sql = statement.with_placeholders(|number| format!("?{number}"));
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for value in values {
+            query = query.bind((*value).to_owned());
+        }
+        let mut rows = Rows::within(bounds);
+        let mut answer = query.fetch(&mut self.inner);
+        while let Some(row) = answer.try_next().await.map_err(|error| failed(&error))? {
+            let (row, bytes) = read(&row)?;
+            rows.push(row, bytes)?;
+        }
+        drop(answer);
+        self.command("ROLLBACK").await?;
+        self.end_after(None);
+        Ok(rows.into_rows())
+    }
+
+    pub(super) async fn check(&mut self, statement: &Statement) -> Result<(), Trouble> {
+        let sql = statement.with_placeholders(|number| format!("?{number}"));
+        let described = (&mut self.inner)
+            .prepare(AssertSqlSafe(sql).into_sql_str())
+            .await
+            .map_err(|error| failed(&error))?;
+        check_names(described.columns().iter().map(sqlx::Column::name))
+    }
+
+    pub(super) async fn about(&mut self) -> Result<About, Trouble> {
+        let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+            .fetch_one(&mut self.inner)
+            .await
+            .map_err(|error| failed(&error))?;
+        // A file that is no database is noticed only when it is read.
+        sqlx::query("SELECT count(*) FROM sqlite_master")
+            .fetch_one(&mut self.inner)
+            .await
+            .map_err(|error| failed(&error))?;
+        Ok(About {
+            server: format!("SQLite {version}, opened for reading only"),
+            now: None,
+            may_write: None,
+        })
+    }
+
+    pub(super) async fn close(self) {
+        let _ = self.inner.close().await;
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<(Map<String, Value>, usize), Trouble> {
+    check_names(row.columns().iter().map(sqlx::Column::name))?;
+    let mut read = Map::new();
+    let mut bytes = 0;
+    for column in row.columns() {
+        let value = value(row, column)?;
+        bytes += column.name().len() + size(&value);
+        read.insert(column.name().to_owned(), value);
+    }
+    Ok((read, bytes))
+}
+
+/// Each value has a type of its own here, whatever its column is declared as.
+fn value(row: &SqliteRow, column: &SqliteColumn) -> Result<Value, Trouble> {
+    let at = column.ordinal();
+    let unread = |_: sqlx::Error| unreadable(column.name(), column.type_info().name());
+    let raw = row.try_get_raw(at).map_err(unread)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info().name().to_owned();
+    Ok(match kind.as_str() {
+        "INTEGER" => {
+            let whole: i64 = row.try_get_unchecked(at).map_err(unread)?;
+            match whole {
+                0 | 1 if column.type_info().name() == "BOOLEAN" => (whole == 1).into(),
+                whole => whole.into(),
+            }
+        }
+        "REAL" => number::float(row.try_get_unchecked(at).map_err(unread)?),
+        "TEXT" => row.try_get_unchecked::<String, _>(at).map_err(unread)?.into(),
+        "BLOB" => hex(&row.try_get_unchecked::<Vec<u8>, _>(at).map_err(unread)?).into(),
+        other => return Err(unreadable(column.name(), other)),
+    })
+}
