@@ -3,10 +3,12 @@
 mod claims;
 mod head;
 mod intents;
+mod lookup;
 mod records;
 mod words;
 
 pub(super) use claims::{claim, effect};
 pub(super) use head::{head, phrases};
 pub(super) use intents::{expert, intent, tool};
+pub(super) use lookup::system;
 pub(super) use records::{record, search};

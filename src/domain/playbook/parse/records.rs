@@ -2,75 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{calling_code, duration, one_of, operation, zone};
+use super::{
+    lookup::http_lookup,
+    words::{calling_code, duration, operation, zone},
+};
 use crate::domain::{
     compare::Rule,
-    lookup::{HttpLookup, HttpMethod},
     playbook::{
         expression::{Path, Source},
         fault::suggestion,
         reader::Table,
         sections::{Field, Head, KeySource, Record, Search},
-        template,
     },
     reading::Operation,
 };
-
-/// A lookup, the variables of its templates, and whether it names the session.
-struct ReadLookup {
-    lookup: HttpLookup,
-    variables: BTreeSet<String>,
-}
-
-fn http_lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
-    let inner = table.table("lookup")?;
-    let method = one_of(
-        &inner,
-        "method",
-        &[("GET", HttpMethod::Get), ("POST", HttpMethod::Post)],
-        HttpMethod::Get,
-    );
-    let path = inner.required_text("path");
-    if !path.value.is_empty() && !path.value.starts_with('/') {
-        inner.fault(
-            &path.at,
-            "path",
-            "must begin with `/`: the host is the configuration's alone",
-        );
-    }
-    let body = inner.text("body");
-    let select = inner.text("select");
-    if let Some(select) = &select {
-        // Compiled here only to report it; the adapter compiles its own.
-        let _ = inner.path("select");
-        debug_assert!(!select.value.contains('\0'));
-    }
-    let query = inner.table("query").map(|query| query.text_map()).unwrap_or_default();
-    let mut variables = BTreeSet::new();
-    let texts = std::iter::once(("path", &path))
-        .chain(body.iter().map(|body| ("body", body)))
-        .chain(query.iter().map(|(name, value)| (name.value.as_str(), value)));
-    for (key, text) in texts {
-        match template::variables(&text.value) {
-            Ok(found) => variables.extend(found),
-            Err(reason) => inner.fault(&text.at, key, reason),
-        }
-    }
-    inner.finish();
-    Some(ReadLookup {
-        lookup: HttpLookup {
-            method,
-            path: path.value,
-            query: query
-                .into_iter()
-                .map(|(name, value)| (name.value, value.value))
-                .collect(),
-            body: body.map(|text| text.value),
-            select: select.map(|text| text.value),
-        },
-        variables,
-    })
-}
 
 fn key_sources(table: &Table<'_, '_>) -> BTreeMap<String, KeySource> {
     let Some(inner) = table.table("keys") else {
@@ -208,6 +153,9 @@ pub(in crate::domain::playbook) fn record(table: &Table<'_, '_>, taken: &mut BTr
     if let Some(read) = &lookup {
         needs_id = read.variables.contains("id");
         names_session = read.variables.contains("session");
+        if !read.lookup.optional.is_empty() {
+            table.fault(&table.at, "lookup: optional", "only a search does without a parameter");
+        }
         for name in &read.variables {
             if name != "id" && name != "session" && !needs.contains(name) {
                 needs.push(name.clone());
@@ -257,8 +205,10 @@ pub(in crate::domain::playbook) fn search(table: &Table<'_, '_>, taken: &mut BTr
         }
     }
     let mut names_session = true;
+    let mut optional = BTreeSet::new();
     if let Some(read) = &lookup {
         names_session = read.variables.contains("session");
+        optional.clone_from(&read.optional);
         for name in &read.variables {
             if name != "session" && !keys.contains_key(name) {
                 table.fault(
@@ -276,6 +226,7 @@ pub(in crate::domain::playbook) fn search(table: &Table<'_, '_>, taken: &mut BTr
         lookup: lookup.map(|read| read.lookup),
         names_session,
         keys,
+        optional,
         each: table.record_paths("each"),
         subject_field: table.text("subject_field").map(|text| text.value),
     };

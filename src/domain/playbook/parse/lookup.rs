@@ -1,0 +1,197 @@
+//! `[record.lookup]` and `[search.lookup]` with their pages, and the `[system]` of a preset.
+
+use std::collections::BTreeSet;
+
+use super::words::one_of;
+use crate::domain::{
+    http_api::{HttpApi, PageBy, Pages},
+    lookup::{ANSWER_VARIABLES, HttpLookup, HttpMethod},
+    playbook::{fault::suggestion, reader::Table, template},
+};
+
+/// In a template, what the configuration says of the system: `{{ system.subdomain }}`.
+const SYSTEM: &str = "system";
+
+/// A lookup, the variables of its templates, and whether it names the session.
+pub(super) struct ReadLookup {
+    pub(super) lookup: HttpLookup,
+    pub(super) variables: BTreeSet<String>,
+    /// Those of them that only optional parameters speak of.
+    pub(super) optional: BTreeSet<String>,
+}
+
+pub(super) fn http_lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
+    let inner = table.table("lookup")?;
+    let method = one_of(
+        &inner,
+        "method",
+        &[("GET", HttpMethod::Get), ("POST", HttpMethod::Post)],
+        HttpMethod::Get,
+    );
+    let path = inner.required_text("path");
+    if !path.value.is_empty() && !path.value.starts_with('/') {
+        inner.fault(
+            &path.at,
+            "path",
+            "must begin with `/`: the host is the configuration's alone",
+        );
+    }
+    let body = inner.text("body");
+    let select = inner.text("select");
+    if let Some(select) = &select {
+        // Compiled here only to report it; the adapter compiles its own.
+        let _ = inner.path("select");
+        debug_assert!(!select.value.contains('\0'));
+    }
+    let query = inner.table("query").map(|query| query.text_map()).unwrap_or_default();
+    let optional = inner.texts("optional");
+    for name in &optional {
+        if !query.iter().any(|(parameter, _)| parameter.value == name.value) {
+            let hint = suggestion(&name.value, query.iter().map(|(parameter, _)| parameter.value.as_str()));
+            inner.fault(
+                &name.at,
+                "optional",
+                format!("\"{}\" is no parameter of `query`{hint}", name.value),
+            );
+        }
+    }
+    let is_optional = |key: &str| optional.iter().any(|name| name.value == key);
+    let mut needed = BTreeSet::new();
+    let mut spared = BTreeSet::new();
+    let texts = std::iter::once(("path", &path, false))
+        .chain(body.iter().map(|body| ("body", body, false)))
+        .chain(query.iter().map(|(name, value)| {
+            let key = name.value.as_str();
+            (key, value, is_optional(key))
+        }));
+    for (key, text, spare) in texts {
+        match template::variables(&text.value) {
+            Ok(found) if spare => spared.extend(found),
+            Ok(found) => needed.extend(found),
+            Err(reason) => inner.fault(&text.at, key, reason),
+        }
+    }
+    needed.remove(SYSTEM);
+    spared.remove(SYSTEM);
+    let absent_when = condition(&inner, "absent_when");
+    let pages = inner.table("pages").and_then(|pages| read_pages(&pages));
+    inner.finish();
+    Some(ReadLookup {
+        lookup: HttpLookup {
+            method,
+            path: path.value,
+            query: query
+                .into_iter()
+                .map(|(name, value)| (name.value, value.value))
+                .collect(),
+            body: body.map(|text| text.value),
+            select: select.map(|text| text.value),
+            absent_when,
+            optional: optional.into_iter().map(|name| name.value).collect(),
+            pages,
+        },
+        optional: spared.difference(&needed).cloned().collect(),
+        variables: needed.into_iter().chain(spared).collect(),
+    })
+}
+
+/// A condition over an answer, as text: compiled here only to report it.
+fn condition(table: &Table<'_, '_>, key: &'static str) -> Option<String> {
+    let _ = table.expression(key, &ANSWER_VARIABLES);
+    table.text(key).map(|text| text.value)
+}
+
+/// A path, as text: compiled here only to report it.
+fn path_text(table: &Table<'_, '_>, key: &'static str) -> Option<String> {
+    let _ = table.path(key);
+    table.text(key).map(|text| text.value)
+}
+
+#[derive(Clone, Copy)]
+enum By {
+    Link,
+    LinkHeader,
+    Page,
+    Offset,
+    Cursor,
+}
+
+fn read_pages(table: &Table<'_, '_>) -> Option<Pages> {
+    const WORDS: [(&str, By); 5] = [
+        ("link", By::Link),
+        ("link_header", By::LinkHeader),
+        ("page", By::Page),
+        ("offset", By::Offset),
+        ("cursor", By::Cursor),
+    ];
+    table.required_text("by");
+    let by = one_of(table, "by", &WORDS, By::LinkHeader);
+    // One after the other, so that all that is missing is reported at once.
+    let parameter = match by {
+        By::Page | By::Offset | By::Cursor => Some(table.required_text("parameter").value),
+        By::Link | By::LinkHeader => None,
+    };
+    let next = match by {
+        By::Link | By::Cursor => {
+            table.required_text("next");
+            path_text(table, "next")
+        }
+        By::LinkHeader | By::Page | By::Offset => None,
+    };
+    let size = match by {
+        By::Page | By::Offset => table.count("size"),
+        By::Link | By::LinkHeader | By::Cursor => None,
+    };
+    let by = match by {
+        By::Link => next.map(|next| PageBy::Link { next }),
+        By::LinkHeader => Some(PageBy::LinkHeader),
+        By::Page => Some(PageBy::Page {
+            parameter: parameter.unwrap_or_default(),
+            first: table.count("first").unwrap_or(1),
+            size,
+        }),
+        By::Offset => Some(PageBy::Offset {
+            parameter: parameter.unwrap_or_default(),
+            size,
+        }),
+        By::Cursor => {
+            let more = path_text(table, "more");
+            next.map(|next| PageBy::Cursor {
+                parameter: parameter.unwrap_or_default(),
+                next,
+                more,
+            })
+        }
+    };
+    let mut items = table.plain_texts("items");
+    let _ = table.record_paths("items");
+    if items.is_empty() {
+        items.push("$".to_owned());
+    }
+    table.finish();
+    by.map(|by| Pages { by, items })
+}
+
+/// `[system]` of a preset.
+pub(in crate::domain::playbook) fn system(root: &Table<'_, '_>) -> HttpApi {
+    let Some(table) = root.table("system") else {
+        return HttpApi::default();
+    };
+    let headers = table
+        .table("headers")
+        .map(|headers| headers.text_map())
+        .unwrap_or_default();
+    let api = HttpApi {
+        headers: headers
+            .into_iter()
+            .map(|(name, value)| (name.value, value.value))
+            .collect(),
+        probe: table.text("probe").map(|text| text.value),
+        error_code: path_text(&table, "error_code"),
+        error_when: condition(&table, "error_when"),
+        absent_when: condition(&table, "absent_when"),
+        pages: table.table("pages").and_then(|pages| read_pages(&pages)),
+    };
+    table.finish();
+    api
+}
