@@ -8,7 +8,7 @@ use crate::{
     config::{Config, PlaybookName, nearest},
     db::{Db, DbError},
     domain::session::{Generation, SessionKey},
-    env::load_playbook,
+    env::{Upstreams, load_playbook},
     jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
     pipeline::{
         Pipeline,
@@ -29,6 +29,11 @@ fn not_started(error: anyhow::Error) -> Failure {
         Ok(error) => error.into(),
         Err(error) => Failure::Usage(format!("{error:#}")),
     }
+}
+
+/// Whether playbooks and systems of record fit each other. Calls none of them.
+pub(super) fn fit(config: &Config) -> Result<(), String> {
+    Upstreams::build(config).map(drop).map_err(|error| format!("{error:#}"))
 }
 
 /// Serves queues in this process.
