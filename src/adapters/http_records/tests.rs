@@ -16,6 +16,7 @@ use crate::{
 mod hostile;
 mod limits;
 mod lists;
+mod nexhealth;
 mod peer;
 mod tokens;
 

@@ -195,3 +195,110 @@ pub(in crate::domain::playbook) fn system(root: &Table<'_, '_>) -> HttpApi {
     table.finish();
     api
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::playbook::Playbook;
+
+    fn search(lookup: &str) -> Result<Playbook, Vec<String>> {
+        let text = format!(
+            "[playbook]\nname = \"x\"\nversion = 1\n[[record]]\nkind = \"patient\"\nsystem = \"s\"\n\
+             [[search]]\nname = \"found\"\nrecord = \"patient\"\nsystem = \"s\"\nkeys = {{ name = \"subject\", born = \"fields.born\" }}\n\
+             [search.lookup]\npath = \"/patients\"\n{lookup}"
+        );
+        Playbook::parse("x.toml", &text).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_list_goes_on_as_its_table_says() {
+        for (pages, expected) in [
+            (
+                "by = \"link\"\nnext = \"$.next\"\nitems = [\"$.a\", \"$.b\"]",
+                Pages {
+                    by: PageBy::Link {
+                        next: "$.next".to_owned(),
+                    },
+                    items: vec!["$.a".to_owned(), "$.b".to_owned()],
+                },
+            ),
+            (
+                "by = \"link_header\"",
+                Pages {
+                    by: PageBy::LinkHeader,
+                    items: vec!["$".to_owned()],
+                },
+            ),
+            (
+                "by = \"page\"\nparameter = \"p\"\nfirst = 0\nsize = 50",
+                Pages {
+                    by: PageBy::Page {
+                        parameter: "p".to_owned(),
+                        first: 0,
+                        size: Some(50),
+                    },
+                    items: vec!["$".to_owned()],
+                },
+            ),
+        ] {
+            let playbook = search(&format!("[search.lookup.pages]\n{pages}\n")).unwrap();
+            let lookup = playbook.searches[0].lookup.clone().unwrap();
+            assert_eq!(lookup.pages, Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_only_optional_parameters_need_ends_no_search() {
+        let playbook = search(
+            "query = { name = \"{{ name }}\", born = \"{{ born }}\", site = \"{{ system.site }}\" }\noptional = [\"born\"]\n",
+        )
+        .unwrap();
+        let search = &playbook.searches[0];
+        assert_eq!(search.optional, BTreeSet::from(["born".to_owned()]));
+        assert!(!search.names_session);
+    }
+
+    #[test]
+    fn faults_of_a_lookup_are_reported_where_they_stand() {
+        for (lookup, says) in [
+            (
+                "absent_when = \"staus == 200\"",
+                "x.toml:14: [[search]] found: lookup: absent_when: CEL variable \"staus\" does not exist here (did you mean \"status\"?)",
+            ),
+            (
+                "optional = [\"born\"]",
+                "lookup: optional: \"born\" is no parameter of `query`",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"lnk\"",
+                "lookup: pages: by: unknown value \"lnk\" (did you mean \"link\"?)",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"cursor\"",
+                "lookup: pages: parameter: is missing",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"cursor\"",
+                "lookup: pages: next: is missing",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"link\"\nnext = \"$[\"",
+                "lookup: pages: next: not a JSONPath",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"link_header\"\nnext = \"$.a\"",
+                "lookup: pages: unknown key \"next\"",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"link_header\"\nitems = \"$[\"",
+                "lookup: pages: items: not a JSONPath",
+            ),
+        ] {
+            let faults = search(&format!("{lookup}\n")).unwrap_err();
+            assert!(
+                faults.iter().any(|fault| fault.contains(says)),
+                "{says}\nin {faults:#?}"
+            );
+        }
+    }
+}
