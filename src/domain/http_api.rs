@@ -30,6 +30,9 @@ pub struct Pages {
     pub by: PageBy,
     /// `JSONPath`s to the list in an answer: the first that selects one. An answer without one is no page.
     pub items: Vec<String>,
+    /// CEL over `status` and `body`: it is a page all the same, and empty.
+    #[serde(default)]
+    pub page_when: Option<String>,
 }
 
 /// What leads from one page to the next.

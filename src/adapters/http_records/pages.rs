@@ -10,7 +10,7 @@ use reqwest::{
     Url,
     header::{HeaderMap, LINK},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 use tokio::time::Instant;
 
@@ -23,6 +23,7 @@ use crate::{
     domain::{
         http_api::{PageBy, Pages},
         lookup::{Fact, HttpMethod, MOST_ELEMENTS},
+        playbook::Expression,
     },
     ports::UpstreamError,
 };
@@ -35,6 +36,7 @@ const LONGEST: Duration = Duration::from_mins(2);
 pub(super) struct PagesOf {
     by: By,
     items: Vec<JsonPath>,
+    page_when: Option<Expression>,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,20 @@ impl PagesOf {
             },
         };
         let items = pages.items.iter().map(|text| path(text)).collect::<Result<_, _>>()?;
-        Ok(Self { by, items })
+        let page_when = pages.page_when.as_deref().map(super::compile_condition).transpose()?;
+        Ok(Self { by, items, page_when })
+    }
+
+    /// Takes the elements of a page and leaves its list empty; `None` where it is no page.
+    fn take(&self, status: u16, page: &mut Value) -> Option<(Option<String>, Vec<Value>)> {
+        if let Some(pointer) = self.list_in(page) {
+            let elements = take_list(page, &pointer);
+            return Some((Some(pointer), elements));
+        }
+        let is_page = self.page_when.as_ref()?;
+        is_page
+            .holds(&json!({"status": status, "body": page}))
+            .then(|| (None, Vec::new()))
     }
 
     /// Where the list is in an answer, as a JSON pointer.
@@ -137,6 +152,8 @@ struct Page<'p> {
 
 /// A list as far as it was read.
 struct List {
+    /// The first answer that has a list, now empty, and where in it.
+    holder: Option<(Value, String)>,
     elements: Vec<Value>,
     pages: usize,
     bytes: usize,
@@ -172,6 +189,15 @@ impl List {
         Err(too_long(&bound))
     }
 
+    /// All elements in the first answer that has a list.
+    fn into_answer(self) -> Option<Value> {
+        let (mut answer, pointer) = self.holder?;
+        if let Some(Value::Array(place)) = answer.pointer_mut(&pointer) {
+            *place = self.elements;
+        }
+        Some(answer)
+    }
+
     fn check_size(&self, records: &HttpRecords) -> Result<(), Stop> {
         if self.elements.len() > MOST_ELEMENTS {
             return Err(too_long(&format!("{MOST_ELEMENTS} elements")));
@@ -205,34 +231,29 @@ impl HttpRecords {
         mut answer: Value,
     ) -> Result<Whole, UpstreamError> {
         let how = lookup.pages.as_ref().or(self.pages.as_ref());
-        let Some((how, pointer)) = how.and_then(|how| Some((how, how.list_in(&answer)?))) else {
+        let Some((how, (pointer, elements))) = how.and_then(|how| Some((how, how.take(reply.status, &mut answer)?)))
+        else {
             return Ok(Whole {
                 answer: Ok(answer),
                 pages: 1,
             });
         };
         let mut list = List {
-            elements: take_list(&mut answer, &pointer),
+            holder: pointer.map(|pointer| (answer.clone(), pointer)),
+            elements,
             pages: 1,
             bytes: reply.body.len(),
             seen: BTreeSet::from([asked.address.to_string()]),
             started: Instant::now(),
         };
         let read = self.read_pages(lookup, how, asked, (reply, &answer), &mut list).await;
+        let pages = list.pages;
         let answer = match read {
-            Ok(()) => {
-                if let Some(Value::Array(place)) = answer.pointer_mut(&pointer) {
-                    *place = list.elements;
-                }
-                Ok(answer)
-            }
+            Ok(()) => Ok(list.into_answer().unwrap_or(answer)),
             Err(Stop::Unknown(reason)) => Err(Fact::Unknown { reason }),
             Err(Stop::Outage(outage)) => return Err(outage),
         };
-        Ok(Whole {
-            answer,
-            pages: list.pages,
-        })
+        Ok(Whole { answer, pages })
     }
 
     async fn read_pages(
@@ -287,10 +308,12 @@ impl HttpRecords {
                     return Err(Stop::Unknown(words));
                 }
             };
-            let Some(pointer) = how.list_in(&page) else {
+            let Some((pointer, mut more)) = how.take(reply.status, &mut page) else {
                 return Err(Stop::Unknown(format!("page {number} of the list holds no list")));
             };
-            let mut more = take_list(&mut page, &pointer);
+            if let (None, Some(pointer)) = (&list.holder, pointer) {
+                list.holder = Some((page.clone(), pointer));
+            }
             on_it = more.len();
             list.elements.append(&mut more);
             headers = reply.headers;

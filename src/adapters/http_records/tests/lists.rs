@@ -14,6 +14,7 @@ fn list(by: PageBy, items: &[&str]) -> HttpLookup {
         pages: Some(Pages {
             by,
             items: items.iter().map(|item| (*item).to_owned()).collect(),
+            page_when: None,
         }),
         ..by_id("/list")
     }
@@ -143,6 +144,25 @@ async fn an_answer_without_a_list_is_no_page() {
     let answer = system(config(&peer), by_link()).look_up(&thing("1")).await.unwrap();
     assert_eq!(answer.request, "GET /list?of=1");
     assert_eq!(found(answer)["id"], "1");
+}
+
+#[tokio::test]
+async fn a_page_without_its_list_may_be_an_empty_one_that_goes_on() {
+    let empty = |next: Value| says(200, json!({"resourceType": "Bundle", "link": next}));
+    let script = move |url: &str, _: &peer::Arrived, before: usize| {
+        let next = |page: u32| json!([{"relation": "next", "url": format!("{url}/fhir?page={page}")}]);
+        match before {
+            0 => empty(next(2)),
+            1 => says(200, json!({"resourceType": "Bundle", "link": next(3), "entry": [1, 2]})),
+            _ => empty(json!([])),
+        }
+    };
+    let peer = Peer::start(script).await;
+    let api = crate::domain::playbook::presets::api("fhir-r4").unwrap();
+    let config = HttpRecordsConfig { api, ..config(&peer) };
+    let answer = system(config, by_id("/list")).look_up(&thing("1")).await.unwrap();
+    assert_eq!(answer.request, "GET /list (3 pages)");
+    assert_eq!(found(answer)["entry"], json!([1, 2]));
 }
 
 #[tokio::test]

@@ -168,8 +168,9 @@ fn read_pages(table: &Table<'_, '_>) -> Option<Pages> {
     if items.is_empty() {
         items.push("$".to_owned());
     }
+    let page_when = condition(table, "page_when");
     table.finish();
-    by.map(|by| Pages { by, items })
+    by.map(|by| Pages { by, items, page_when })
 }
 
 /// `[system]` of a preset.
@@ -220,6 +221,7 @@ mod tests {
                         next: "$.next".to_owned(),
                     },
                     items: vec!["$.a".to_owned(), "$.b".to_owned()],
+                    page_when: None,
                 },
             ),
             (
@@ -227,6 +229,7 @@ mod tests {
                 Pages {
                     by: PageBy::LinkHeader,
                     items: vec!["$".to_owned()],
+                    page_when: None,
                 },
             ),
             (
@@ -238,6 +241,7 @@ mod tests {
                         size: Some(50),
                     },
                     items: vec!["$".to_owned()],
+                    page_when: None,
                 },
             ),
         ] {
