@@ -65,6 +65,12 @@ pub(super) fn report(context: &Context, playbooks: Vec<PathBuf>) -> Result<Repor
             };
             report.checked.push(format!("configuration: {shown}"));
             check_sources(&config, &mut report);
+            // What each says for itself is right: now whether they fit each other. Nothing is called.
+            if report.faults.is_empty()
+                && let Err(reason) = wiring::fit(&config)
+            {
+                report.faults.push(reason);
+            }
         }
         // The faults themselves, without the count before them.
         Err(Failure::Usage(text)) => report.faults.extend(text.lines().skip(1).map(str::to_owned)),

@@ -39,6 +39,11 @@ fn not_started(error: anyhow::Error) -> Failure {
     }
 }
 
+/// Whether playbooks and systems of record fit each other. Calls none of them.
+pub(super) fn fit(config: &Config) -> Result<(), String> {
+    Upstreams::build(config).map(drop).map_err(|error| format!("{error:#}"))
+}
+
 /// Serves queues in this process.
 pub(super) async fn start_worker(config: &Config, db: &Db, served: Served) -> Result<Running, Failure> {
     roles::worker(config, db, served).await.map_err(not_started)

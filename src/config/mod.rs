@@ -9,6 +9,7 @@ pub mod cloud9;
 pub mod database;
 pub mod duration;
 mod fault;
+pub mod http_records;
 pub mod langfuse;
 pub mod limits;
 pub mod llm;
@@ -46,6 +47,7 @@ pub use self::{
     cloud9::{Cloud9Config, Cloud9Method, DailyWindow},
     database::Database,
     fault::{ConfigErrors, ConfigFault, Place},
+    http_records::{ClientAuthMethod, HTTP_PRESETS, HttpAuthConfig, HttpConfig},
     langfuse::{LangfuseApi, LangfuseSource},
     limits::Limits,
     llm::LlmConfig,

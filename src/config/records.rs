@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::{cloud9::Cloud9Config, duration, names, secret::Secret, section::Section, sql::SqlConfig, url};
+use super::{
+    cloud9::Cloud9Config, duration, http_records::HttpConfig, names, secret::Secret, section::Section, sql::SqlConfig,
+    url,
+};
 
 /// One `[[records]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +35,9 @@ pub enum RecordsKind {
         base_url: String,
         /// Sent with every request.
         headers: BTreeMap<String, Secret>,
+        /// Preset, credentials, values, bounds.
+        #[serde(flatten)]
+        more: Box<HttpConfig>,
     },
     /// Cloud9 Ortho: XML procedures that only read.
     Cloud9(Box<Cloud9Config>),
@@ -66,6 +72,7 @@ impl RecordsConfig {
             kind: RecordsKind::Http {
                 base_url: base_url.into(),
                 headers: BTreeMap::new(),
+                more: Box::default(),
             },
             pace: Duration::from_millis(200),
             timeout: Duration::from_secs(10),
@@ -122,9 +129,17 @@ impl RecordsConfig {
 fn http_kind(section: &mut Section<'_>) -> Option<RecordsKind> {
     let base_url = url::read(section, "base_url");
     let headers = section.table("headers").as_ref().map(headers).unwrap_or_default();
+    let more = HttpConfig::read(section, base_url.as_deref());
+    if more.auth.is_some() && headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")) {
+        section.fault_at(
+            "headers",
+            "holds Authorization, which [records.auth] says already: leave one of them out",
+        );
+    }
     Some(RecordsKind::Http {
         base_url: base_url?,
         headers,
+        more: Box::new(more),
     })
 }
 
@@ -160,6 +175,6 @@ fn headers(section: &Section<'_>) -> BTreeMap<String, Secret> {
 fn is_public(name: &str) -> bool {
     matches!(
         name.to_ascii_lowercase().as_str(),
-        "accept" | "accept-language" | "user-agent" | "x-api-version" | "api-version"
+        "accept" | "accept-language" | "user-agent" | "prefer" | "x-api-version" | "api-version" | "nex-api-version"
     )
 }

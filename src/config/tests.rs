@@ -52,6 +52,7 @@ fn every_default_that_the_template_shows_is_the_default() {
         (name.ends_with("_TOKEN") || name.starts_with("CLOUD9_"))
             .then(|| "t".to_owned())
             .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
+            .or((name == "RECORDS_SECRET").then(|| "s".to_owned()))
             .or(name.starts_with("LANGFUSE_").then(|| "lf".to_owned()))
             .or((name == "DATABASE_PASSWORD").then(|| "pw".to_owned()))
             .or((name == "RECORDS_PASSWORD").then(|| "pw".to_owned()))
@@ -70,6 +71,20 @@ fn every_default_that_the_template_shows_is_the_default() {
         panic!("a records server is of kind http")
     };
     headers.insert("Authorization".to_owned(), Secret::new("env:RECORDS_TOKEN", "Bearer t"));
+    let mut ehr = RecordsConfig::http("ehr", "https://ehr.example/fhir");
+    let RecordsKind::Http { more, .. } = &mut ehr.kind else {
+        panic!("an EHR is of kind http")
+    };
+    // Examples, not defaults, but for `method`.
+    more.preset = Some("fhir-r4".to_owned());
+    more.auth = Some(HttpAuthConfig::OAuth2 {
+        token_url: "https://login.example/oauth2/token".to_owned(),
+        client_id: Secret::new("the configuration", "aftercall"),
+        client_secret: Secret::new("env:RECORDS_SECRET", "s"),
+        scope: Some("system/Appointment.read system/Patient.read".to_owned()),
+        method: ClientAuthMethod::default(),
+    });
+    more.values = [("subdomain".to_owned(), "example-practice".to_owned())].into();
     let orthodontics = PlaybookName::BuiltIn("orthodontics".to_owned());
     let cloud9_secret = |name: &str| Secret::new(format!("env:CLOUD9_{name}"), "t");
     let clinic = Cloud9Config {
@@ -109,6 +124,7 @@ fn every_default_that_the_template_shows_is_the_default() {
         ],
         records: vec![
             practice,
+            ehr,
             RecordsConfig::cloud9("clinic", clinic),
             RecordsConfig::sql("shop", shop),
         ],

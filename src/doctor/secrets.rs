@@ -21,7 +21,10 @@ impl Redacted {
         }
         for records in &config.records {
             match &records.kind {
-                RecordsKind::Http { headers, .. } => secrets.extend(headers.values().filter(|value| is_secret(value))),
+                RecordsKind::Http { headers, more, .. } => {
+                    let all = headers.values().chain(more.secrets());
+                    secrets.extend(all.filter(|value| is_secret(value)));
+                }
                 RecordsKind::Cloud9(cloud9) => secrets.extend([&cloud9.client_id, &cloud9.user, &cloud9.password]),
                 RecordsKind::Sql(sql) => {
                     secrets.extend(Some(&sql.url).filter(|url| is_secret(url)));

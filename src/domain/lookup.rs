@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::sql::Statement;
+use super::{http_api::Pages, sql::Statement};
 
 /// One record to look up. Two equal lookups are asked once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,7 +100,22 @@ pub struct HttpLookup {
     /// `JSONPath` to the record in the answer; the whole answer by default. Nothing selected is an absent record.
     #[serde(default)]
     pub select: Option<String>,
+    /// CEL over `status` and `body`: there is no such record, though the status does not say so.
+    #[serde(default)]
+    pub absent_when: Option<String>,
+    /// Query parameters that are left out where the session gives no value for them.
+    #[serde(default)]
+    pub optional: Vec<String>,
+    /// How the rest of a list is asked for.
+    #[serde(default)]
+    pub pages: Option<Pages>,
 }
+
+/// A longer list is not read to its end: nothing is concluded from what is not in its beginning.
+pub const MOST_ELEMENTS: usize = 2000;
+
+/// What an `absent_when` may speak of: the answer's status and its JSON, null where it has none.
+pub const ANSWER_VARIABLES: [&str; 2] = ["status", "body"];
 
 /// Reading methods only: aftercall never writes to a system of record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -111,4 +126,14 @@ pub enum HttpMethod {
     Get,
     /// For APIs whose searches are posted.
     Post,
+}
+
+impl HttpMethod {
+    /// As it is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
 }

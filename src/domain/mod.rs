@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod end_signal;
 pub mod grouping;
 pub(crate) mod hex;
+pub mod http_api;
 pub(crate) mod id;
 pub mod judge;
 pub mod lookup;

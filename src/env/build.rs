@@ -11,7 +11,7 @@ use crate::{
         self,
         bundle::{Bundle, BundleConfig, BundleSettle},
         cloud9::{AllowedHours, Cloud9, Cloud9Lookup, Credentials, Procedure},
-        http_records::{HttpRecords, HttpRecordsConfig},
+        http_records::{HttpAuth, HttpRecords, HttpRecordsConfig},
         langfuse::{Api, Langfuse, LangfuseConfig, Windows},
         openai::{OpenAi, OpenAiConfig},
         secret::Secret,
@@ -19,13 +19,13 @@ use crate::{
         watched::Watched,
     },
     config::{
-        self, Cloud9Config, Cloud9Method, Config, LangfuseApi, LangfuseSource, LlmConfig, PlaybookName, RecordsConfig,
-        RecordsKind, Settle, SourceConfig, SourceKind, SqlConfig,
+        self, ClientAuthMethod, Cloud9Config, Cloud9Method, Config, HttpAuthConfig, LangfuseApi, LangfuseSource,
+        LlmConfig, PlaybookName, RecordsConfig, RecordsKind, Settle, SourceConfig, SourceKind, SqlConfig,
     },
     db::Db,
     domain::{
         lookup::{HttpLookup, SqlLookup},
-        playbook::Playbook,
+        playbook::{Playbook, presets},
         session::SettleRules,
     },
     ports::{LanguageModel, SystemOfRecord, TraceSource},
@@ -73,13 +73,22 @@ impl Upstreams {
         let mut systems = BTreeMap::new();
         for records in &config.records {
             let adapter: Arc<dyn SystemOfRecord> = match &records.kind {
-                RecordsKind::Http { base_url, headers } => {
+                RecordsKind::Http {
+                    base_url,
+                    headers,
+                    more,
+                } => {
                     let config = HttpRecordsConfig {
+                        api: more.preset.as_deref().and_then(presets::api).unwrap_or_default(),
+                        auth: more.auth.as_ref().map(http_auth).unwrap_or_default(),
                         headers: headers
                             .iter()
                             .map(|(name, secret)| (name.clone(), Secret::new(secret.expose())))
                             .collect(),
+                        values: more.values.clone(),
                         timeout: records.timeout,
+                        pace: records.pace,
+                        max_pages: more.max_pages as usize,
                         ..HttpRecordsConfig::new(base_url)
                     };
                     let lookups = lookups.remove(&records.name).unwrap_or_default();
@@ -269,6 +278,37 @@ fn build_langfuse(name: &str, langfuse: &LangfuseSource) -> anyhow::Result<Langf
     Ok(adapter)
 }
 
+fn http_auth(auth: &HttpAuthConfig) -> HttpAuth {
+    let secret = |secret: &config::Secret| Secret::new(secret.expose());
+    match auth {
+        HttpAuthConfig::Bearer { token } => HttpAuth::Bearer(secret(token)),
+        HttpAuthConfig::OAuth2 {
+            token_url,
+            client_id,
+            client_secret,
+            scope,
+            method,
+        } => HttpAuth::ClientCredentials {
+            token_url: token_url.clone(),
+            client_id: secret(client_id),
+            client_secret: secret(client_secret),
+            scope: scope.clone(),
+            in_body: *method == ClientAuthMethod::ClientSecretPost,
+        },
+        HttpAuthConfig::ApiKey {
+            token_url,
+            api_key,
+            token,
+            lifetime,
+        } => HttpAuth::ApiKey {
+            token_url: token_url.clone(),
+            api_key: secret(api_key),
+            token: token.clone(),
+            lifetime: *lifetime,
+        },
+    }
+}
+
 fn build_cloud9(
     records: &RecordsConfig,
     cloud9: &Cloud9Config,
@@ -372,4 +412,15 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         outage_wait: config.verification.outage_wait,
         outage_wait_most: config.verification.outage_wait_most,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_knows_the_presets_that_there_are() {
+        let known = presets::PRESETS.map(|(name, _)| name);
+        assert_eq!(config::HTTP_PRESETS, known);
+    }
 }

@@ -121,6 +121,42 @@ fn check_names_the_line_of_a_statement_that_does_not_read() {
 }
 
 #[test]
+fn check_finds_what_a_preset_needs_of_the_configuration_and_faults_of_credentials() {
+    let program = Program::new();
+    program.write("sessions.jsonl", "");
+    program.write(
+        "mine.toml",
+        "[playbook]\nname = \"mine\"\nversion = 1\n[[record]]\npreset = \"nexhealth/appointment\"\nsystem = \"practice\"\n",
+    );
+    program.write("key", "hidden-key");
+    let config = "[[source]]\nname = \"calls\"\npath = \"sessions.jsonl\"\nplaybook = \"./mine.toml\"\n\
+                  [[records]]\nname = \"practice\"\nkind = \"http\"\npreset = \"nexhealth\"\nbase_url = \"https://nexhealth.info\"\n\
+                  [records.auth]\nkind = \"api_key\"\napi_key = \"file:key\"\n";
+    program.write("aftercall.toml", config);
+    let ran = program.run(&["check"]).exits(1);
+    let says = "write subdomain = \"…\" into [records.values]";
+    assert!(ran.stdout.contains(says), "{}", ran.stdout);
+    program.write(
+        "aftercall.toml",
+        &format!("{config}[records.values]\nsubdomain = \"demo\"\n"),
+    );
+    let ran = program.run(&["check"]).exits(0);
+    assert!(!ran.stdout.contains("hidden"), "{}", ran.stdout);
+
+    let mistyped = config
+        .replace("nexhealth\"\nbase", "nexhelth\"\nbase")
+        .replace("\"api_key\"\n", "\"apikey\"\n");
+    program.write("aftercall.toml", &mistyped);
+    let ran = program.run(&["check"]).exits(1);
+    for line in [
+        "aftercall.toml:8: records.practice.preset: there is no \"nexhelth\" here; did you mean `nexhealth`?",
+        "aftercall.toml:11: records.practice.auth.kind: there is no \"apikey\" here; did you mean `api_key`?",
+    ] {
+        assert!(ran.stdout.contains(line), "{line} is not in\n{}", ran.stdout);
+    }
+}
+
+#[test]
 fn a_wrong_configuration_exits_2_and_prints_no_secret() {
     let program = Program::new();
     program.write(

@@ -16,6 +16,7 @@ mod coverage;
 mod demo;
 mod drill;
 mod endings;
+mod fhir;
 mod hostile;
 mod limits;
 mod original_faults;

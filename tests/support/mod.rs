@@ -6,6 +6,7 @@ pub(crate) mod child;
 pub(crate) mod compose;
 pub(crate) mod database;
 pub(crate) mod engine;
+pub(crate) mod fhir;
 pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod langfuse;

@@ -5,12 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use reqwest::Url;
-
-use super::{HttpRecords, Reply};
+use super::{Asked, HttpRecords, Lookups, Reply, answer::Answered};
 use crate::{
     adapters::client,
-    domain::lookup::{Fact, HttpLookup, HttpMethod, Lookup},
+    domain::lookup::{Fact, HttpMethod, Lookup},
     ports::{Probe, UpstreamError, UpstreamReason},
 };
 
@@ -23,23 +21,26 @@ impl HttpRecords {
     /// Only GETs are sent: a POST may be more than a search.
     pub(super) async fn look_for_what_cannot_be(&self) -> Result<Probe, UpstreamError> {
         let mut probe = Probe::default();
-        let Some((record, target)) = self.lookups.iter().find_map(|(record, (how, _))| {
-            let target = self.question_about_nobody(record, how)?;
-            Some((record, target))
+        let Some((record, lookups, target)) = self.lookups.iter().find_map(|(record, lookups)| {
+            let target = self.question_about_nobody(record, lookups)?;
+            Some((record, lookups, target))
         }) else {
             return self.look_at_base(probe).await;
         };
         let reply = self.get(&target).await?;
         probe.server_date = reply.date;
-        if let Some(refused) = client::refusal(&self.upstream, &reply, None) {
+        if let Some(refused) = self.refusal(&reply) {
             return Err(refused);
         }
         let status = client::status_name(reply.status);
         if reply.is_html() {
             return self.doubt(probe, &reply, &target).await;
         }
-        let select = self.lookups.get(record).and_then(|(_, select)| select.as_ref());
-        match self.fact(&reply, select) {
+        let fact = self.read(&reply, lookups).map(|answered| match answered {
+            Answered::Fact(fact) => fact,
+            Answered::Json(answer) => Self::select(answer, lookups),
+        });
+        match fact {
             Ok(Fact::Absent) => probe.ok(format!("it answers, and has no `{record}` called {NOBODY} ({status})")),
             Ok(Fact::Unknown { .. }) => probe.ok(format!(
                 "it answers; a made-up `{record}` is refused ({status}), which tells no more"
@@ -52,6 +53,31 @@ impl HttpRecords {
                 probe.warn(format!("GET {target}: {}; check base_url", error.detail));
             }
             Err(error) => return Err(error),
+        }
+        Ok(probe)
+    }
+
+    /// Asks for what the API describes itself by.
+    pub(super) async fn look_at(&self, target: &str) -> Result<Probe, UpstreamError> {
+        let mut probe = Probe::default();
+        let reply = self.get(target).await?;
+        probe.server_date = reply.date;
+        if let Some(refused) = self.refusal(&reply) {
+            return Err(refused);
+        }
+        let status = client::status_name(reply.status);
+        let is_json = serde_json::from_slice::<serde_json::Value>(&reply.body).is_ok();
+        if reply.is_success() && is_json {
+            probe.ok(format!("it answers {status} to GET {target}"));
+        } else {
+            let what = if is_json {
+                ""
+            } else {
+                " with something that is not JSON"
+            };
+            probe.warn(format!(
+                "it answers {status}{what} to GET {target}, where its API describes itself: check base_url and preset"
+            ));
         }
         Ok(probe)
     }
@@ -79,7 +105,7 @@ impl HttpRecords {
     async fn look_at_base(&self, mut probe: Probe) -> Result<Probe, UpstreamError> {
         let reply = self.get("").await?;
         probe.server_date = reply.date;
-        if let Some(refused) = client::refusal(&self.upstream, &reply, None) {
+        if let Some(refused) = self.refusal(&reply) {
             return Err(refused);
         }
         let status = client::status_name(reply.status);
@@ -93,12 +119,12 @@ impl HttpRecords {
     }
 
     /// The path and query of a lookup with a made-up value for everything; `None` where that cannot be asked.
-    fn question_about_nobody(&self, record: &str, how: &HttpLookup) -> Option<String> {
-        if how.method != HttpMethod::Get {
+    fn question_about_nobody(&self, record: &str, lookups: &Lookups) -> Option<String> {
+        if lookups.how.method != HttpMethod::Get {
             return None;
         }
         let mut keys = BTreeMap::new();
-        for (_, template) in self.address_templates.templates() {
+        for (_, template) in self.templates.address.templates() {
             for name in template.undeclared_variables(false) {
                 keys.insert(name, NOBODY.to_owned());
             }
@@ -109,17 +135,21 @@ impl HttpRecords {
             id: Some(NOBODY.to_owned()),
             keys,
         };
-        Some(self.question(&lookup, how).ok()?.target)
+        Some(self.question(&lookup, lookups).ok()?.target)
     }
 
     async fn get(&self, target: &str) -> Result<Reply, UpstreamError> {
-        let address = Url::parse(&format!("{}{target}", self.base_url)).map_err(|_| UpstreamError {
+        let address = self.address(target).ok_or_else(|| UpstreamError {
             upstream: self.upstream.clone(),
             reason: UpstreamReason::BadAnswer,
             detail: "base_url and the playbook's lookup give no address: check both".to_owned(),
             retry_after: None,
         })?;
-        let request = self.client.get(address).headers(self.headers.clone());
-        client::exchange(&self.upstream, request, self.bounds).await
+        let asked = Asked {
+            method: HttpMethod::Get,
+            address,
+            body: None,
+        };
+        self.send(&asked).await
     }
 }

@@ -2,13 +2,23 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::sandbox::{
-    Server,
-    records::{self, Fault, Records},
+use crate::{
+    adapters::percent,
+    sandbox::{
+        Server,
+        records::{self, Fault, Records},
+    },
 };
+
+mod hostile;
+mod limits;
+mod lists;
+mod nexhealth;
+mod peer;
+mod tokens;
 
 fn by_id(path: &str) -> HttpLookup {
     HttpLookup {
@@ -160,10 +170,12 @@ fn values_in_queries_and_bodies_are_escaped_for_where_they_stand() {
         path: "/search".to_owned(),
         query: BTreeMap::from([("of kind".to_owned(), "{{ id }}".to_owned())]),
         body: Some(r#"{"name": {{ id }}}"#.to_owned()),
-        select: None,
+        ..HttpLookup::default()
     };
-    let system = asking("http://127.0.0.1:1/api/", how.clone());
-    let question = system.question(&lookup(Some("a\"&b=1}")), &how).unwrap();
+    let system = asking("http://127.0.0.1:1/api/", how);
+    let question = system
+        .question(&lookup(Some("a\"&b=1}")), &system.lookups["reservation"])
+        .unwrap();
     assert_eq!(question.target, "/search?of%20kind=a%22%26b%3D1%7D");
     let body: Value = serde_json::from_str(question.body.as_deref().unwrap()).unwrap();
     assert_eq!(body, json!({"name": "a\"&b=1}"}));

@@ -9,12 +9,9 @@ use super::{Case, carried::same_id, checks::Check};
 use crate::domain::{
     claim::{Claim, ClaimState},
     compare::{Match, compare, same_name},
-    lookup::{Fact, Facts, Lookup},
+    lookup::{Fact, Facts, Lookup, MOST_ELEMENTS},
     playbook::{KeySource, Path, Playbook, Record, Search, is_blank},
 };
-
-/// Longer lists are read from their beginning only.
-const MOST_ELEMENTS: usize = 2000;
 
 /// What is known of what a check looks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -236,6 +233,9 @@ impl<'a> Locator<'a> {
                 .as_ref()
                 .and_then(crate::domain::playbook::as_id);
             let Some(value) = value else {
+                if search.optional.contains(name) {
+                    continue;
+                }
                 return Err(Place::Nowhere(format!(
                     "no {name} is known to search a {} by",
                     search.record

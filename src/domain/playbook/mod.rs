@@ -7,6 +7,7 @@
 mod expression;
 mod fault;
 mod parse;
+pub mod presets;
 mod reader;
 mod references;
 mod sections;
@@ -76,7 +77,7 @@ impl Playbook {
     /// Every fault found, in the order of the file.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, Vec<PlaybookFault>> {
         let faults = Faults::new(file_name, text);
-        let (document, syntax) = DeTable::parse_recoverable(text);
+        let (mut document, syntax) = DeTable::parse_recoverable(text);
         for error in &syntax {
             let at = error.span().unwrap_or(0..0);
             faults.add(&at, "TOML", error.message().trim().replace('\n', " "));
@@ -84,7 +85,13 @@ impl Playbook {
         if document.get_ref().is_empty() && !syntax.is_empty() {
             return Err(faults.into_sorted()); // nothing in it is TOML: that a section is missing as well says nothing
         }
-        let playbook = read(&document, text, &faults);
+        let presets = presets::expand(&mut document, &faults);
+        let mut hash = Sha256::new_with_prefix(text.as_bytes());
+        for preset in presets.into_iter().filter_map(presets::text_of) {
+            hash.update(preset.as_bytes());
+        }
+        let hash = super::hex::hex(&hash.finalize());
+        let playbook = read(&document, hash, &faults);
         if syntax.is_empty() {
             references::check(&playbook, &document, &faults);
         }
@@ -188,7 +195,7 @@ impl Playbook {
     }
 }
 
-fn read<'a>(document: &'a toml::Spanned<DeTable<'a>>, text: &str, faults: &'a Faults<'a>) -> Playbook {
+fn read<'a>(document: &'a toml::Spanned<DeTable<'a>>, hash: String, faults: &'a Faults<'a>) -> Playbook {
     let root = Table::new(document.get_ref(), document.span(), "", faults);
     let head = parse::head(&root);
     let phrases = parse::phrases(&root);
@@ -235,7 +242,6 @@ fn read<'a>(document: &'a toml::Spanned<DeTable<'a>>, text: &str, faults: &'a Fa
         .filter_map(|table| parse::expert(table, &mut taken))
         .collect();
     root.finish();
-    let hash = super::hex::hex(&Sha256::digest(text.as_bytes()));
     Playbook {
         head,
         phrases,

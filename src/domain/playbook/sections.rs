@@ -2,7 +2,7 @@
 //!
 //! `docs/playbooks.md` is the reference for people; the two say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
 use serde_json::{Value, json};
@@ -320,6 +320,8 @@ pub struct Search {
     pub names_session: bool,
     /// Keys by CEL over `subject`, `fields`, `keys`.
     pub keys: BTreeMap<String, Expression>,
+    /// Keys that it does without where nothing gives them.
+    pub optional: BTreeSet<String>,
     /// The records in the answer: the first path that selects any; the answer itself without one.
     pub each: Vec<Path>,
     /// Field of the record that must match the subject; any hit otherwise.

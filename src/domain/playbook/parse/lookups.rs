@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::words::one_of;
+use super::http_lookup::http_lookup;
 use crate::domain::{
-    lookup::{HttpLookup, HttpMethod, RecordLookup, SqlLookup},
-    playbook::{reader::Table, template},
+    lookup::{RecordLookup, SqlLookup},
+    playbook::reader::Table,
     sql::Statement,
 };
 
@@ -13,6 +13,8 @@ use crate::domain::{
 pub(super) struct ReadLookup {
     pub(super) lookup: RecordLookup,
     pub(super) variables: BTreeSet<String>,
+    /// Those of them that only optional parameters speak of.
+    pub(super) optional: BTreeSet<String>,
 }
 
 /// The `lookup` of a record or search.
@@ -20,7 +22,7 @@ pub(super) fn lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
     let inner = table.table("lookup")?;
     match (inner.has("path"), inner.has("sql")) {
         (false, true) => sql(table, &inner),
-        (true, false) => Some(http(&inner)),
+        (true, false) => Some(http_lookup(&inner)),
         (true, true) => {
             inner.fault(
                 &inner.at,
@@ -31,7 +33,7 @@ pub(super) fn lookup(table: &Table<'_, '_>) -> Option<ReadLookup> {
         }
         (false, false) => {
             // A mistyped key is named, too.
-            for known in ["method", "query", "body", "select"] {
+            for known in ["method", "query", "body", "select", "optional", "absent_when", "pages"] {
                 inner.has(known);
             }
             inner.finish();
@@ -58,54 +60,6 @@ fn sql(table: &Table<'_, '_>, inner: &Table<'_, '_>) -> Option<ReadLookup> {
             statement,
             is_list: table.has("each"),
         }),
+        optional: BTreeSet::new(),
     })
-}
-
-fn http(inner: &Table<'_, '_>) -> ReadLookup {
-    let method = one_of(
-        inner,
-        "method",
-        &[("GET", HttpMethod::Get), ("POST", HttpMethod::Post)],
-        HttpMethod::Get,
-    );
-    let path = inner.required_text("path");
-    if !path.value.is_empty() && !path.value.starts_with('/') {
-        inner.fault(
-            &path.at,
-            "path",
-            "must begin with `/`: the host is the configuration's alone",
-        );
-    }
-    let body = inner.text("body");
-    let select = inner.text("select");
-    if let Some(select) = &select {
-        // Compiled here only to report it; the adapter compiles its own.
-        let _ = inner.path("select");
-        debug_assert!(!select.value.contains('\0'));
-    }
-    let query = inner.table("query").map(|query| query.text_map()).unwrap_or_default();
-    let mut variables = BTreeSet::new();
-    let texts = std::iter::once(("path", &path))
-        .chain(body.iter().map(|body| ("body", body)))
-        .chain(query.iter().map(|(name, value)| (name.value.as_str(), value)));
-    for (key, text) in texts {
-        match template::variables(&text.value) {
-            Ok(found) => variables.extend(found),
-            Err(reason) => inner.fault(&text.at, key, reason),
-        }
-    }
-    inner.finish();
-    ReadLookup {
-        lookup: RecordLookup::Http(HttpLookup {
-            method,
-            path: path.value,
-            query: query
-                .into_iter()
-                .map(|(name, value)| (name.value, value.value))
-                .collect(),
-            body: body.map(|text| text.value),
-            select: select.map(|text| text.value),
-        }),
-        variables,
-    }
 }

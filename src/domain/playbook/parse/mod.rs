@@ -2,6 +2,7 @@
 
 mod claims;
 mod head;
+mod http_lookup;
 mod intents;
 mod lookups;
 mod records;
@@ -9,5 +10,6 @@ mod words;
 
 pub(super) use claims::{claim, effect};
 pub(super) use head::{head, phrases};
+pub(super) use http_lookup::system;
 pub(super) use intents::{expert, intent, tool};
 pub(super) use records::{record, search};

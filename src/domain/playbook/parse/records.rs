@@ -8,6 +8,7 @@ use super::{
 };
 use crate::domain::{
     compare::Rule,
+    lookup::RecordLookup,
     playbook::{
         expression::{Path, Source},
         fault::suggestion,
@@ -153,6 +154,9 @@ pub(in crate::domain::playbook) fn record(table: &Table<'_, '_>, taken: &mut BTr
     if let Some(read) = &lookup {
         needs_id = read.variables.contains("id");
         names_session = read.variables.contains("session");
+        if matches!(&read.lookup, RecordLookup::Http(http) if !http.optional.is_empty()) {
+            table.fault(&table.at, "lookup: optional", "only a search does without a parameter");
+        }
         for name in &read.variables {
             if name != "id" && name != "session" && !needs.contains(name) {
                 needs.push(name.clone());
@@ -202,8 +206,10 @@ pub(in crate::domain::playbook) fn search(table: &Table<'_, '_>, taken: &mut BTr
         }
     }
     let mut names_session = true;
+    let mut optional = BTreeSet::new();
     if let Some(read) = &lookup {
         names_session = read.variables.contains("session");
+        optional.clone_from(&read.optional);
         for name in &read.variables {
             if name != "session" && !keys.contains_key(name) {
                 table.fault(
@@ -221,6 +227,7 @@ pub(in crate::domain::playbook) fn search(table: &Table<'_, '_>, taken: &mut BTr
         lookup: lookup.map(|read| read.lookup),
         names_session,
         keys,
+        optional,
         each: table.record_paths("each"),
         subject_field: table.text("subject_field").map(|text| text.value),
     };
