@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use self::reader::{Faults, Table};
-use super::{lookup::HttpLookup, verdict::PlaybookRef};
+use super::{compare::Context, lookup::HttpLookup, verdict::PlaybookRef};
 
 /// A domain, taught.
 #[derive(Debug, Clone)]
@@ -64,6 +64,11 @@ impl Playbook {
         let (name, text) = Self::BUILT_IN.iter().find(|(known, _)| *known == name)?;
         // A test parses all of them, so this is `None` for an unknown name only.
         Self::parse(&format!("playbooks/{name}.toml"), text).ok()
+    }
+
+    /// What comparisons have to know of the domain.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context::new(&self.head.nicknames)
     }
 
     /// Reads a playbook.
