@@ -50,8 +50,17 @@ pub(super) fn assign(playbook: &Playbook, case: &Case, requests: &[Request], wis
     // Best fit first; of equal fits the earlier request takes the earlier call.
     pairs.sort_by_key(|(score, request, claim)| (std::cmp::Reverse(*score), *request, *claim));
     let mut taken = vec![false; wishes.len()];
-    for (_, request_at, claim_at) in pairs {
+    for &(score, request_at, claim_at) in &pairs {
         let (request, claim) = (&requests[request_at], wishes[claim_at]);
+        // Of two children called Alex one is booked and the other refused: the refusal is the other's, not a second attempt.
+        let is_anothers = claim.state != ClaimState::Done
+            && !carried[request_at].is_empty()
+            && pairs.iter().any(|&(other_score, other, of)| {
+                of == claim_at && other_score == score && other != request_at && carried[other].is_empty()
+            });
+        if is_anothers {
+            continue;
+        }
         let mine = &carried[request_at];
         let shared = request.operation == Operation::Update && claim.operation() == Some(Operation::Update);
         if taken[claim_at] && !shared {

@@ -164,12 +164,14 @@ fn of_request<'a>(
     }
     let mut keys = BTreeMap::new();
     let mut expected = BTreeMap::new();
-    for claim in &claims {
+    // What came through stands over what was only tried, whichever was later.
+    let mut by_weight: Vec<&Claim> = claims.clone();
+    by_weight.sort_by_key(|claim| claim.state == ClaimState::Done);
+    for claim in by_weight {
+        keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         if moved && claim.operation() == Some(Operation::Cancel) {
-            keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
             continue;
         }
-        keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         expected.extend(claim.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     let mut reported = BTreeMap::new();
