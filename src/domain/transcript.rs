@@ -105,6 +105,26 @@ impl Transcript {
             calls,
         }
     }
+
+    /// When a turn was said: what "tomorrow" in it is counted from. Where its own time is not known, that of what came
+    /// before it, else the session's first. A session that is resumed days later has a day of its own for each part.
+    pub fn said_at(&self, turn: Option<u32>) -> Option<DateTime<Utc>> {
+        let said = self.turns.iter().filter_map(|turn| Some((turn.index, turn.at?)));
+        let called = self
+            .calls
+            .iter()
+            .map(|call| (call.turn.saturating_add(1), call.started_at));
+        let own = || said.clone().find(|(index, _)| Some(*index) == turn).map(|(_, at)| at);
+        let earlier = || {
+            let known = said.clone().chain(called.clone());
+            known
+                .filter(|(index, _)| turn.is_some_and(|turn| *index <= turn))
+                .map(|(_, at)| at)
+                .max()
+        };
+        let first = || said.clone().chain(called.clone()).map(|(_, at)| at).min();
+        own().or_else(earlier).or_else(first)
+    }
 }
 
 /// The observations of each trace, traces in order of their earliest start.

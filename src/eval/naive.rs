@@ -82,7 +82,7 @@ impl Naive {
                 for request in requests {
                     let Some(at) = free
                         .iter()
-                        .position(|claim| carries(claim, request) && is_as_asked(playbook, claim, request))
+                        .position(|claim| carries(claim, request) && is_as_asked(playbook, case, claim, request))
                     else {
                         return false;
                     };
@@ -109,15 +109,16 @@ fn exists(facts: &Facts, kind: &str, id: &str) -> bool {
     })
 }
 
-fn is_as_asked(playbook: &Playbook, claim: &Claim, request: &Request) -> bool {
+fn is_as_asked(playbook: &Playbook, case: &Case, claim: &Claim, request: &Request) -> bool {
     let Some(record) = playbook.record(&request.record) else {
         return false;
     };
+    let context = playbook.context().said_at(case.transcript.said_at(request.turn));
     request.fields.iter().all(|(name, asked)| {
         let (Some(field), Some(sent)) = (record.field(name), claim.fields.get(name)) else {
             return asked.is_null();
         };
         // The call's arguments are what is sent, not what is stored: a list of payments is compared as a whole.
-        compare(&field.compare, &playbook.head.nicknames, asked, sent).outcome == Match::Same
+        compare(&field.compare, context, asked, sent).outcome == Match::Same
     })
 }

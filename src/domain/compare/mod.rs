@@ -4,21 +4,26 @@
 //! that cannot decide (an expected phone number of three digits) says so; it is neither a match nor a difference.
 
 mod instant;
+mod list;
+mod money;
 mod name;
+mod optional;
+mod pairing;
 mod phone;
 mod text;
 mod value;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
-pub(crate) use name::same_name;
-pub(crate) use text::{fold, squeeze};
+use super::nesting::is_too_deep;
 
-/// Longer lists are not compared element by element: it would cost the square of their length.
-const LONGEST_LIST: usize = 1000;
+pub(crate) use name::same_name;
+pub(crate) use optional::says_nothing;
+pub(crate) use text::{fold, squeeze};
 
 /// A comparison rule of a playbook.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,10 +128,46 @@ impl Comparison {
 /// Other spellings of first names, folded.
 pub type Nicknames = BTreeMap<String, Vec<String>>;
 
+/// What a comparison has to know beside the two values.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Other spellings of first names.
+    pub nicknames: &'a Nicknames,
+    /// When the words were said: what "tomorrow" is counted from. Without it such words cannot be resolved.
+    pub said_at: Option<DateTime<Utc>>,
+}
+
+impl<'a> Context<'a> {
+    /// Of words said at an unknown time.
+    pub fn new(nicknames: &'a Nicknames) -> Self {
+        Self {
+            nicknames,
+            said_at: None,
+        }
+    }
+
+    /// Of words said at this time.
+    #[must_use]
+    pub fn said_at(self, said_at: Option<DateTime<Utc>>) -> Self {
+        Self { said_at, ..self }
+    }
+}
+
 /// Compares two values by a rule.
-pub fn compare(rule: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
-    if crate::domain::playbook::is_blank(expected) && crate::domain::playbook::is_blank(actual) {
-        return Comparison::new(Match::Same, "both are empty");
+///
+/// The order of the two does not matter where both ways are decided, except by design: an expected blank says nothing while
+/// a blank that is there is a difference, `contains` and `lacks` ask one way, and of an object (`text`, `value`) only the
+/// expected members are compared.
+pub fn compare(rule: &Rule, context: Context<'_>, expected: &Value, actual: &Value) -> Comparison {
+    if is_too_deep(expected) || is_too_deep(actual) {
+        return Comparison::new(Match::Undecided, "nested too deep to be compared");
+    }
+    by_rule(rule, context, expected, actual)
+}
+
+fn by_rule(rule: &Rule, context: Context<'_>, expected: &Value, actual: &Value) -> Comparison {
+    if let Some(answer) = optional::compare(rule, expected, actual) {
+        return answer;
     }
     match rule {
         Rule::Exact => Comparison::of(value::exact(expected, actual), "equal", "not equal"),
@@ -136,111 +177,16 @@ pub fn compare(rule: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Va
             "another text",
         ),
         Rule::Value => Comparison::of(value::loose(expected, actual), "the same value", "another value"),
-        Rule::Name => name::compare(nicknames, expected, actual),
+        Rule::Name => name::compare(context.nicknames, expected, actual),
         Rule::Phone { code } => phone::compare(code, expected, actual),
-        Rule::Instant { zone, tolerance } => instant::compare(*zone, *tolerance, expected, actual),
-        Rule::Date { zone } => instant::compare_dates(*zone, expected, actual),
-        Rule::Money { within } => value::money(*within, expected, actual),
-        Rule::List(item) => list(item, nicknames, expected, actual),
-        Rule::Set(item) => set(item, nicknames, expected, actual, true),
-        Rule::Contains(item) => set(item, nicknames, expected, actual, false),
-        Rule::Lacks(item) => lacks(item, nicknames, expected, actual),
+        Rule::Instant { zone, tolerance } => instant::compare(*zone, *tolerance, context.said_at, expected, actual),
+        Rule::Date { zone } => instant::compare_dates(*zone, context.said_at, expected, actual),
+        Rule::Money { within } => money::compare(*within, expected, actual),
+        Rule::List(item) => list::list(item, context, expected, actual),
+        Rule::Set(item) => list::set(item, context, expected, actual, true),
+        Rule::Contains(item) => list::set(item, context, expected, actual, false),
+        Rule::Lacks(item) => list::lacks(item, context, expected, actual),
     }
-}
-
-/// A list, one value standing for a list of one, null for none, or a list written as JSON inside a text.
-fn elements(value: &Value) -> Vec<Value> {
-    match value {
-        Value::Null => Vec::new(),
-        Value::Array(items) => items.clone(),
-        Value::String(text) if text.trim_start().starts_with('[') => {
-            serde_json::from_str(text).unwrap_or_else(|_| vec![value.clone()])
-        }
-        other => vec![other.clone()],
-    }
-}
-
-fn too_long(expected: &[Value], actual: &[Value]) -> Option<Comparison> {
-    (expected.len().max(actual.len()) > LONGEST_LIST).then(|| {
-        Comparison::new(
-            Match::Undecided,
-            format!("lists of more than {LONGEST_LIST} elements are not compared"),
-        )
-    })
-}
-
-fn list(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
-    let (expected, actual) = (elements(expected), elements(actual));
-    if let Some(answer) = too_long(&expected, &actual) {
-        return answer;
-    }
-    if expected.len() != actual.len() {
-        let why = format!("{} elements are expected, {} are there", expected.len(), actual.len());
-        return Comparison::new(Match::Different, why);
-    }
-    for (position, (want, have)) in expected.iter().zip(&actual).enumerate() {
-        let compared = compare(item, nicknames, want, have);
-        if compared.outcome != Match::Same {
-            return Comparison::new(compared.outcome, format!("element {}: {}", position + 1, compared.why));
-        }
-    }
-    Comparison::new(Match::Same, "the same elements in the same order")
-}
-
-fn set(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value, whole: bool) -> Comparison {
-    let (expected, mut actual) = (elements(expected), elements(actual));
-    if let Some(answer) = too_long(&expected, &actual) {
-        return answer;
-    }
-    if whole && expected.len() != actual.len() {
-        let why = format!("{} elements are expected, {} are there", expected.len(), actual.len());
-        return Comparison::new(Match::Different, why);
-    }
-    // Equal elements find each other first, so that a loose match does not take the place of an exact one.
-    let mut wanted = Vec::new();
-    for (position, want) in expected.iter().enumerate() {
-        match actual.iter().position(|have| value::exact(want, have)) {
-            Some(at) => {
-                actual.swap_remove(at);
-            }
-            None => wanted.push((position, want)),
-        }
-    }
-    for (position, want) in wanted {
-        let found = actual
-            .iter()
-            .position(|have| compare(item, nicknames, want, have).outcome == Match::Same);
-        let Some(at) = found else {
-            let why = format!("expected element {} is not there", position + 1);
-            return Comparison::new(Match::Different, why);
-        };
-        actual.swap_remove(at);
-    }
-    Comparison::new(
-        Match::Same,
-        if whole {
-            "the same elements"
-        } else {
-            "every expected element is there"
-        },
-    )
-}
-
-fn lacks(item: &Rule, nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
-    let (expected, actual) = (elements(expected), elements(actual));
-    if let Some(answer) = too_long(&expected, &actual) {
-        return answer;
-    }
-    for (position, unwanted) in expected.iter().enumerate() {
-        if actual
-            .iter()
-            .any(|have| compare(item, nicknames, unwanted, have).outcome == Match::Same)
-        {
-            let why = format!("element {} should be gone and is still there", position + 1);
-            return Comparison::new(Match::Different, why);
-        }
-    }
-    Comparison::new(Match::Same, "what should be gone is gone")
 }
 
 #[cfg(test)]

@@ -2,16 +2,26 @@
 
 use serde_json::Value;
 
-use super::{Comparison, Match, Nicknames, text::fold};
+use super::{
+    Comparison, Match, Nicknames,
+    pairing::pair_up,
+    text::{fold, is_mark},
+};
+use crate::domain::playbook::is_blank;
 
-/// Titles and suffixes that are no part of a name.
-const TITLES: [&str; 12] = [
-    "mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sr", "jr", "ii", "iii", "master",
-];
+/// Titles that are no part of a name.
+const TITLES: [&str; 8] = ["mr", "mrs", "ms", "miss", "mx", "dr", "prof", "master"];
+
+/// Suffixes that are no part of a name either, but tell a father from his son.
+const SUFFIXES: [&str; 5] = ["sr", "jr", "ii", "iii", "iv"];
+
+/// Longer texts, and more words than these, are no name.
+const LONGEST_TEXT: usize = 500;
+const MOST_WORDS: usize = 32;
 
 pub(super) fn compare(nicknames: &Nicknames, expected: &Value, actual: &Value) -> Comparison {
     let (Some(left), Some(right)) = (full_name(expected), full_name(actual)) else {
-        let blank = crate::domain::playbook::is_blank(expected) || crate::domain::playbook::is_blank(actual);
+        let blank = is_blank(expected) || is_blank(actual);
         let why = if blank {
             "one of the names is empty"
         } else {
@@ -19,17 +29,28 @@ pub(super) fn compare(nicknames: &Nicknames, expected: &Value, actual: &Value) -
         };
         return Comparison::new(Match::Different, why);
     };
-    let (left, right) = (words(&left), words(&right));
-    if left.is_empty() || right.is_empty() {
-        return Comparison::of(left == right, "neither holds a name", "one of the names is empty");
+    let (Some(left), Some(right)) = (Name::of(&left), Name::of(&right)) else {
+        return Comparison::of(left == right, "equal", "one of them is too long for a name");
+    };
+    if left.words.is_empty() || right.words.is_empty() {
+        return Comparison::of(
+            left.words == right.words,
+            "neither holds a name",
+            "one of the names is empty",
+        );
     }
-    if left == right {
+    if let (Some(one), Some(other)) = (&left.suffix, &right.suffix)
+        && one != other
+    {
+        return Comparison::new(Match::Different, format!("one is \"{one}\", the other \"{other}\""));
+    }
+    if left.words == right.words {
         return Comparison::new(Match::Same, "the same name");
     }
-    let (short, long) = if left.len() <= right.len() {
-        (&left, &right)
+    let (short, long) = if left.words.len() <= right.words.len() {
+        (&left.words, &right.words)
     } else {
-        (&right, &left)
+        (&right.words, &left.words)
     };
     if is_part(short, long, |a, b| a == b) {
         let why = if short.len() == long.len() {
@@ -73,28 +94,41 @@ fn full_name(value: &Value) -> Option<String> {
     }
 }
 
-fn words(name: &str) -> Vec<String> {
-    // "Lindqvist, Teo" is "Teo Lindqvist"; the order is not compared, so the comma is only a separator.
-    fold(name)
-        .split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '-'))
-        .filter(|word| !word.is_empty() && !TITLES.contains(word))
-        .take(32)
-        .map(str::to_owned)
-        .collect()
+/// The words of a name, folded, without titles.
+struct Name {
+    words: Vec<String>,
+    suffix: Option<String>,
+}
+
+impl Name {
+    fn of(text: &str) -> Option<Self> {
+        if text.len() > LONGEST_TEXT {
+            return None;
+        }
+        // "Lindqvist, Teo" is "Teo Lindqvist" and "Anne-Marie" is "Anne Marie"; the order is not compared, so that commas and
+        // hyphens only part words. An apostrophe parts none: "O'Neil" is "ONeil".
+        let folded = fold(text).replace('\'', "");
+        let mut name = Self {
+            words: Vec::new(),
+            suffix: None,
+        };
+        for word in folded
+            .split(|c: char| !(c.is_alphanumeric() || is_mark(c)))
+            .filter(|word| !word.is_empty())
+        {
+            if SUFFIXES.contains(&word) {
+                name.suffix = Some(word.to_owned());
+            } else if !TITLES.contains(&word) {
+                name.words.push(word.to_owned());
+            }
+        }
+        (name.words.len() <= MOST_WORDS).then_some(name)
+    }
 }
 
 /// Every word of the short name is a word of the long one, each used once.
 fn is_part(short: &[String], long: &[String], same: impl Fn(&str, &str) -> bool) -> bool {
-    let mut left: Vec<&String> = long.iter().collect();
-    for word in short {
-        match left.iter().position(|other| same(word, other)) {
-            Some(at) => {
-                left.remove(at);
-            }
-            None => return false,
-        }
-    }
-    true
+    pair_up(short.len(), long.len(), |one, other| same(&short[one], &long[other])).is_ok()
 }
 
 fn related(nicknames: &Nicknames, left: &str, right: &str) -> bool {

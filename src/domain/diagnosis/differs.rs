@@ -121,7 +121,9 @@ impl Scene<'_> {
             .record(&finding.record)
             .and_then(|record| record.field(&field.name))
             .map_or(&text, |field| &field.compare);
-        compare(rule, &self.playbook.head.nicknames, left, right).outcome == Match::Same
+        // A finding does not say when its words were said; most sessions have one day.
+        let context = self.playbook.context().said_at(self.transcript.said_at(None));
+        compare(rule, context, left, right).outcome == Match::Same
     }
 
     /// On which side of the call the value changed.

@@ -1,9 +1,10 @@
 //! Which calls carry out which request.
 
-use super::super::{
+use super::Case;
+use crate::domain::{
     claim::{Claim, ClaimState},
-    compare::{Match, compare, fold, same_name},
-    playbook::{Playbook, Record, as_id, is_blank},
+    compare::{Context, Match, compare, fold, same_name, says_nothing},
+    playbook::{Playbook, Record, as_id},
     reading::{Operation, Request},
 };
 
@@ -28,7 +29,7 @@ pub(super) fn same_id(left: &str, right: &str) -> bool {
 }
 
 /// For each request the calls that carry it out. A call that creates or cancels serves one request at most.
-pub(super) fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim]) -> Vec<Vec<usize>> {
+pub(super) fn assign(playbook: &Playbook, case: &Case, requests: &[Request], wishes: &[&Claim]) -> Vec<Vec<usize>> {
     let mut carried: Vec<Vec<usize>> = vec![Vec::new(); requests.len()];
     let mut pairs: Vec<(i64, usize, usize)> = Vec::new();
     for (request_at, request) in requests.iter().enumerate() {
@@ -38,8 +39,9 @@ pub(super) fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim
         if request.withdrawn.is_some() {
             continue;
         }
+        let context = playbook.context().said_at(case.transcript.said_at(request.turn));
         for (claim_at, claim) in wishes.iter().enumerate() {
-            if let Some(score) = fit(playbook, record, request, claim) {
+            if let Some(score) = fit(context, record, request, claim) {
                 let undone = is_undone(claim, wishes);
                 pairs.push((score - if undone { 50 } else { 0 }, request_at, claim_at));
             }
@@ -48,8 +50,17 @@ pub(super) fn assign(playbook: &Playbook, requests: &[Request], wishes: &[&Claim
     // Best fit first; of equal fits the earlier request takes the earlier call.
     pairs.sort_by_key(|(score, request, claim)| (std::cmp::Reverse(*score), *request, *claim));
     let mut taken = vec![false; wishes.len()];
-    for (_, request_at, claim_at) in pairs {
+    for &(score, request_at, claim_at) in &pairs {
         let (request, claim) = (&requests[request_at], wishes[claim_at]);
+        // Of two children called Alex one is booked and the other refused: the refusal is the other's, not a second attempt.
+        let is_anothers = claim.state != ClaimState::Done
+            && !carried[request_at].is_empty()
+            && pairs.iter().any(|&(other_score, other, of)| {
+                of == claim_at && other_score == score && other != request_at && carried[other].is_empty()
+            });
+        if is_anothers {
+            continue;
+        }
         let mine = &carried[request_at];
         let shared = request.operation == Operation::Update && claim.operation() == Some(Operation::Update);
         if taken[claim_at] && !shared {
@@ -88,7 +99,7 @@ fn replaces(playbook: &Playbook, request: &Request, one: &Claim, other: &Claim) 
 }
 
 /// How well a call fits a request; `None` when it does not carry it out.
-fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -> Option<i64> {
+fn fit(context: Context<'_>, record: &Record, request: &Request, claim: &Claim) -> Option<i64> {
     if claim.record != request.record {
         return None;
     }
@@ -111,7 +122,7 @@ fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -
         score += 100;
     }
     if let (Some(wanted), Some(claimed)) = (&request.subject, &claim.subject) {
-        if !same_name(&playbook.head.nicknames, wanted, claimed) {
+        if !same_name(context.nicknames, wanted, claimed) {
             return None;
         }
         // The fuller the agreement the better: two children may share a first name.
@@ -122,7 +133,7 @@ fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -
     for (name, wanted) in &request.fields {
         let Some(field) = record
             .field(name)
-            .filter(|field| !is_blank(wanted) && !record.id_fields.contains(&field.name))
+            .filter(|field| !says_nothing(wanted) && !record.id_fields.contains(&field.name))
         else {
             continue;
         };
@@ -133,7 +144,7 @@ fn fit(playbook: &Playbook, record: &Record, request: &Request, claim: &Claim) -
             if !field.incidental {
                 shared += 1;
             }
-            if compare(&field.compare, &playbook.head.nicknames, wanted, claimed).outcome == Match::Same {
+            if compare(&field.compare, context, wanted, claimed).outcome == Match::Same {
                 score += 3;
             }
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
@@ -12,8 +13,8 @@ use super::{
 };
 use crate::domain::{
     claim::{Claim, ClaimState},
-    compare::same_name,
-    playbook::{Playbook, Record, is_blank},
+    compare::{same_name, says_nothing},
+    playbook::{Playbook, Record},
     reading::{Operation, Request},
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Check<'a> {
     /// Of something moved by cancelling and creating: the id that should be gone.
     pub(super) previous: Option<String>,
     pub(super) asked: String,
+    /// When it was asked for, or else called: "tomorrow" is counted from there.
+    pub(super) said_at: Option<DateTime<Utc>>,
 }
 
 impl Check<'_> {
@@ -76,7 +79,7 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
         .copied()
         .filter(|claim| !is_support(playbook, claim) || is_named(claim))
         .collect();
-    let carried = assign(playbook, &requests, &wishes);
+    let carried = assign(playbook, case, &requests, &wishes);
     let mut checks = Vec::new();
     let mut covered = vec![false; wishes.len()];
     for (request, carried) in requests.iter().zip(&carried) {
@@ -96,6 +99,7 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
                 claims: Vec::new(),
                 previous: None,
                 asked: request.quote.clone(),
+                said_at: case.transcript.said_at(request.turn),
             });
             continue;
         }
@@ -107,14 +111,20 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
             request,
             carried.iter().map(|&at| wishes[at]).collect(),
             &writes,
+            case.transcript.said_at(request.turn),
         ));
     }
     cover_records(&checks, &wishes, &mut covered);
     drop_overwritten(&mut checks);
     let asked: Vec<Check<'a>> = checks.clone();
-    supports(playbook, &requests, &writes, &asked, &mut checks);
-    extras(playbook, &wishes, &covered, &mut checks);
+    supports(playbook, case, &requests, &writes, &asked, &mut checks);
+    extras(playbook, case, &wishes, &covered, &mut checks);
     checks
+}
+
+fn called_at(case: &Case, claim: &Claim) -> Option<DateTime<Utc>> {
+    let call = case.transcript.calls.iter().find(|call| call.order == claim.order);
+    call.map(|call| call.started_at)
 }
 
 fn is_support(playbook: &Playbook, claim: &Claim) -> bool {
@@ -123,7 +133,13 @@ fn is_support(playbook: &Playbook, claim: &Claim) -> bool {
         .is_some_and(|rule| !rule.supports.is_empty())
 }
 
-fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>, writes: &[&'a Claim]) -> Check<'a> {
+fn of_request<'a>(
+    record: &'a Record,
+    request: &Request,
+    claims: Vec<&'a Claim>,
+    writes: &[&'a Claim],
+    said_at: Option<DateTime<Utc>>,
+) -> Check<'a> {
     // The last call that came through counts; without one the last attempt.
     let best = claims
         .iter()
@@ -148,12 +164,14 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
     }
     let mut keys = BTreeMap::new();
     let mut expected = BTreeMap::new();
-    for claim in &claims {
+    // What came through stands over what was only tried, whichever was later.
+    let mut by_weight: Vec<&Claim> = claims.clone();
+    by_weight.sort_by_key(|claim| claim.state == ClaimState::Done);
+    for claim in by_weight {
+        keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         if moved && claim.operation() == Some(Operation::Cancel) {
-            keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
             continue;
         }
-        keys.extend(claim.keys.iter().map(|(name, key)| (name.clone(), key.clone())));
         expected.extend(claim.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     let mut reported = BTreeMap::new();
@@ -172,7 +190,8 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
         }
     }
     for (name, value) in &request.fields {
-        if !is_blank(value) {
+        // What leaves the choice to others is as the call chose it.
+        if !says_nothing(value) {
             expected.insert(name.clone(), value.clone());
         }
     }
@@ -193,6 +212,7 @@ fn of_request<'a>(record: &'a Record, request: &Request, claims: Vec<&'a Claim>,
         claims,
         previous,
         asked: request.quote.clone(),
+        said_at,
     }
 }
 
@@ -244,6 +264,7 @@ fn drop_overwritten(checks: &mut [Check<'_>]) {
 /// Steps on the way: looked for beside the request that they serve.
 fn supports<'a>(
     playbook: &'a Playbook,
+    case: &Case,
     requests: &[Request],
     writes: &[&'a Claim],
     asked: &[Check<'a>],
@@ -300,6 +321,7 @@ fn supports<'a>(
             claims: vec![claim],
             previous: None,
             asked: served.map(|check| check.asked.clone()).unwrap_or_default(),
+            said_at: called_at(case, claim),
         };
         let name = (record.kind.clone(), id.to_lowercase());
         if let Some(&at) = seen.get(&name) {
@@ -312,7 +334,7 @@ fn supports<'a>(
 }
 
 /// Writes that came through and that no request asked for, one per record.
-fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], into: &mut Vec<Check<'a>>) {
+fn extras<'a>(playbook: &'a Playbook, case: &Case, wishes: &[&'a Claim], covered: &[bool], into: &mut Vec<Check<'a>>) {
     let first = into.len();
     for (claim, covered) in wishes.iter().zip(covered) {
         let (Some(record), Some(operation)) = (playbook.record(&claim.record), claim.operation()) else {
@@ -353,6 +375,7 @@ fn extras<'a>(playbook: &'a Playbook, wishes: &[&'a Claim], covered: &[bool], in
             claims: vec![claim],
             previous: None,
             asked: String::new(),
+            said_at: called_at(case, claim),
         });
     }
 }

@@ -124,6 +124,7 @@ pub(super) fn checked(locator: &Locator<'_>, check: &Check<'_>, record: &Value, 
             claims: check.claims.clone(),
             previous: None,
             asked: check.asked.clone(),
+            said_at: check.said_at,
         };
         let located = locator.find(&implied, implied.id.as_deref());
         let result = there(locator.playbook, &implied, &located);

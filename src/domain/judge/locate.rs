@@ -130,6 +130,7 @@ impl<'a> Locator<'a> {
         let telling: Vec<_> = identifying
             .filter_map(|field| Some((field, check.expected.get(&field.name).filter(|value| !is_blank(value))?)))
             .collect();
+        let context = self.playbook.context().said_at(check.said_at);
         let found = elements.iter().find(|element| {
             let variables = json!({"record": element});
             let counts = |condition: &Option<crate::domain::playbook::Expression>| {
@@ -142,7 +143,7 @@ impl<'a> Locator<'a> {
                 .iter()
                 .map(|(field, wanted)| {
                     let actual = super::outcome::actual(field, element);
-                    compare(&field.compare, &self.playbook.head.nicknames, wanted, &actual).outcome
+                    compare(&field.compare, context, wanted, &actual).outcome
                 })
                 .collect();
             // Any record will do only where a tool promised one without saying which: a record that nothing ties to the
@@ -277,7 +278,7 @@ impl<'a> Locator<'a> {
                 (Some(field), Some(subject)) => {
                     let actual = super::outcome::actual(field, hit);
                     let wanted = Value::from(subject.as_str());
-                    compare(&field.compare, &self.playbook.head.nicknames, &wanted, &actual).outcome == Match::Same
+                    compare(&field.compare, self.playbook.context(), &wanted, &actual).outcome == Match::Same
                 }
                 _ => true,
             };

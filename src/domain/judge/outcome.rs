@@ -338,6 +338,7 @@ pub(super) fn actual(field: &Field, record: &Value) -> Value {
 }
 
 fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<FieldVerdict> {
+    let context = playbook.context().said_at(check.said_at);
     let mut verdicts = Vec::new();
     for field in &check.record.fields {
         // What this operation does not store is as the call reports it, whatever was asked.
@@ -350,7 +351,7 @@ fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<Field
             continue;
         };
         let actual = actual(field, record);
-        let against = |expected: &Value| compare(&field.compare, &playbook.head.nicknames, expected, &actual);
+        let against = |expected: &Value| compare(&field.compare, context, expected, &actual);
         let mut comparison = against(expected);
         // A caller names the flight, the call shows its price as well: what is there is what both say.
         if let (Match::Same, Some(reported)) = (comparison.outcome, reported) {

@@ -10,7 +10,7 @@ use crate::domain::{
 /// The agent's last words on a check.
 #[derive(Debug, Default)]
 pub(super) struct Said<'a> {
-    /// It is done, or will be.
+    /// It is done, or will be, and was not said to have failed afterwards.
     pub(super) done: Option<&'a Statement>,
     /// It was declined, and not said done afterwards.
     pub(super) declined: Option<&'a Statement>,
@@ -51,8 +51,14 @@ pub(super) fn of<'a>(playbook: &Playbook, case: &'a Case, check: &Check<'_>) -> 
             statement.operation.is_some()
                 && matches!((statement.turn, finished_at), (Some(turn), Some(end)) if turn > end)
         });
+    // Who is told in the end that it did not work is not misled; words that could be about anything put nothing right.
+    let stands = |done: &&Statement| {
+        let named = heard.iter().filter(|statement| statement.operation.is_some());
+        let failed = named.filter(|statement| matches!(statement.says, Says::Failed | Says::Declined));
+        !failed.into_iter().any(|statement| statement.turn > done.turn)
+    };
     Said {
-        done,
+        done: done.filter(stands),
         declined: last(&[Says::Declined]).filter(after_done),
         told_failed,
     }

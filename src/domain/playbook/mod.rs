@@ -29,6 +29,7 @@ use toml::de::DeTable;
 
 use self::reader::{Faults, Table};
 use super::{
+    compare::Context,
     lookup::{HttpLookup, RecordLookup, SqlLookup},
     verdict::PlaybookRef,
 };
@@ -69,6 +70,11 @@ impl Playbook {
         let (name, text) = Self::BUILT_IN.iter().find(|(known, _)| *known == name)?;
         // A test parses all of them, so this is `None` for an unknown name only.
         Self::parse(&format!("playbooks/{name}.toml"), text).ok()
+    }
+
+    /// What comparisons have to know of the domain.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context::new(&self.head.nicknames)
     }
 
     /// Reads a playbook.
