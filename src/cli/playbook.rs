@@ -191,6 +191,7 @@ fn page(out: &Output, trial: &Trial) -> String {
     let verdict = &trial.verdict;
     page.push_str(&show::title(out, "6. comparisons"));
     page.push_str(&out.table(&show::findings(&verdict.findings)));
+    page.push('\n');
     page.push_str(&show::title(out, "7. verdict"));
     let status = verdict.status.as_str();
     let _ = writeln!(

@@ -12,5 +12,7 @@ mod playbook;
 mod postgres;
 mod program;
 mod roles;
+mod tutorial;
+
 mod run;
 mod sql_records;
