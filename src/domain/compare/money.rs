@@ -100,7 +100,7 @@ fn length_of_number(text: &str) -> usize {
         match bytes.get(at) {
             Some(b'.' | b',') if digit(at + 1) => at += 1,
             Some(b' ' | b'\'') if at > 0 && digit(at + 1) && digit(at + 2) && digit(at + 3) && !digit(at + 4) => {
-                at += 1
+                at += 1;
             }
             _ => return at,
         }

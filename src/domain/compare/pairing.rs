@@ -20,12 +20,11 @@ pub(super) fn pair_up(lefts: usize, rights: usize, fits: impl Fn(usize, usize) -
                     continue;
                 }
                 asked_by[right] = Some(one);
-                match partner[right] {
-                    Some(other) => open.push(other),
-                    None => {
-                        free = Some(right);
-                        break;
-                    }
+                if let Some(other) = partner[right] {
+                    open.push(other);
+                } else {
+                    free = Some(right);
+                    break;
                 }
             }
         }

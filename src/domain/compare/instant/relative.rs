@@ -102,15 +102,11 @@ pub(super) fn read(words: &[&str]) -> Option<(usize, Phrase)> {
     match words {
         ["day", "after", "tomorrow", ..] => Some((3, Phrase::Days(2))),
         ["day", "before", "yesterday", ..] => Some((3, Phrase::Days(-2))),
-        ["same" | "following" | "next", "day", ..] | ["day", "after", ..] | ["day", "before", ..] => {
-            Some((2, Phrase::Unknown))
-        }
-        ["today" | "tonight", ..] => Some((1, Phrase::Days(0))),
-        // The second word is left: it names half of the day.
-        ["this", "morning" | "afternoon" | "evening", ..] => Some((1, Phrase::Days(0))),
+        ["same" | "following" | "next", "day", ..] | ["day", "after" | "before", ..] => Some((2, Phrase::Unknown)),
+        // A second word is left: it names half of the day.
+        ["today" | "tonight", ..] | ["this", "morning" | "afternoon" | "evening", ..] => Some((1, Phrase::Days(0))),
         ["tomorrow", ..] => Some((1, Phrase::Days(1))),
-        ["yesterday", ..] => Some((1, Phrase::Days(-1))),
-        ["last", "night", ..] => Some((1, Phrase::Days(-1))),
+        ["yesterday", ..] | ["last", "night", ..] => Some((1, Phrase::Days(-1))),
         ["end" | "close", "of", rest @ ..] => edge(Edge::End, rest).map(|(taken, phrase)| (taken + 2, phrase)),
         ["beginning" | "start", "of", rest @ ..] => edge(Edge::Start, rest).map(|(taken, phrase)| (taken + 2, phrase)),
         ["middle", "of", ..] | ["mid", ..] => Some((1, Phrase::Unknown)),

@@ -31,8 +31,10 @@ fn booked_at(name: &str, id: &str, start: &str) -> Part {
 
 fn request(operation: &str, subject: &str, rest: Value) -> Value {
     let mut request = json!({"operation": operation, "record": "appointment", "subject": subject, "quote": "please"});
-    for (name, value) in rest.as_object().unwrap() {
-        request[name.as_str()] = value.clone();
+    if let Value::Object(members) = rest {
+        for (name, value) in members {
+            request[name] = value;
+        }
     }
     request
 }
