@@ -273,3 +273,24 @@ fn hostile_snapshots_are_read_without_panic() {
     ]);
     assert!(!transcript.calls.is_empty());
 }
+
+#[test]
+fn words_are_dated_by_their_turn_else_by_what_came_before_else_by_the_sessions_beginning() {
+    let at = |second: i64| DateTime::from_timestamp(second, 0).unwrap();
+    let turn = |index, at: Option<i64>| Turn {
+        index,
+        speaker: Speaker::Caller,
+        text: String::new(),
+        trace_id: "t".to_owned(),
+        at: at.map(|second| DateTime::from_timestamp(second, 0).unwrap()),
+    };
+    let transcript = Transcript {
+        turns: vec![turn(1, None), turn(2, Some(100)), turn(3, None), turn(4, Some(900))],
+        calls: Vec::new(),
+    };
+    assert_eq!(transcript.said_at(Some(4)), Some(at(900)));
+    assert_eq!(transcript.said_at(Some(3)), Some(at(100)), "by the turn before");
+    assert_eq!(transcript.said_at(Some(1)), Some(at(100)), "nothing came before");
+    assert_eq!(transcript.said_at(None), Some(at(100)));
+    assert_eq!(Transcript::default().said_at(Some(1)), None);
+}
