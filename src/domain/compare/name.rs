@@ -29,15 +29,12 @@ pub(super) fn compare(nicknames: &Nicknames, expected: &Value, actual: &Value) -
         };
         return Comparison::new(Match::Different, why);
     };
+    let equal = left == right;
     let (Some(left), Some(right)) = (Name::of(&left), Name::of(&right)) else {
-        return Comparison::of(left == right, "equal", "one of them is too long for a name");
+        return Comparison::of(equal, "equal", "one of them is too long for a name");
     };
     if left.words.is_empty() || right.words.is_empty() {
-        return Comparison::of(
-            left.words == right.words,
-            "neither holds a name",
-            "one of the names is empty",
-        );
+        return Comparison::of(equal, "equal", "one of them holds no name");
     }
     if let (Some(one), Some(other)) = (&left.suffix, &right.suffix)
         && one != other
@@ -88,7 +85,7 @@ fn full_name(value: &Value) -> Option<String> {
                 part(&["firstname", "first", "given"]),
                 part(&["lastname", "last", "family"])
             );
-            Some(name)
+            Some(name).filter(|name| !name.trim().is_empty())
         }
         _ => None,
     }
