@@ -30,6 +30,7 @@ pub mod domain;
 pub mod env;
 pub mod eval;
 pub mod expert;
+pub mod export;
 pub mod fault;
 pub mod http;
 #[path = "../jobs/mod.rs"]

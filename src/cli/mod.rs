@@ -12,6 +12,7 @@ mod doctor;
 mod enqueue;
 mod escape;
 mod eval;
+mod export;
 mod failure;
 mod gate;
 mod health;
@@ -113,6 +114,7 @@ enum Command {
     Enqueue(enqueue::Enqueue),
     Reprocess(reprocess::Reprocess),
     Playbook(playbook::Playbook),
+    Export(export::Export),
     Eval(eval::Eval),
     Sandbox(sandbox::Sandbox),
     Bench(bench::Bench),
@@ -166,6 +168,7 @@ impl Cli {
             Command::Enqueue(command) => command.execute(&context).await,
             Command::Reprocess(command) => command.execute(&context).await,
             Command::Playbook(command) => command.execute(&context).await,
+            Command::Export(command) => command.execute(&context).await,
             Command::Eval(command) => command.execute(&context).await,
             Command::Sandbox(command) => command.execute(&context).await,
             Command::Bench(command) => command.execute(&context).await,

@@ -143,7 +143,8 @@ pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
     }
     let world = World::open(&plan.records, &plan.playbook).await?;
     let cases = judge_all(&world, &plan.playbook, read).await?;
-    let (score, scored) = score::score(&plan.playbook, &verdicts(&cases), &labels);
+    let known = |key: &str| world.holds(key);
+    let (score, scored) = score::score(&plan.playbook, &verdicts(&cases), &labels, &known);
 
     let also_compared = if plan.also_compared.is_empty() {
         None
@@ -237,7 +238,7 @@ async fn also_compared(
     }
     let same = cases.iter().map(|one| one.case.clone()).collect();
     let again = judge_all(world, &playbook, same).await?;
-    let (score, scored) = score::score(&playbook, &verdicts(&again), labels);
+    let (score, scored) = score::score(&playbook, &verdicts(&again), labels, &|key| world.holds(key));
     let changed = before
         .iter()
         .zip(&scored)
@@ -265,7 +266,7 @@ async fn try_mutants(plan: &Plan, world: &World, cases: &[Judged], judges: &mut 
         let one = &cases[mutant.session];
         let facts = mutant.facts(world, playbook, &one.case, &one.facts).await?;
         let verdict = judge::judge(playbook, &one.case, &facts, 1);
-        let is_named = mutant.is_named(playbook, &one.facts, &verdict);
+        let is_named = mutant.is_named(playbook, &one.facts, &one.verdict, &verdict);
         if !is_named {
             overlooked.push(format!(
                 "{}: {} {} {}",

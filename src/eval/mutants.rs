@@ -54,14 +54,15 @@ impl Mutant {
     }
 
     /// Whether a verdict names this record as missing, wrong or unwanted and, where one value was changed, the field.
-    pub(super) fn is_named(&self, playbook: &Playbook, known: &Facts, verdict: &Verdict) -> bool {
+    /// What the verdict said before does not count.
+    pub(super) fn is_named(&self, playbook: &Playbook, known: &Facts, before: &Verdict, verdict: &Verdict) -> bool {
         let Some(record) = playbook.record(&self.lookup.record) else {
             return false;
         };
         verdict
             .findings
             .iter()
-            .filter(|finding| is_of(finding, &self.lookup))
+            .filter(|finding| is_of(finding, &self.lookup) && !before.findings.contains(finding))
             .any(|finding| match finding.outcome {
                 Outcome::Missing | Outcome::Unwanted => true,
                 Outcome::Wrong => self.names_field(record, known, finding),

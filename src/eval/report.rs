@@ -47,10 +47,13 @@ impl Report {
         line("records named: recall", score.recall_of_records.words());
         if let Some(mutants) = &summary.mutants {
             line("changed records named, and their field", mutants.named.words());
-            line("verdicts that stay without a change", mutants.unchanged.words());
+            line("verdicts that stay when judged once more", mutants.unchanged.words());
         }
         if score.without_label > 0 {
             line("sessions without a label", score.without_label.to_string());
+        }
+        if score.without_session > 0 {
+            line("labels without a session", score.without_session.to_string());
         }
         text.push_str("Intervals are Wilson's, of 95 %.\n");
 

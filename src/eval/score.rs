@@ -146,8 +146,9 @@ impl Named {
     }
 
     /// How many of the label's keys are named, and how many of the named ones are the label's. A record that was never made
-    /// has an id in the label only: each one named stands for one of its kind there that nothing else names.
-    fn against(&self, label: &Label) -> (u64, u64, Vec<String>, Vec<String>) {
+    /// has an id in the label only: each one named stands for one of its kind there that nothing else names, and that was not there
+    /// before (`known`).
+    fn against(&self, label: &Label, known: &dyn Fn(&str) -> bool) -> (u64, u64, Vec<String>, Vec<String>) {
         let mut wanted: Vec<&String> = Vec::new();
         for key in label.records() {
             if !wanted.contains(&key) {
@@ -175,6 +176,7 @@ impl Named {
             named += 1;
             let fits = |other: &&&String| {
                 label.records_missing.contains(other)
+                    && !known(other)
                     && other.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
             };
             match wanted.iter().position(|other| fits(&other)) {
@@ -229,6 +231,8 @@ pub struct Score {
     pub confusion: BTreeMap<String, [u64; 2]>,
     /// Sessions without a label.
     pub without_label: u64,
+    /// Labels whose session is not among those judged.
+    pub without_session: u64,
 }
 
 /// Compares verdicts, in their order, with their labels.
@@ -236,6 +240,7 @@ pub(super) fn score(
     playbook: &Playbook,
     verdicts: &[(String, Verdict)],
     labels: &BTreeMap<String, Label>,
+    known: &dyn Fn(&str) -> bool,
 ) -> (Score, Vec<Scored>) {
     let none = Share::new(0, 0);
     let mut score = Score {
@@ -246,6 +251,7 @@ pub(super) fn score(
         recall_of_records: none,
         confusion: BTreeMap::new(),
         without_label: 0,
+        without_session: 0,
     };
     let (mut wanted, mut found, mut named, mut right) = (0, 0, 0, 0);
     let mut scored = Vec::new();
@@ -280,7 +286,7 @@ pub(super) fn score(
             .entry(format!("{} {}", verdict.status.as_str(), verdict.reason.as_str()))
             .or_default();
         cell[usize::from(!label.db_state_correct)] += 1;
-        let (total, ours, unnamed, extra) = one.records.against(label);
+        let (total, ours, unnamed, extra) = one.records.against(label, known);
         wanted += total;
         found += total - unnamed.len() as u64;
         named += ours;
@@ -288,6 +294,8 @@ pub(super) fn score(
         (one.unnamed, one.extra) = (unnamed, extra);
         scored.push(one);
     }
+    let judged = |session: &String| verdicts.iter().any(|(other, _)| other == session);
+    score.without_session = labels.keys().filter(|session| !judged(session)).count() as u64;
     score.precision_of_records = Share::new(right, named);
     score.recall_of_records = Share::new(found, wanted);
     (score, scored)

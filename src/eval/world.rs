@@ -1,6 +1,6 @@
 //! The system of record of an evaluation: a folder of records, served and asked over HTTP as a real one is.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
 
@@ -22,6 +22,7 @@ use crate::{
 const MOST_ROUNDS: usize = 50;
 
 pub(super) struct World {
+    records: Arc<Records>,
     /// Held until the end.
     _server: Server,
     systems: BTreeMap<String, HttpRecords>,
@@ -29,7 +30,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn open(folder: &Path, playbook: &Playbook) -> anyhow::Result<Self> {
-        let server = records::start(Records::load(folder)?.into()).await?;
+        let records = Arc::new(Records::load(folder)?);
+        let server = records::start(Arc::clone(&records)).await?;
         let mut systems = BTreeMap::new();
         for system in playbook.systems() {
             let lookups = playbook.http_lookups(&system);
@@ -43,9 +45,16 @@ impl World {
             systems.insert(system.clone(), HttpRecords::new(&system, config, lookups)?);
         }
         Ok(Self {
+            records,
             _server: server,
             systems,
         })
+    }
+
+    /// Whether the record of this key was there before any session.
+    pub(super) fn holds(&self, key: &str) -> bool {
+        let parts = key.rsplit_once('/');
+        parts.is_some_and(|(kind, id)| self.records.was_there(kind, id))
     }
 
     async fn ask(&self, lookup: &Lookup) -> anyhow::Result<Fact> {

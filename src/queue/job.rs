@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{context::JobContext, policy::Policy};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, DbErrorKind, Tx};
 
 /// A kind of work. Its fields are its payload: ids only, since it is stored as JSON.
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
@@ -138,14 +138,14 @@ impl JobError {
     }
 }
 
-/// How long a job waits that a statement of its own failed because the database was away or busy.
+/// How long a job waits that a statement of its own failed because the database was away.
 const DATABASE_AWAY: Duration = Duration::from_secs(1);
 
-/// What a `?` on a statement means: while the database is away or busy the job waits without a counted attempt, and what the
-/// database refuses may work later.
+/// What a `?` on a statement means: while the database is away the job waits without a counted attempt, and what the database
+/// refuses, or has no time or room for, may work later.
 impl From<DbError> for JobError {
     fn from(error: DbError) -> Self {
-        if error.is_passing() {
+        if error.kind == DbErrorKind::Unavailable {
             Self::snooze(DATABASE_AWAY, format!("the database: {error}"))
         } else {
             Self::retry(error)

@@ -192,6 +192,11 @@ impl Records {
         of_kind.map(|(_, at)| *at).collect()
     }
 
+    /// Whether every session starts with this record.
+    pub fn was_there(&self, kind: &str, id: &str) -> bool {
+        self.before.get(kind).is_some_and(|records| records.contains_key(id))
+    }
+
     /// Requests answered so far, faults included.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)

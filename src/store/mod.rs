@@ -8,6 +8,7 @@ pub mod alerts;
 mod compress;
 pub mod diagnoses;
 pub mod evidence;
+pub mod export;
 pub mod inspect;
 pub mod lanes;
 pub mod llm;

@@ -79,7 +79,7 @@ fn verdicts_are_scored_against_labels_and_records_changed_behind_the_agents_back
     let agreeing: Vec<u64> = judges.iter().map(|judge| counts(&judge["agreement"]).0).collect();
     assert_eq!(agreeing, [4, 2, 3, 2, 2], "{judges:#?}");
     // Nothing is stored.
-    assert!(!program.path().join("aftercall.db").exists());
+    assert!(!program.path().join("aftercall-data").exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cloud9;
 mod compose;
 mod doctor;
 mod eval;
+mod export;
 mod fleet;
 mod health;
 mod playbook;

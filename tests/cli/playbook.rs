@@ -65,7 +65,7 @@ fn every_stage_of_a_session_is_shown_and_nothing_is_written() {
     let trial: Value = test("got", &["--json"]).exits(0).json();
     assert_eq!(trial["verdict"]["status"], "pass");
     assert_eq!(trial["lookups"].as_array().unwrap().len(), 1);
-    assert!(!program.path().join("aftercall.db").exists());
+    assert!(!program.path().join("aftercall-data").exists());
 
     // A system that is away is shown as that, and a session that is not there is said.
     drop(records);

@@ -54,6 +54,13 @@ async fn refused(shop: &Shop, sql: &str, id: &str) -> String {
     }
 }
 
+/// What the doctor's look says of a statement, in the database's own words.
+async fn diagnosed(url: String, sql: &str) -> String {
+    let probe = records(&config(url), &[("order", sql, false)]).probe().await.unwrap();
+    let notes: Vec<String> = probe.notes.into_iter().map(|note| note.text).collect();
+    notes.join("\n")
+}
+
 /// Whether the three orders are as they were.
 async fn is_unchanged(shop: &Shop) {
     let sql = "SELECT COUNT(*) AS orders, SUM(number) AS numbers FROM orders WHERE :id = 'x'";

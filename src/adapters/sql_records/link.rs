@@ -70,6 +70,11 @@ impl Link {
             };
             let asked = timeout(bounds.timeout + SILENCE, connection.ask(statement, values, bounds)).await;
             match asked {
+                // A file may be replaced by another, and who has the old one open goes on reading that. Opening costs little.
+                Ok(Ok(rows)) if connection.is_a_file() => {
+                    let _ = timeout(SILENCE, connection.close()).await;
+                    return Ok(rows);
+                }
                 Ok(Ok(rows)) => {
                     held.connection = Some(connection);
                     held.used_at = Instant::now();

@@ -144,6 +144,9 @@ impl SqlRecords {
     fn down(&self, trouble: Trouble) -> Result<String, UpstreamError> {
         let (reason, detail) = match trouble {
             Trouble::Refused(reason) => return Ok(reason),
+            Trouble::Wrong { reason, .. } => {
+                return Ok(format!("{reason}; `aftercall doctor` shows the database's words"));
+            }
             Trouble::Lost(detail) => (UpstreamReason::Unreachable, detail),
             Trouble::Down(reason, detail) => (reason, detail),
         };

@@ -67,6 +67,16 @@ fn failed(error: &sqlx::Error) -> Trouble {
     Trouble::of(error, Dialect::MySql)
 }
 
+/// Digits, perhaps with a sign and a fraction: what the server reads as the same number. "NaN" and "1e1" are other words for it.
+fn is_plain_number(value: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = value.strip_prefix(['+', '-']).unwrap_or(value);
+    match unsigned.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(unsigned),
+    }
+}
+
 impl MySql {
     pub(super) async fn new(mut inner: MySqlConnection) -> Result<Self, Trouble> {
         let version: String = sqlx::query_scalar("SELECT VERSION()")
@@ -88,7 +98,7 @@ impl MySql {
     async fn begin(&mut self, bounds: Bounds) -> Result<(), Trouble> {
         let bound = self.bound_of_a_statement(bounds.timeout);
         self.command(format!(
-            "SET SESSION {bound}, SESSION sql_select_limit = {}, SESSION lock_wait_timeout = {}",
+            "SET SESSION {bound}, SESSION max_error_count = 64, SESSION sql_select_limit = {}, SESSION lock_wait_timeout = {}",
             bounds.rows + 1,
             bounds.timeout.as_secs().max(1)
         ))
@@ -123,8 +133,7 @@ impl MySql {
             rows.push(row, bytes)?;
         }
         drop(answer);
-        let is_number = |value: &&str| value.trim().parse::<f64>().is_ok();
-        if !values.iter().all(is_number) {
+        if !values.iter().all(|value| is_plain_number(value)) {
             self.refuse_what_was_cut().await?;
         }
         self.command("ROLLBACK".to_owned()).await?;

@@ -52,7 +52,12 @@ impl SqlRecords {
         for (record, lookup) in &self.lookups {
             match connection.check(&lookup.statement, self.bounds).await {
                 Ok(()) => held += 1,
-                Err(Trouble::Refused(reason)) => {
+                Err(trouble @ (Trouble::Refused(_) | Trouble::Wrong { .. })) => {
+                    let reason = match trouble {
+                        // No value was sent that these words could repeat.
+                        Trouble::Wrong { reason, words } => format!("{words}: {reason}"),
+                        other => self.down(other)?,
+                    };
                     probe.warn(format!("lookup.sql of `{record}`: {reason}"));
                     // After a refusal a transaction takes no more statements.
                     connection = match self.link.connect().await {

@@ -86,6 +86,10 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    pub(super) fn is_a_file(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
     /// Runs a statement in a transaction that only reads, and rolls it back. After an error the connection is not used again.
     pub(super) async fn ask(
         &mut self,

@@ -86,7 +86,7 @@ impl Sqlite {
         self.end_after(Some(bounds.timeout));
         self.command("BEGIN").await?;
         let sql = statement.with_placeholders(|number| format!("?{number}"));
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         for value in values {
             query = query.bind((*value).to_owned());
         }

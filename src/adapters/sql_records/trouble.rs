@@ -1,7 +1,7 @@
 //! What a database's errors mean for a question.
 //!
-//! A database may repeat in its words what was bound to a parameter, so its words are passed on only where they speak of the
-//! statement itself.
+//! A database may repeat in its words what was bound to a parameter, so they are shown only where nothing was: by `doctor`, which
+//! has each statement prepared.
 
 use sqlx::{error::DatabaseError, mysql::MySqlDatabaseError};
 
@@ -15,6 +15,8 @@ const WORDS: usize = 300;
 pub(super) enum Trouble {
     /// This question cannot be answered, and asking again will not help.
     Refused(String),
+    /// The same, where the database's own words say more. They may repeat a value: only who sent none may show them.
+    Wrong { reason: String, words: String },
     /// The connection broke: it may have been dead for a while.
     Lost(String),
     /// The database cannot do its part now.
@@ -64,19 +66,19 @@ fn sign_in(words: &str) -> String {
     format!("cannot sign in as `url` says: {}", one_line(words, WORDS))
 }
 
-/// A statement that is wrong, in the database's words.
+/// A statement that is wrong.
 fn wrong(refused: &dyn DatabaseError, code: &str) -> Trouble {
-    let words = one_line(refused.message(), WORDS);
-    Trouble::Refused(format!(
-        "the database refused the statement ({code}): {words}: correct the playbook's lookup.sql"
-    ))
+    Trouble::Wrong {
+        reason: format!("the database refused the statement ({code}): correct the playbook's lookup.sql"),
+        words: one_line(refused.message(), WORDS),
+    }
 }
 
 fn not_allowed(refused: &dyn DatabaseError, code: &str) -> Trouble {
-    let words = one_line(refused.message(), WORDS);
-    Trouble::Refused(format!(
-        "the database's role may not do this ({code}): {words}: grant it SELECT on what the lookup reads"
-    ))
+    Trouble::Wrong {
+        reason: format!("the database's role may not do this ({code}): grant it SELECT on what the lookup reads"),
+        words: one_line(refused.message(), WORDS),
+    }
 }
 
 fn writes(code: &str) -> Trouble {
@@ -126,6 +128,10 @@ fn of_postgres(refused: &dyn DatabaseError) -> Trouble {
         )),
         "42501" => not_allowed(refused, &code),
         "3D000" => no_database(&code),
+        // Of a pooler that gives each statement another session.
+        "42P05" | "26000" => Trouble::unreachable(format!(
+            "a pooler mixes up the statements of its clients ({code}): PgBouncer in transaction mode needs max_prepared_statements, and session mode nothing"
+        )),
         "53300" => too_many_connections(&code),
         // Ended by an administrator or a shutdown, or not open yet.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => {
@@ -161,7 +167,7 @@ fn of_mysql(refused: &dyn DatabaseError) -> Trouble {
         1044 | 1045 | 1129 | 1130 | 1251 | 1698 | 1820 | 1862 | 3118 | 3159 | 4151 => refused_sign_in(&code),
         1142 | 1143 | 1227 | 1370 | 1345 => not_allowed(refused, &code),
         1049 => no_database(&code),
-        1040 | 1203 | 1226 => too_many_connections(&code),
+        1040 | 1203 | 1226 | 1461 => too_many_connections(&code),
         1205 | 1213 | 1412 => Trouble::unreachable(format!("the database is busy ({code})")),
         1053 | 1077 | 1079 | 1080 | 1152 | 1158..=1161 | 1184 | 1927 | 4031 => {
             Trouble::Lost(format!("the database ended the connection ({code})"))
@@ -197,7 +203,11 @@ fn of_sqlite(refused: &dyn DatabaseError) -> Trouble {
     match extended & 0xff {
         5 | 6 => Trouble::unreachable(format!("the file is locked by who writes it ({code})")),
         7 | 10 | 13 => Trouble::unreachable(format!("the file cannot be read now ({code})")),
-        8 => writes(&code),
+        8 if extended == 8 => writes(&code),
+        // Somebody who wrote it died in the middle, or it was moved.
+        8 => Trouble::unreachable(format!(
+            "the file cannot be read until who writes it opens it again ({code})"
+        )),
         9 => Trouble::too_slow(),
         3 | 14 | 23 => Trouble::unreachable(format!(
             "the file cannot be opened ({code}): check the path in `url` and who may read it"

@@ -42,6 +42,8 @@ pub(super) struct Check<'a> {
     pub(super) keys: BTreeMap<String, String>,
     /// What the record should hold, by field.
     pub(super) expected: BTreeMap<String, Value>,
+    /// What the calls that came through wrote, by field: of what was asked only vaguely this is what should be there.
+    pub(super) wrote: BTreeMap<String, Value>,
     /// What the last call that came through says that the record holds besides, by field.
     pub(super) reported: BTreeMap<String, Value>,
     /// Calls that carry it out, in order.
@@ -95,6 +97,7 @@ pub(super) fn checks<'a>(playbook: &'a Playbook, case: &'a Case) -> Vec<Check<'a
                 id: id_of(record, request),
                 keys: BTreeMap::new(),
                 expected: BTreeMap::new(),
+                wrote: BTreeMap::new(),
                 reported: BTreeMap::new(),
                 claims: Vec::new(),
                 previous: None,
@@ -164,6 +167,7 @@ fn of_request<'a>(
     }
     let mut keys = BTreeMap::new();
     let mut expected = BTreeMap::new();
+    let mut wrote = BTreeMap::new();
     // What came through stands over what was only tried, whichever was later.
     let mut by_weight: Vec<&Claim> = claims.clone();
     by_weight.sort_by_key(|claim| claim.state == ClaimState::Done);
@@ -173,16 +177,21 @@ fn of_request<'a>(
             continue;
         }
         expected.extend(claim.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if claim.state == ClaimState::Done {
+            wrote.extend(claim.fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
     }
-    let mut reported = BTreeMap::new();
+    let mut reported: BTreeMap<String, Value> = BTreeMap::new();
     // What a later call wrote over the same field of the same record is what is there now.
     if let Some(id) = &id {
         for claim in writes {
             let same = claim.record == record.kind && claim.id.as_ref().is_some_and(|other| same_id(id, other));
             if same && claim.state == ClaimState::Done {
+                // What was shown before a later write may have changed with it, unless that shows it again.
+                reported.clear();
                 reported.extend(claim.reported.iter().map(|(name, value)| (name.clone(), value.clone())));
                 for (name, value) in &claim.fields {
-                    if let Some(known) = expected.get_mut(name) {
+                    for known in [expected.get_mut(name), wrote.get_mut(name)].into_iter().flatten() {
                         known.clone_from(value);
                     }
                 }
@@ -208,6 +217,7 @@ fn of_request<'a>(
         id,
         keys,
         expected,
+        wrote,
         reported,
         claims,
         previous,
@@ -253,9 +263,10 @@ fn drop_overwritten(checks: &mut [Check<'_>]) {
         for (other, names) in later {
             if same_id(&id, &other) {
                 let record = check.record;
-                check.expected.retain(|name, _| {
-                    !names.contains(name) || record.field(name).is_some_and(|field| field.incidental)
-                });
+                let stays =
+                    |name: &String| !names.contains(name) || record.field(name).is_some_and(|field| field.incidental);
+                check.expected.retain(|name, _| stays(name));
+                check.wrote.retain(|name, _| stays(name));
             }
         }
     }
@@ -317,6 +328,7 @@ fn supports<'a>(
             id: Some(id.clone()),
             keys: claim.keys.clone(),
             expected: claim.fields.clone(),
+            wrote: BTreeMap::new(),
             reported: BTreeMap::new(),
             claims: vec![claim],
             previous: None,
@@ -371,6 +383,7 @@ fn extras<'a>(playbook: &'a Playbook, case: &Case, wishes: &[&'a Claim], covered
             id: claim.id.clone(),
             keys: claim.keys.clone(),
             expected: claim.fields.clone(),
+            wrote: BTreeMap::new(),
             reported: BTreeMap::new(),
             claims: vec![claim],
             previous: None,

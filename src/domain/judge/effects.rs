@@ -114,6 +114,7 @@ pub(super) fn checked(locator: &Locator<'_>, check: &Check<'_>, record: &Value, 
             id: Some(touch.id),
             keys: BTreeMap::new(),
             expected,
+            wrote: BTreeMap::new(),
             reported: touch
                 .before
                 .map(|before| before.reported.clone())

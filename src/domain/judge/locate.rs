@@ -9,7 +9,7 @@ use super::{Case, carried::same_id, checks::Check};
 use crate::domain::{
     claim::{Claim, ClaimState},
     compare::{Match, compare, same_name},
-    lookup::{Fact, Facts, Lookup, MOST_ELEMENTS},
+    lookup::{Fact, Facts, Lookup, MOST_ELEMENTS, RecordLookup},
     playbook::{KeySource, Path, Playbook, Record, Search, is_blank},
 };
 
@@ -114,6 +114,15 @@ impl<'a> Locator<'a> {
     fn in_answer(&self, check: &Check<'_>, id: Option<&str>, answer: &Value) -> Place {
         let record = check.record;
         if record.each.is_empty() {
+            // Databases find 12 for "1.2e1", and some of them "Zoë" for "zoe".
+            let other = record
+                .id
+                .get_id(answer)
+                .zip(id)
+                .filter(|(found, id)| !same_id(found, id));
+            if matches!(record.lookup, Some(RecordLookup::Sql(_))) && other.is_some() {
+                return Place::Unknown(format!("the system answered with a {} of another id", record.kind));
+            }
             return self.unless_absent(record, answer);
         }
         let elements = elements(&record.each, answer);

@@ -12,7 +12,7 @@ use super::{
     said::{self, Said},
 };
 use crate::domain::{
-    claim::Claim,
+    claim::{Claim, ClaimState},
     compare::{Match, compare},
     lookup::{Facts, Lookup},
     playbook::{Field, Playbook},
@@ -207,11 +207,11 @@ fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located
     match &located.place {
         Place::Found(record) if is_cancelled(check, record) => {
             // What a caller names of something to be cancelled tells which is meant; only the calls say how it ends.
-            let mut fields = compared(playbook, check, record);
-            fields.retain(|field| {
-                check.reported.contains_key(&field.name)
-                    || check.claims.iter().any(|claim| claim.fields.contains_key(&field.name))
-            });
+            let by_calls = Check {
+                expected: check.wrote.clone(),
+                ..check.clone()
+            };
+            let fields = compared(playbook, &by_calls, record);
             let wrong = fields.iter().any(|field| field.outcome == Outcome::Wrong);
             let mut result = if wrong {
                 Result::new(Outcome::Wrong, "it is cancelled, but not as the call says")
@@ -224,7 +224,7 @@ fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located
         }
         Place::Found(_) => Result::new(Outcome::Missing, "it is still there and not cancelled"),
         // The call showed it as it is kept once it is cancelled: a system that keeps it does not lose it.
-        Place::Absent(reason) if !check.reported.is_empty() && check.is_done() => Result::new(
+        Place::Absent(reason) if is_shown_cancelled(check) => Result::new(
             Outcome::Missing,
             format!("the call showed it as cancelled, and {reason}: it was lost, not cancelled"),
         ),
@@ -247,6 +247,13 @@ fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located
         Place::Nowhere(_) if check.claims.is_empty() => Result::new(Outcome::Missing, "no tool call even tried it"),
         Place::Nowhere(reason) => Result::new(Outcome::Missing, reason.clone()),
     }
+}
+
+/// The call that cancelled it showed it afterwards, and records of this kind have a cancelled state.
+fn is_shown_cancelled(check: &Check<'_>) -> bool {
+    let cancels = |claim: &&&Claim| claim.state == ClaimState::Done && claim.operation() == Some(Operation::Cancel);
+    let last = check.claims.iter().rfind(cancels);
+    check.record.cancelled.is_some() && last.is_some_and(|claim| !claim.reported.is_empty())
 }
 
 /// Nobody asked for it: unwanted when its effect is there. `Confirmed` means here that there is nothing to complain of.
@@ -353,12 +360,28 @@ fn compared(playbook: &Playbook, check: &Check<'_>, record: &Value) -> Vec<Field
         let actual = actual(field, record);
         let against = |expected: &Value| compare(&field.compare, context, expected, &actual);
         let mut comparison = against(expected);
-        // A caller names the flight, the call shows its price as well: what is there is what both say.
-        if let (Match::Same, Some(reported)) = (comparison.outcome, reported) {
-            let other = against(reported);
-            if other.outcome == Match::Different {
-                (expected, comparison) = (reported, other);
-                comparison.why = format!("as asked, but not as the call showed it: {}", comparison.why);
+        // A caller names the flight, the call shows its price as well; "sometime next week" is the slot that the call took. What is
+        // there is what all of them say.
+        let wrote = asked.and_then(|_| check.wrote.get(&field.name));
+        for (other, whose) in [(wrote, "wrote"), (reported, "showed")] {
+            let Some(other) = other.filter(|_| comparison.outcome != Match::Different) else {
+                continue;
+            };
+            let compared = against(other);
+            match (comparison.outcome, compared.outcome) {
+                (_, Match::Different) => {
+                    let asked = comparison.outcome == Match::Same;
+                    let but = if asked { "as asked, but " } else { "" };
+                    comparison = compared;
+                    comparison.why = format!("{but}not as the call {whose} it: {}", comparison.why);
+                    expected = other;
+                }
+                (Match::Undecided, Match::Same) => {
+                    comparison = compared;
+                    comparison.why = format!("as the call {whose} it: {}", comparison.why);
+                    expected = other;
+                }
+                _ => {}
             }
         }
         verdicts.push(FieldVerdict {

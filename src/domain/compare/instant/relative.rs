@@ -137,12 +137,19 @@ pub(super) fn read(words: &[&str]) -> Option<(usize, Phrase)> {
     }
 }
 
+fn is_time(word: &str) -> bool {
+    let begins = word.starts_with(|c: char| c.is_ascii_digit());
+    begins || matches!(word, "noon" | "midday" | "midnight" | "half" | "quarter") || number_word(word).is_some()
+}
+
 /// "Tuesday", "Tuesday after next", "Tuesday week".
 fn of_weekday(day: u32, rest: &[&str]) -> (usize, Phrase) {
     match rest {
         ["after", "next", ..] => (3, Phrase::Weekday(day, Which::AfterNext)),
         // "Tuesday week" is British for a week after the coming one.
         ["week", ..] => (2, Phrase::DaysFrom(7, day)),
+        // "Tuesday after 3 PM" is a Tuesday; "the Tuesday after Easter" is another.
+        ["after" | "before", time, ..] if is_time(time) => (1, Phrase::Weekday(day, Which::Bare)),
         ["after" | "before", ..] => (2, Phrase::Unknown),
         _ => (1, Phrase::Weekday(day, Which::Bare)),
     }

@@ -54,7 +54,20 @@ pub(super) fn readings(zone: Tz, said_at: Option<DateTime<Utc>>, text: &str) -> 
             }),
         }
     }
+    share(&mut found);
     (any && found.iter().all(Parts::is_in_range)).then_some(found)
+}
+
+/// "Tuesday at 2 or 3", "Monday or Tuesday at 3": what one alternative names is meant of the others as well, and without it they
+/// decide nothing.
+fn share(alternatives: &mut [Parts]) {
+    let dated =
+        |parts: &Parts| parts.day.is_some() || parts.month.is_some() || parts.weekday.is_some() || parts.year.is_some();
+    let timed = |parts: &Parts| parts.minutes.is_some();
+    let (some_dated, some_timed) = (alternatives.iter().any(dated), alternatives.iter().any(timed));
+    for parts in alternatives {
+        parts.open |= some_dated && !dated(parts) || some_timed && !timed(parts);
+    }
 }
 
 /// RFC 3339, also without seconds or with an offset of hours alone: `2026-03-17T09:50-04`.
@@ -144,6 +157,8 @@ fn one(zone: Tz, today: Option<NaiveDate>, words: &[&str]) -> Option<Vec<Parts>>
                     parts.open = true;
                 }
             }
+            // "After 3 PM" is a limit, and of "tomorrow afternoon" half a day.
+            parts.open |= parts.minutes.is_none() && (read.is_limited || half.is_some());
             readings.push(parts);
         }
     }

@@ -107,6 +107,13 @@ fn what_cannot_be_resolved_is_undecided_never_a_difference() {
         ("within 3 days", "3/12/2026 4:00:00 PM"),
         ("in a few days", "3/14/2026 4:00:00 PM"),
         ("in two hours", "3/11/2026 6:30:00 PM"),
+        // A limit or half a day beside a day that fits.
+        ("Tuesday after 3 PM", "3/17/2026 9:00:00 AM"),
+        ("March 17 between 2 and 4", "3/17/2026 9:00:00 AM"),
+        ("tomorrow afternoon", "3/12/2026 9:00:00 AM"),
+        // What one alternative names is meant of the other as well.
+        ("Tuesday at 2 or 3 PM", "3/19/2026 3:00:00 PM"),
+        ("Monday or Tuesday at 3 PM", "3/16/2026 9:00:00 AM"),
         // About then: the day itself is the same, its neighbours are neither.
         ("in two weeks", "3/26/2026 10:00:00 AM"),
         ("the end of the month", "3/27/2026 10:00:00 AM"),

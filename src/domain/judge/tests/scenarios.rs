@@ -545,3 +545,24 @@ fn what_leaves_the_choice_open_is_as_the_call_chose_it() {
         }
     }
 }
+
+#[test]
+fn of_what_was_asked_vaguely_the_slot_that_the_call_took_has_to_be_there() {
+    // The words fit both slots.
+    let other = "3/18/2026 2:20:00 PM";
+    for vague in ["after 1 PM", "sometime soon", "1:20 PM or 2:20 PM"] {
+        let asked = reading(
+            "booking",
+            &[request("create", "Ada", json!({"fields": {"start": vague}}))],
+        );
+        let words = || transcript(vec![Caller("Book Ada"), booked_at("Ada", "A-1", AT), Agent("Done")]);
+        for (there, outcome) in [(AT, Outcome::Confirmed), (other, Outcome::Wrong)] {
+            let verdict = judged(
+                &case(words(), Some(asked.clone()), llm()),
+                with_appointments(&[("P-Ada", "A-1", there, "Scheduled")]),
+            );
+            let found = child(&verdict, "Ada");
+            assert_eq!(found.outcome, outcome, "{vague} {found:#?}");
+        }
+    }
+}
