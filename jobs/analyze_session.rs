@@ -259,15 +259,13 @@ fn case_of(
     transcript: Transcript,
     stored: StoredReading,
 ) -> Case {
-    let claims = crate::domain::claim::claims(&entry.playbook, &transcript);
-    Case {
-        session: session.key.clone(),
+    Case::new(
+        &entry.playbook,
+        session.key.clone(),
         transcript,
-        reading: stored.reading,
-        reader: stored.reader,
-        claims,
-        incomplete: session.incomplete || snapshot.cut.is_some(),
-    }
+        (stored.reading, stored.reader),
+        session.incomplete || snapshot.cut.is_some(),
+    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{
     adapters::offline_classifier,
     db::{Db, DbError},
     domain::{
-        claim::{Claim, claims},
+        claim::Claim,
         judge::{self, Case},
         lookup::{Fact, Facts, Lookup},
         observation::Snapshot,
@@ -161,17 +161,11 @@ pub fn take_reading(session: &mut Session, file: &ReadingsFile) {
 /// Judges it.
 pub async fn run(playbook: &Playbook, systems: &BTreeMap<String, RecordsEntry>, session: Session) -> Trial {
     let transcript = Transcript::of(&session.snapshot, playbook);
-    let (reading, reader) = session
+    let read = session
         .reading
         .unwrap_or_else(|| offline_classifier::read(playbook, &transcript, "no LLM is asked by a test of a playbook"));
-    let case = Case {
-        session: session.key,
-        claims: claims(playbook, &transcript),
-        transcript,
-        reading,
-        reader,
-        incomplete: session.incomplete || session.snapshot.cut.is_some(),
-    };
+    let incomplete = session.incomplete || session.snapshot.cut.is_some();
+    let case = Case::new(playbook, session.key, transcript, read, incomplete);
     let mut facts = Facts::new();
     let mut lookups = Vec::new();
     loop {

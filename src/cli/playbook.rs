@@ -16,7 +16,7 @@ use super::{
     show, wiring,
 };
 use crate::{
-    config::{Overrides, PlaybookName, RecordsConfig, SourceConfig, url},
+    config::{Overrides, PlaybookName, SourceConfig, url},
     domain::{
         claim::{Claim, ClaimState, Effect},
         lookup::Fact,
@@ -103,13 +103,7 @@ impl Test {
         let playbook = PlaybookName::parse(&self.playbook, Path::new(""));
         let mut overrides = Overrides::default();
         if let Some(url) = &self.records {
-            let systems = wiring::playbook(&playbook)
-                .map_err(|faults| Failure::Usage(faults.join("\n")))?
-                .systems();
-            overrides.records = systems
-                .into_iter()
-                .map(|system| RecordsConfig::http(system, url))
-                .collect();
+            overrides.records = wiring::records_at(url, &playbook)?;
         }
         let trial = if let Some(bundle) = &self.bundle {
             if !bundle.is_file() {

@@ -11,7 +11,7 @@ use super::{
     context::Context, failure::Failure, health, health::Health, progress::Progress, signals::Signals, sources,
     summary::Summary, wiring,
 };
-use crate::config::{Config, Overrides, PlaybookName, RecordsConfig, SourceConfig, duration, url};
+use crate::config::{Config, Overrides, PlaybookName, SourceConfig, duration, url};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -140,14 +140,7 @@ impl Run {
         };
         let playbook = PlaybookName::parse(&self.playbook, Path::new(""));
         if let Some(url) = &self.records {
-            // One address serves every system that the playbook names.
-            let systems = wiring::playbook(&playbook)
-                .map_err(|faults| Failure::Usage(faults.join("\n")))?
-                .systems();
-            overrides.records = systems
-                .into_iter()
-                .map(|system| RecordsConfig::http(system, url))
-                .collect();
+            overrides.records = wiring::records_at(url, &playbook)?;
         }
         overrides.source = Some(SourceConfig::bundle(FLAG_SOURCE, bundle, playbook));
         Ok(overrides)

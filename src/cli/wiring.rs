@@ -150,6 +150,13 @@ pub(super) fn playbook(name: &PlaybookName) -> Result<Playbook, Vec<String>> {
     load_playbook(name).map_err(|error| format!("{error:#}").lines().map(str::to_owned).collect())
 }
 
+/// One address serves every system that the playbook names.
+pub(super) fn records_at(url: &str, name: &PlaybookName) -> Result<Vec<RecordsConfig>, Failure> {
+    let playbook = playbook(name).map_err(|faults| Failure::Usage(faults.join("\n")))?;
+    let systems = playbook.systems().into_iter();
+    Ok(systems.map(|system| RecordsConfig::http(system, url)).collect())
+}
+
 /// What of a playbook does not fit a system of record.
 pub(super) fn misfits(playbook: &Playbook, records: &RecordsConfig) -> Vec<String> {
     env::misfits(playbook, records)

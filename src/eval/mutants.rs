@@ -143,14 +143,8 @@ fn compared_members(playbook: &Playbook, finding: &Finding, record: &Value) -> V
         if let Value::Object(members) = &mut without {
             members.remove(member);
         }
-        let cancelled = |record: &Value| {
-            let variables = serde_json::json!({"record": record});
-            kind.cancelled
-                .as_ref()
-                .is_some_and(|cancelled| cancelled.holds(&variables))
-        };
         let compared = finding.fields.iter().filter_map(|field| kind.field(&field.name));
-        cancelled(record) != cancelled(&without)
+        kind.is_cancelled(record) != kind.is_cancelled(&without)
             || compared.into_iter().any(|field| field.of(record) != field.of(&without))
     };
     members.keys().filter(|member| reads(member)).cloned().collect()

@@ -10,9 +10,7 @@ use crate::{
         bundle::{Bundle, BundleConfig},
         offline_classifier,
     },
-    domain::{
-        claim::claims, judge::Case, playbook::Playbook, reading::Reader, session::SessionKey, transcript::Transcript,
-    },
+    domain::{judge::Case, playbook::Playbook, reading::Reader, session::SessionKey, transcript::Transcript},
     ports::{SeenSession, SessionRef, TraceSource as _},
     readings_file::ReadingsFile,
 };
@@ -66,18 +64,12 @@ pub(super) async fn read(
             .with_context(|| format!("session {} is no longer in {}", session.session_id, bundle.display()))?;
         let transcript = Transcript::of(&snapshot, playbook);
         let given = readings.and_then(|file| file.of(&session.session_id));
-        let (reading, reader) = match given {
+        let read = match given {
             Some(reading) => (reading.clone(), Reader::File),
             None => offline_classifier::read(playbook, &transcript, "no LLM is asked by an evaluation"),
         };
-        cases.push(Case {
-            session: SessionKey::new(SOURCE, &session.session_id),
-            claims: claims(playbook, &transcript),
-            transcript,
-            reading,
-            reader,
-            incomplete: snapshot.cut.is_some(),
-        });
+        let key = SessionKey::new(SOURCE, &session.session_id);
+        cases.push(Case::new(playbook, key, transcript, read, snapshot.cut.is_some()));
     }
     Ok(cases)
 }

@@ -16,6 +16,22 @@ pub struct Answer {
     pub status: Option<u16>,
 }
 
+impl Answer {
+    /// Nothing was sent: the question cannot be asked.
+    pub fn unasked(reason: String) -> Self {
+        Self {
+            fact: Fact::Unknown { reason },
+            request: "not sent".to_owned(),
+            status: None,
+        }
+    }
+
+    /// Nothing was sent: nobody taught us how to ask for such records.
+    pub fn without_lookup(record: &str) -> Self {
+        Self::unasked(format!("the playbook has no lookup for records of kind `{record}`"))
+    }
+}
+
 /// A system of record that can be asked, never written to.
 #[async_trait]
 pub trait SystemOfRecord: Send + Sync {

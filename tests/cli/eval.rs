@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::program::Program;
-use crate::support::bakery::{self, Session};
+use crate::support::bakery;
 
 const VERIFY: [&str; 11] = [
     "eval",
@@ -22,19 +22,13 @@ const VERIFY: [&str; 11] = [
 /// Three callers order a plum cake each: one gets it, one gets a nut cake, one gets none; a fourth only asks.
 fn bakery() -> Program {
     let program = Program::new();
-    let sessions: Vec<Session> = vec![
+    let sessions = [
         bakery::ordered("got"),
         bakery::other_cake("other"),
         bakery::vanished("none"),
         bakery::question("asked"),
     ];
-    let lines: String = sessions.iter().map(Session::lines).collect();
-    program.write("sessions.jsonl", &lines);
-    program.write("bakery.toml", include_str!("../support/bakery.toml"));
-    let cake = |id: &str, cake: &str| json!({format!("orders/o-{id}"): {"id": format!("o-{id}"), "cake": cake}});
-    let after = json!({"got": cake("got", "plum"), "other": cake("other", "nut")});
-    std::fs::create_dir(program.path().join("records")).unwrap();
-    program.write("records/records_after.json", &after.to_string());
+    program.write_bakery(&sessions);
     program.write(
         "labels.jsonl",
         &[

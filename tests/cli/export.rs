@@ -13,10 +13,7 @@ use parquet::{
 use serde_json::{Value, json};
 
 use super::program::Program;
-use crate::{
-    program_on_each_engine,
-    support::bakery::{self, Session},
-};
+use crate::{program_on_each_engine, support::bakery};
 
 program_on_each_engine! {
     every_format_holds_the_same_rows,
@@ -25,29 +22,12 @@ program_on_each_engine! {
 
 /// Judged: one got their cake, one another, one none.
 fn judged(program: &Program) {
-    let sessions = [
+    program.write_bakery(&[
         bakery::ordered("got"),
         bakery::other_cake("other"),
         bakery::vanished("=none()"),
-    ];
-    let lines: String = sessions.iter().map(Session::lines).collect();
-    program.write("sessions.jsonl", &lines);
-    program.write("bakery.toml", include_str!("../support/bakery.toml"));
-    let cake = |id: &str, cake: &str| json!({format!("orders/o-{id}"): {"id": format!("o-{id}"), "cake": cake}});
-    let after = json!({"got": cake("got", "plum"), "other": cake("other", "nut")});
-    program.write("records/records_after.json", &after.to_string());
-    let records = program.serve_records();
-    let run = [
-        "run",
-        "--until-idle",
-        "--look-again",
-        "none",
-        "--bundle",
-        "sessions.jsonl",
-        "--playbook",
-        "./bakery.toml",
-    ];
-    program.run(&[&run[..], &["--records", &records.url]].concat()).exits(0);
+    ]);
+    program.judge_bakery(&program.serve_records());
 }
 
 fn lines(text: &str) -> Vec<Value> {

@@ -1,21 +1,14 @@
 //! `playbook test` and `playbook show`.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::program::Program;
-use crate::support::bakery::{self, Session};
+use crate::support::bakery;
 
 /// Two sessions in a file, a folder of records, and the bakery's playbook.
 fn bakery() -> Program {
     let program = Program::new();
-    let sessions = [bakery::ordered("got"), bakery::other_cake("other")];
-    let lines: String = sessions.iter().map(Session::lines).collect();
-    program.write("sessions.jsonl", &lines);
-    program.write("bakery.toml", include_str!("../support/bakery.toml"));
-    let cake = |id: &str, cake: &str| json!({format!("orders/o-{id}"): {"id": format!("o-{id}"), "cake": cake}});
-    std::fs::create_dir(program.path().join("records")).unwrap();
-    let after = json!({"got": cake("got", "plum"), "other": cake("other", "nut")});
-    program.write("records/records_after.json", &after.to_string());
+    program.write_bakery(&[bakery::ordered("got"), bakery::other_cake("other")]);
     program
 }
 
@@ -86,18 +79,7 @@ fn a_stored_session_is_judged_anew_with_its_stored_reading() {
     let program = bakery();
     let records = program.serve_records();
     let url = records.url.clone();
-    let playbook = "./bakery.toml";
-    let run = [
-        "run",
-        "--until-idle",
-        "--look-again",
-        "none",
-        "--bundle",
-        "sessions.jsonl",
-        "--playbook",
-        playbook,
-    ];
-    program.run(&[&run[..], &["--records", &url]].concat()).exits(0);
+    program.judge_bakery(&records);
     // Another member of the record is compared: the stored session shows at once what comes of it.
     let stricter = include_str!("../support/bakery.toml").replace("\"$.cake\"", "\"$.kind\"");
     program.write("stricter.toml", &stricter);

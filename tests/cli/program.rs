@@ -10,6 +10,7 @@ use aftercall::db::Location;
 
 use crate::support::{
     Engine,
+    bakery::{self, Session},
     engine::{Home, engine},
 };
 
@@ -75,6 +76,34 @@ impl Program {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+    }
+
+    /// These sessions in `sessions.jsonl`, what is there after them in `records`, and the bakery's playbook.
+    pub(super) fn write_bakery(&self, sessions: &[Session]) {
+        let lines: String = sessions.iter().map(Session::lines).collect();
+        self.write("sessions.jsonl", &lines);
+        self.write("bakery.toml", include_str!("../support/bakery.toml"));
+        self.write(
+            "records/records_after.json",
+            &bakery::records_after(sessions).to_string(),
+        );
+    }
+
+    /// Judges what [`Program::write_bakery`] wrote, without looking again.
+    pub(super) fn judge_bakery(&self, records: &Records) {
+        let run = [
+            "run",
+            "--until-idle",
+            "--look-again",
+            "none",
+            "--bundle",
+            "sessions.jsonl",
+            "--playbook",
+            "./bakery.toml",
+            "--records",
+            &records.url,
+        ];
+        self.run(&run).exits(0);
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -12,16 +12,16 @@ use std::{
 use aftercall::{
     adapters::offline_classifier,
     domain::{
-        claim::claims,
         judge::{self, Case},
         lookup::{Fact, Facts, Lookup},
         observation::{Observation, Snapshot},
         playbook::Playbook,
-        reading::{Reader, Reading, check},
+        reading::{Reading, check},
         session::SessionKey,
         transcript::Transcript,
-        verdict::{Reason, Status, Verdict},
+        verdict::{Status, Verdict},
     },
+    eval::Says,
 };
 use serde_json::{Value, json};
 
@@ -87,20 +87,10 @@ fn answer(airline: &Airline, session: &str, lookup: &Lookup) -> Fact {
         .map_or(Fact::Absent, |record| Fact::Found { record: record.clone() })
 }
 
-fn verdict(airline: &Airline, playbook: &Playbook, session: &str, reading: Option<Reading>) -> (Verdict, Case) {
+fn verdict(airline: &Airline, playbook: &Playbook, session: &str) -> (Verdict, Case) {
     let transcript = Transcript::of(&airline.sessions[session], playbook);
-    let (reading, reader) = match reading {
-        Some(reading) => (reading, Reader::File),
-        None => offline_classifier::read(playbook, &transcript, "no LLM configured"),
-    };
-    let case = Case {
-        session: SessionKey::new("airline", session),
-        claims: claims(playbook, &transcript),
-        transcript,
-        reading,
-        reader,
-        incomplete: false,
-    };
+    let read = offline_classifier::read(playbook, &transcript, "no LLM configured");
+    let case = Case::new(playbook, SessionKey::new("airline", session), transcript, read, false);
     let mut facts = Facts::new();
     loop {
         let lookups = judge::plan(playbook, &case, &facts);
@@ -138,15 +128,6 @@ pub(super) fn perfect(label: &Value) -> Reading {
     serde_json::from_value(json!({"intent": intent, "confidence": 1.0, "requests": requests})).unwrap()
 }
 
-/// The mapping of the evaluation: correct, incorrect, or neither.
-fn says_correct(verdict: &Verdict) -> Option<bool> {
-    match (verdict.status, verdict.reason) {
-        (Status::Pass, _) | (Status::Skipped, Reason::NothingToVerify | Reason::Declined) => Some(true),
-        (Status::Fail | Status::Partial, _) => Some(false),
-        _ => None,
-    }
-}
-
 #[test]
 fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
     let Some(directory) = directory("every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader") else {
@@ -158,7 +139,7 @@ fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
     let mut agree = 0;
     for label in &airline.labels {
         let session = label["session_id"].as_str().unwrap();
-        let (verdict, case) = verdict(&airline, &playbook, session, None);
+        let (verdict, case) = verdict(&airline, &playbook, session);
         assert!(case.transcript.turns.len() >= 2, "{session}");
         assert_ne!(verdict.status, Status::Error, "{session}: {}", verdict.summary);
         let (_, dropped) = check(case.reading.clone(), &case.transcript, &playbook);
@@ -166,7 +147,12 @@ fn every_airline_session_is_read_and_gets_a_verdict_with_the_offline_reader() {
         *tally
             .entry(format!("{} {}", verdict.status.as_str(), verdict.reason.as_str()))
             .or_default() += 1;
-        agree += u32::from(says_correct(&verdict) == label["db_state_correct"].as_bool());
+        let truth = if label["db_state_correct"].as_bool().unwrap() {
+            Says::Correct
+        } else {
+            Says::Incorrect
+        };
+        agree += u32::from(Says::of(&verdict) == truth);
     }
     println!("offline reader: {agree} of {} agree; {tally:#?}", airline.labels.len());
     assert_eq!(tally.values().sum::<u32>() as usize, airline.sessions.len());

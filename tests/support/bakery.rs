@@ -313,6 +313,16 @@ pub(crate) fn records(sessions: &[Session]) -> Records {
     records
 }
 
+/// The same as `records_after.json` of a folder holds it.
+pub(crate) fn records_after(sessions: &[Session]) -> Value {
+    let of_session = |session: &Session| {
+        let held = session.held.iter();
+        let records = held.map(|held| (format!("{}/{}", held.kind, held.id), held.record.clone()));
+        (session.id.clone(), Value::Object(records.collect()))
+    };
+    Value::Object(sessions.iter().map(of_session).collect())
+}
+
 /// A model that reads each session as it says, and knows why each failed.
 pub(crate) fn model(sessions: &[Session]) -> ScriptedModel {
     let sessions = sessions.to_vec();

@@ -361,13 +361,8 @@ impl SystemOfRecord for Cloud9 {
     }
 
     async fn look_up(&self, lookup: &Lookup) -> Result<Answer, UpstreamError> {
-        let unasked = |reason: String| Answer {
-            fact: Fact::Unknown { reason },
-            request: "not sent".to_owned(),
-            status: None,
-        };
         let Some(how) = self.lookups.get(&lookup.record).copied() else {
-            return Ok(unasked(format!(
+            return Ok(Answer::unasked(format!(
                 "Cloud9 is not asked for records of kind `{}`",
                 lookup.record
             )));
@@ -382,7 +377,9 @@ impl SystemOfRecord for Cloud9 {
             Cloud9Lookup::PatientSearch => (Procedure::GetPortalPatientLookup, "filter", lookup.keys.get("name")),
         };
         let Some(value) = value else {
-            return Ok(unasked(format!("{procedure} needs {parameter}, and none is known")));
+            return Ok(Answer::unasked(format!(
+                "{procedure} needs {parameter}, and none is known"
+            )));
         };
         let sent = match how {
             Cloud9Lookup::PatientSearch => last_name_first(value),
@@ -390,7 +387,7 @@ impl SystemOfRecord for Cloud9 {
         };
         let question = match Question::new(procedure).with(parameter, &sent) {
             Ok(question) => question,
-            Err(reason) => return Ok(unasked(format!("{procedure} cannot be asked: {reason}"))),
+            Err(reason) => return Ok(Answer::unasked(format!("{procedure} cannot be asked: {reason}"))),
         };
         let (fact, status) = match how {
             Cloud9Lookup::Patient => self.patient(value, &question).await?,

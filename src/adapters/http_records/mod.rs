@@ -39,7 +39,7 @@ use super::{
 use crate::{
     domain::{
         http_api::HttpApi,
-        lookup::{ANSWER_VARIABLES, Fact, HttpLookup, HttpMethod, Lookup},
+        lookup::{ANSWER_VARIABLES, HttpLookup, HttpMethod, Lookup},
         playbook::Expression,
     },
     ports::{Answer, Probe, SystemOfRecord, UpstreamError, UpstreamReason},
@@ -365,23 +365,15 @@ impl SystemOfRecord for HttpRecords {
     }
 
     async fn look_up(&self, lookup: &Lookup) -> Result<Answer, UpstreamError> {
-        let unasked = |reason: String| Answer {
-            fact: Fact::Unknown { reason },
-            request: "not sent".to_owned(),
-            status: None,
-        };
         let Some(lookups) = self.lookups.get(&lookup.record) else {
-            return Ok(unasked(format!(
-                "the playbook has no lookup for records of kind `{}`",
-                lookup.record
-            )));
+            return Ok(Answer::without_lookup(&lookup.record));
         };
         let question = match self.question(lookup, lookups) {
             Ok(question) => question,
-            Err(reason) => return Ok(unasked(reason)),
+            Err(reason) => return Ok(Answer::unasked(reason)),
         };
         let Some(address) = self.address(&question.target) else {
-            return Ok(unasked("the lookup does not give an address".to_owned()));
+            return Ok(Answer::unasked("the lookup does not give an address".to_owned()));
         };
         let method = lookups.how.method;
         let mut text = format!("{} {}", method.as_str(), question.target);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     adapters::percent,
+    domain::lookup::Fact,
     sandbox::{
         Server,
         records::{self, Fault, Records},

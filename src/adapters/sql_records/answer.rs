@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use sqlx::{Column, Database, Row};
 
 use super::trouble::Trouble;
 
@@ -51,6 +52,22 @@ impl Rows {
     pub(super) fn into_rows(self) -> Vec<Value> {
         self.taken
     }
+}
+
+/// A row as an object, and its size.
+pub(super) fn read_row<'r, R: Row>(
+    row: &'r R,
+    value: impl Fn(&'r R, &'r <R::Database as Database>::Column) -> Result<Value, Trouble>,
+) -> Result<(Map<String, Value>, usize), Trouble> {
+    check_names(row.columns().iter().map(Column::name))?;
+    let mut read = Map::new();
+    let mut bytes = 0;
+    for column in row.columns() {
+        let value = value(row, column)?;
+        bytes += column.name().len() + size(&value);
+        read.insert(column.name().to_owned(), value);
+    }
+    Ok((read, bytes))
 }
 
 pub(super) fn too_large(bytes: usize) -> Trouble {

@@ -209,20 +209,12 @@ impl SystemOfRecord for SqlRecords {
     }
 
     async fn look_up(&self, lookup: &Lookup) -> Result<Answer, UpstreamError> {
-        let unasked = |reason: String| Answer {
-            fact: Fact::Unknown { reason },
-            request: "not sent".to_owned(),
-            status: None,
-        };
         let Some(how) = self.lookups.get(&lookup.record) else {
-            return Ok(unasked(format!(
-                "the playbook has no lookup for records of kind `{}`",
-                lookup.record
-            )));
+            return Ok(Answer::without_lookup(&lookup.record));
         };
         let values = match values(how, lookup) {
             Ok(values) => values,
-            Err(reason) => return Ok(unasked(reason)),
+            Err(reason) => return Ok(Answer::unasked(reason)),
         };
         let fact = match self.link.ask(&how.statement, &values, self.bounds).await {
             Ok(rows) => fact(rows, how.is_list),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use futures::TryStreamExt as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, Row as _,
     SqlSafeStr as _, Statement as _, TypeInfo as _, ValueRef as _,
@@ -15,7 +15,7 @@ use sqlx::{
 };
 
 use super::{
-    answer::{Bounds, Rows, check_names, size, unreadable},
+    answer::{Bounds, Rows, check_names, read_row, unreadable},
     number,
     probe::About,
     trouble::Trouble,
@@ -129,7 +129,7 @@ impl MySql {
         let mut rows = Rows::within(bounds);
         let mut answer = query.fetch(&mut self.inner);
         while let Some(row) = answer.try_next().await.map_err(|error| failed(&error))? {
-            let (row, bytes) = read(&row)?;
+            let (row, bytes) = read_row(&row, value)?;
             rows.push(row, bytes)?;
         }
         drop(answer);
@@ -191,18 +191,6 @@ impl MySql {
     pub(super) async fn close(self) {
         let _ = self.inner.close().await;
     }
-}
-
-fn read(row: &MySqlRow) -> Result<(Map<String, Value>, usize), Trouble> {
-    check_names(row.columns().iter().map(sqlx::Column::name))?;
-    let mut read = Map::new();
-    let mut bytes = 0;
-    for column in row.columns() {
-        let value = value(row, column)?;
-        bytes += column.name().len() + size(&value);
-        read.insert(column.name().to_owned(), value);
-    }
-    Ok((read, bytes))
 }
 
 fn value(row: &MySqlRow, column: &MySqlColumn) -> Result<Value, Trouble> {

@@ -141,11 +141,7 @@ impl<'a> Locator<'a> {
             .collect();
         let context = self.playbook.context().said_at(check.said_at);
         let found = elements.iter().find(|element| {
-            let variables = json!({"record": element});
-            let counts = |condition: &Option<crate::domain::playbook::Expression>| {
-                condition.as_ref().is_some_and(|condition| condition.holds(&variables))
-            };
-            if counts(&record.absent) || counts(&record.cancelled) || self.is_known(record, element) {
+            if record.is_absent(element) || record.is_cancelled(element) || self.is_known(record, element) {
                 return false;
             }
             let matches: Vec<Match> = telling
@@ -179,8 +175,7 @@ impl<'a> Locator<'a> {
         reason = "reads as a question to the locator, beside the others"
     )]
     fn unless_absent(&self, record: &Record, found: &Value) -> Place {
-        let variables = json!({"record": found});
-        if record.absent.as_ref().is_some_and(|absent| absent.holds(&variables)) {
+        if record.is_absent(found) {
             return Place::Absent(format!("the system holds the {} as gone", record.kind));
         }
         Place::Found(found.clone())

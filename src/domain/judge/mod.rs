@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 use self::{checks::checks, outcome::Judged};
 use super::{
-    claim::Claim,
+    claim::{Claim, claims},
     lookup::{Fact, Facts, Lookup},
     playbook::Playbook,
     reading::{Reader, Reading},
@@ -44,6 +44,26 @@ pub struct Case {
     pub claims: Vec<Claim>,
     /// The session never came to rest, or was cut.
     pub incomplete: bool,
+}
+
+impl Case {
+    /// With what its tools claim.
+    pub fn new(
+        playbook: &Playbook,
+        session: SessionKey,
+        transcript: Transcript,
+        (reading, reader): (Reading, Reader),
+        incomplete: bool,
+    ) -> Self {
+        Self {
+            session,
+            claims: claims(playbook, &transcript),
+            transcript,
+            reading,
+            reader,
+            incomplete,
+        }
+    }
 }
 
 /// The verdict where no system of record has to be asked.

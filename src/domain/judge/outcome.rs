@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Case,
@@ -153,7 +153,7 @@ pub(super) fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -
         }
         Place::Absent(reason) | Place::Nowhere(reason) => return Result::new(Outcome::Missing, reason.clone()),
     };
-    if is_cancelled(check, record) {
+    if check.record.is_cancelled(record) {
         let mut result = Result::new(Outcome::Missing, "it is there, but cancelled");
         result.record = Some(record.clone());
         return result;
@@ -205,7 +205,7 @@ pub(super) fn there(playbook: &Playbook, check: &Check<'_>, located: &Located) -
 /// Cancelled: gone, or in a cancelled state.
 fn cancel(playbook: &Playbook, case: &Case, check: &Check<'_>, located: &Located) -> Result {
     match &located.place {
-        Place::Found(record) if is_cancelled(check, record) => {
+        Place::Found(record) if check.record.is_cancelled(record) => {
             // What a caller names of something to be cancelled tells which is meant; only the calls say how it ends.
             let by_calls = Check {
                 expected: check.wrote.clone(),
@@ -260,7 +260,7 @@ fn is_shown_cancelled(check: &Check<'_>) -> bool {
 fn extra(playbook: &Playbook, check: &Check<'_>, located: &Located) -> Result {
     match &located.place {
         Place::Found(record) => {
-            let cancelled = is_cancelled(check, record);
+            let cancelled = check.record.is_cancelled(record);
             if check.operation == Operation::Cancel {
                 return if cancelled {
                     Result {
@@ -304,7 +304,7 @@ fn moved(check: &Check<'_>, previous: &str, old: &Located, result: &mut Result) 
         why: why.to_owned(),
     };
     match &old.place {
-        Place::Found(record) if !is_cancelled(check, record) => {
+        Place::Found(record) if !check.record.is_cancelled(record) => {
             result
                 .fields
                 .push(field(Outcome::Wrong, previous, "the old one is still there"));
@@ -328,15 +328,6 @@ fn moved(check: &Check<'_>, previous: &str, old: &Located, result: &mut Result) 
         }
         Place::Nowhere(_) | Place::Ask => {}
     }
-}
-
-fn is_cancelled(check: &Check<'_>, record: &Value) -> bool {
-    let variables = json!({"record": record});
-    check
-        .record
-        .cancelled
-        .as_ref()
-        .is_some_and(|cancelled| cancelled.holds(&variables))
 }
 
 /// A field's value in a record, null where there is none.

@@ -260,7 +260,21 @@ pub struct Record {
     pub fields: Vec<Field>,
 }
 
+fn holds_of(condition: Option<&Expression>, record: &Value) -> bool {
+    condition.is_some_and(|condition| condition.holds(&json!({"record": record})))
+}
+
 impl Record {
+    /// Whether a record counts as not there.
+    pub fn is_absent(&self, record: &Value) -> bool {
+        holds_of(self.absent.as_ref(), record)
+    }
+
+    /// Whether a record is in a cancelled state.
+    pub fn is_cancelled(&self, record: &Value) -> bool {
+        holds_of(self.cancelled.as_ref(), record)
+    }
+
     /// A field by its name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
