@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Comparison, Match, Rule, text::fold};
+use super::{
+    Comparison, Match, Rule,
+    text::{fold, is_unseen},
+};
 use crate::domain::playbook::is_blank;
 
 /// Words that stand for "there is none".
@@ -34,9 +37,14 @@ const ANYTHING: [&str; 22] = [
     "not provided",
 ];
 
+/// Null, or a text in which nobody sees anything.
+fn is_empty(value: &Value) -> bool {
+    is_blank(value) || value.as_str().is_some_and(is_unseen)
+}
+
 /// An expected value that says nothing: blank, or words that leave the choice to others.
 pub(crate) fn says_nothing(value: &Value) -> bool {
-    is_blank(value) || is_one_of(value, &ANYTHING)
+    is_empty(value) || is_one_of(value, &ANYTHING)
 }
 
 fn is_one_of(value: &Value, words: &[&str]) -> bool {
@@ -46,12 +54,14 @@ fn is_one_of(value: &Value, words: &[&str]) -> bool {
 }
 
 fn is_nothing(value: &Value) -> bool {
-    is_blank(value) || is_one_of(value, &NOTHING)
+    is_empty(value) || is_one_of(value, &NOTHING)
 }
 
 /// The answer where one of the two is nothing; `None` where the rule decides.
 pub(super) fn compare(rule: &Rule, expected: &Value, actual: &Value) -> Option<Comparison> {
-    if is_blank(expected) && is_blank(actual) {
+    // To the letter, what nobody sees is there all the same.
+    let blank = if *rule == Rule::Exact { is_blank } else { is_empty };
+    if blank(expected) && blank(actual) {
         return Some(Comparison::new(Match::Same, "both are empty"));
     }
     match rule {
@@ -69,7 +79,7 @@ pub(super) fn compare(rule: &Rule, expected: &Value, actual: &Value) -> Option<C
         }
         _ => {}
     }
-    if is_blank(expected) {
+    if is_empty(expected) {
         return Some(Comparison::new(Match::Undecided, "nothing is expected"));
     }
     // The same words are the same; otherwise anything would do.

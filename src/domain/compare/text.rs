@@ -33,6 +33,12 @@ pub(crate) fn fold(text: &str) -> String {
     squeeze(&folded)
 }
 
+/// Nothing that anybody sees: what [`fold`] leaves nothing of.
+pub(super) fn is_unseen(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_whitespace() || c.is_control() || is_diacritic(c) || is_invisible(c))
+}
+
 /// Marks that people leave out: accents, Hebrew points, Arabic vowels. Vowels of Indic scripts are marks as well, and letters.
 fn is_diacritic(c: char) -> bool {
     matches!(c,
