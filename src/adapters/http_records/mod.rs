@@ -1,8 +1,8 @@
 //! A system of record behind a JSON API, asked by the playbook's templates.
 //!
 //! What a transcript says is put into addresses here, so every value is escaped for where it stands, and a question that
-//! cannot be asked safely is not asked at all. A refusal of one question is [`Fact::Unknown`]; trouble of the system is an
-//! error that closes its gate; only the system's own "no" is [`Fact::Absent`].
+//! cannot be asked safely is not asked at all. A refusal of one question is `Unknown`; trouble of the system is an
+//! error that closes its gate; only the system's own "no" is `Absent`.
 //!
 //! `question` renders, `auth` signs, `budget` keeps to the system's rate limit, `answer` reads, `pages` reads on.
 
