@@ -25,8 +25,37 @@ struct Touch<'a> {
     id: String,
     /// What the rule's sources see.
     variables: Value,
-    /// The last call before this one that read or wrote the record touched.
-    before: Option<&'a Claim>,
+    /// The record touched as the calls before this one showed it, without what was written since.
+    shown: BTreeMap<String, Value>,
+}
+
+/// The record touched as it was before a call, by what the calls said of it until then.
+#[derive(Default)]
+struct Before {
+    /// What they read or wrote, each field as the last one had it.
+    fields: BTreeMap<String, Value>,
+    /// What they showed of it besides.
+    shown: BTreeMap<String, Value>,
+}
+
+/// `first` is the position of the operation's first call.
+fn before(claims: &[Claim], kind: &str, id: &str, first: u32) -> Before {
+    let mut before = Before::default();
+    let of_record = |claim: &&Claim| {
+        let same = claim.id.as_ref().is_some_and(|other| same_id(other, id));
+        claim.record == kind && same && claim.state == ClaimState::Done
+    };
+    for claim in claims.iter().filter(of_record) {
+        if claim.is_write() {
+            // What was written over is no longer as it was shown, and that is the writing's business.
+            before.shown.retain(|name, _| !claim.fields.contains_key(name));
+        }
+        if claim.order < first {
+            before.fields.extend(claim.fields.clone());
+            before.shown.extend(claim.reported.clone());
+        }
+    }
+    before
 }
 
 /// The other records that the operation changes. `record` is what is there.
@@ -50,14 +79,8 @@ fn touches<'a>(locator: &'a Locator<'_>, check: &Check<'_>, record: Option<&Valu
             continue;
         };
         let first = check.claims.iter().map(|claim| claim.order).min().unwrap_or(u32::MAX);
-        let before = locator.case.claims.iter().rfind(|claim| {
-            claim.order < first
-                && claim.record == rule.record
-                && claim.id.as_ref().is_some_and(|other| same_id(other, &id))
-        });
-        if let Some(before) = before {
-            variables["before"] = json!(before.fields);
-        }
+        let before = before(&locator.case.claims, &rule.record, &id, first);
+        variables["before"] = json!(before.fields);
         if rule.when.as_ref().is_some_and(|when| !when.holds(&variables)) {
             continue;
         }
@@ -66,7 +89,7 @@ fn touches<'a>(locator: &'a Locator<'_>, check: &Check<'_>, record: Option<&Valu
             record: other,
             id,
             variables,
-            before,
+            shown: before.shown,
         });
     }
     touches
@@ -116,9 +139,7 @@ pub(super) fn checked(locator: &Locator<'_>, check: &Check<'_>, record: &Value, 
             expected,
             wrote: BTreeMap::new(),
             reported: touch
-                .before
-                .map(|before| before.reported.clone())
-                .unwrap_or_default()
+                .shown
                 .into_iter()
                 .filter(|(name, _)| touch.rule.keeps.contains(name) || alone && touch.rule.undisturbed.contains(name))
                 .collect(),

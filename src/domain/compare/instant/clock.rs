@@ -11,6 +11,8 @@ pub(super) struct Clock {
     pub(super) seconds: u32,
     /// It says which half of the day: by `am` or `pm`, by 24 hours, by the digits of a machine.
     pub(super) has_half: bool,
+    /// "At 3", "half past 3": as nobody but people tell the time, whatever the date beside it looks like.
+    pub(super) is_spoken: bool,
 }
 
 impl Clock {
@@ -26,6 +28,7 @@ pub(super) fn read(words: &[&str]) -> Option<(usize, Clock)> {
         minutes,
         seconds: 0,
         has_half: false,
+        is_spoken: true,
     };
     let exact = |minutes: u32| Clock {
         has_half: true,
@@ -43,7 +46,8 @@ pub(super) fn read(words: &[&str]) -> Option<(usize, Clock)> {
         [hour, "o'clock", ..] => return Some((2, spoken(hour_of(hour)? * 60))),
         ["at", hour, ..] => {
             if let Some((taken, clock)) = digits(&words[1..]) {
-                return Some((taken + 1, clock));
+                let is_spoken = true;
+                return Some((taken + 1, Clock { is_spoken, ..clock }));
             }
             return Some((2, spoken(hour_of(hour.trim_end_matches('.'))? * 60)));
         }
@@ -111,6 +115,7 @@ pub(super) fn of_day(digits: &str) -> Option<Clock> {
         minutes: hour * 60 + minute,
         seconds: seconds.min(59),
         has_half: has_seconds || hour == 0 || hour > 12 || first.starts_with('0'),
+        is_spoken: false,
     })
 }
 

@@ -36,14 +36,21 @@ pub(super) fn compare(
     actual: &Value,
 ) -> Comparison {
     let zone = common_zone(zone, expected, actual);
-    by_readings(zone, said_at, expected, actual, |left, right| {
+    let of = |value| readings(zone, said_at, value);
+    by_readings(of(expected), of(actual), actual, |left, right| {
         instants(zone, tolerance, left, right)
     })
 }
 
 pub(super) fn compare_dates(zone: Tz, said_at: Option<DateTime<Utc>>, expected: &Value, actual: &Value) -> Comparison {
     let zone = common_zone(zone, expected, actual);
-    by_readings(zone, said_at, expected, actual, |left, right| {
+    let of = |value| {
+        let mut found = readings(zone, said_at, value)?;
+        let whole_days: Vec<Parts> = found.iter().filter_map(Parts::day_in_utc).collect();
+        found.extend(whole_days);
+        Some(found)
+    };
+    by_readings(of(expected), of(actual), actual, |left, right| {
         if let Some(answer) = dates(left, right) {
             return answer;
         }
@@ -54,16 +61,16 @@ pub(super) fn compare_dates(zone: Tz, said_at: Option<DateTime<Utc>>, expected: 
     })
 }
 
-/// The same under any reading is the same; different only under all of them.
+/// The same under any reading is the same; different only under all of them. `value` is the one that is there.
 fn by_readings(
-    zone: Tz,
-    said_at: Option<DateTime<Utc>>,
-    expected: &Value,
-    actual: &Value,
+    expected: Option<Vec<Parts>>,
+    actual: Option<Vec<Parts>>,
+    value: &Value,
     decide: impl Fn(&Parts, &Parts) -> Comparison,
 ) -> Comparison {
-    let (Some(lefts), Some(rights)) = (readings(zone, said_at, expected), readings(zone, said_at, actual)) else {
-        return unreadable(readings(zone, said_at, expected).is_none(), actual);
+    let (lefts, rights) = match (expected, actual) {
+        (Some(lefts), Some(rights)) => (lefts, rights),
+        (expected, _) => return unreadable(expected.is_none(), value),
     };
     let (mut undecided, mut different) = (None, None);
     for left in &lefts {

@@ -1,6 +1,6 @@
 //! What a value says of a point in time, and the zone that it is said in.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
@@ -36,6 +36,20 @@ impl Parts {
     pub(super) fn weekday_of_date(&self) -> Option<u32> {
         let date = NaiveDate::from_ymd_opt(self.year?, self.month?, self.day?)?;
         Some(date.weekday().num_days_from_monday())
+    }
+
+    /// Midnight in UTC is how many systems keep a day: a birthday is on that day, in whatever zone it is looked at.
+    pub(super) fn day_in_utc(&self) -> Option<Self> {
+        let instant = self.instant.filter(|instant| instant.time() == NaiveTime::MIN)?;
+        let date = instant.date_naive();
+        Some(Self {
+            year: Some(date.year()),
+            month: Some(date.month()),
+            day: Some(date.day()),
+            weekday: Some(date.weekday().num_days_from_monday()),
+            taken: vec![format!("midnight in UTC as the day {date}")],
+            ..Self::default()
+        })
     }
 
     pub(super) fn is_whole(&self) -> bool {

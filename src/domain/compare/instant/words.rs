@@ -110,6 +110,10 @@ struct Read {
     /// A date as machines write it: its time of day has 24 hours.
     is_machine: bool,
     has_half: bool,
+    /// The time of day is as people say it: then it has 12 hours, beside a date of a machine as well.
+    is_spoken: bool,
+    /// The day is a number that nothing marks as one: "17", not "the 17th".
+    has_bare_day: bool,
     /// "After 3", "before Friday": what follows is a limit, not a point.
     is_limited: bool,
 }
@@ -128,6 +132,11 @@ fn one(zone: Tz, today: Option<NaiveDate>, words: &[&str]) -> Option<Vec<Parts>>
             }
             taken => at += taken,
         }
+    }
+    // "Tuesday from 2 to 4": beside a day that is named otherwise, a number may be anything.
+    if read.has_bare_day && read.parts.month.is_none() && !read.phrases.is_empty() {
+        read.parts.day = None;
+        read.parts.open = true;
     }
     let Read { parts, phrases, .. } = &read;
     let says_something = parts.day.is_some()
@@ -221,7 +230,10 @@ fn with_date(read: &Read, today: Option<NaiveDate>) -> Vec<Parts> {
 
 /// "At 3" is said for three in the afternoon as well as in the night.
 fn with_half(read: &Read, half: Option<bool>, parts: Parts) -> Vec<Parts> {
-    let Some(minutes) = parts.minutes.filter(|_| !read.has_half && !read.is_machine) else {
+    let Some(minutes) = parts
+        .minutes
+        .filter(|_| !read.has_half && (read.is_spoken || !read.is_machine))
+    else {
         return vec![parts];
     };
     let early = minutes % (12 * 60);
@@ -277,6 +289,7 @@ fn step(read: &mut Read, words: &[&str]) -> usize {
         if read.parts.minutes.is_none() {
             clock.put(&mut read.parts);
             read.has_half = clock.has_half;
+            read.is_spoken = clock.is_spoken;
             if words
                 .get(taken)
                 .is_some_and(|next| relative::number_word(next).is_some())
@@ -301,7 +314,9 @@ fn step(read: &mut Read, words: &[&str]) -> usize {
     } else if let Some(month) = month(word) {
         read.parts.month = Some(month);
     } else {
+        let was = read.parts.day;
         plain_number(&mut read.parts, word);
+        read.has_bare_day |= was != read.parts.day && word.chars().all(|c| c.is_ascii_digit());
     }
     1
 }

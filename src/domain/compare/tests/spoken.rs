@@ -60,6 +60,11 @@ fn words_are_counted_from_the_day_on_which_they_were_said() {
         ("tomorrow, March 12, at 3 PM", "3/12/2026 3:00:00 PM"),
         ("tomorrow at 3 PM", "2026-03-12T19:00:00Z"),
         ("Tuesday from 2 PM to 4 PM", "3/17/2026 2:00:00 PM"),
+        ("17 March at 3", "3/17/2026 3:00:00 PM"),
+        ("3/17 at 3", "3/17/2026 3:00:00 PM"),
+        ("3/17 at 3:30", "3/17/2026 3:30:00 PM"),
+        ("2026-03-17 at 3", "3/17/2026 3:00:00 PM"),
+        ("2026-03-17 at 15:00", "3/17/2026 3:00:00 PM"),
     ] {
         let compared = said(WEDNESDAY, words, there);
         assert_eq!(compared.outcome, Match::Same, "{words} / {there}: {}", compared.why);
@@ -81,6 +86,10 @@ fn words_are_counted_from_the_day_on_which_they_were_said() {
         ("next month", "3/28/2026 10:00:00 AM"),
         ("the end of the month", "4/30/2026 10:00:00 AM"),
         ("Monday or Tuesday at 3 PM", "3/18/2026 3:00:00 PM"),
+        ("Tuesday from 2 to 4", "3/18/2026 2:00:00 PM"),
+        ("3/17 at 3", "3/17/2026 4:00:00 PM"),
+        ("2026-03-17 3:00", "3/17/2026 3:00:00 PM"),
+        ("2026-03-17 at 09:00", "3/17/2026 9:00:00 PM"),
     ] {
         let compared = said(WEDNESDAY, words, there);
         assert_eq!(
@@ -105,6 +114,9 @@ fn what_cannot_be_resolved_is_undecided_never_a_difference() {
         ("any day but not Friday", "3/12/2026 9:00:00 AM"),
         ("4 or 5 PM", "3/12/2026 4:00:00 PM"),
         ("within 3 days", "3/12/2026 4:00:00 PM"),
+        ("Tuesday from 2 to 4", "3/17/2026 2:00:00 PM"),
+        ("tomorrow for 4", "3/12/2026 4:00:00 PM"),
+        ("4 people on Friday", "3/13/2026 4:00:00 PM"),
         ("in a few days", "3/14/2026 4:00:00 PM"),
         ("in two hours", "3/11/2026 6:30:00 PM"),
         // A limit or half a day beside a day that fits.
@@ -211,4 +223,26 @@ fn dates_of_reduced_precision_are_compared_by_what_both_name() {
             assert_eq!(by(rule, json!(right), json!(left)), outcome, "{rule} {right} / {left}");
         }
     }
+}
+
+#[test]
+fn a_birthday_kept_as_midnight_in_utc_is_on_that_day_in_every_zone() {
+    for (left, right, outcome) in [
+        ("08/29/2018", "2018-08-29T00:00:00Z", Match::Same),
+        ("August 29, 2018", "2018-08-29T00:00:00.000+00:00", Match::Same),
+        ("2018-08-28", "2018-08-29T00:00:00Z", Match::Same),
+        ("2018-08-30", "2018-08-29T00:00:00Z", Match::Different),
+        ("2018-08-29", "2018-08-29T00:00:01Z", Match::Different),
+        // Midnight of another zone says nothing of UTC.
+        ("2018-08-29", "2018-08-29T00:00:00-04:00", Match::Same),
+        ("2018-08-28", "2018-08-29T00:00:00-04:00", Match::Different),
+    ] {
+        assert_eq!(by("date", json!(left), json!(right)), outcome, "{left} / {right}");
+        assert_eq!(by("date", json!(right), json!(left)), outcome, "{right} / {left}");
+    }
+    // An appointment is at its hour: there midnight is a time of day.
+    assert_eq!(
+        by("instant", json!("2018-08-29"), json!("2018-08-29T00:00:00Z")),
+        Match::Different
+    );
 }
