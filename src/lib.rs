@@ -17,6 +17,7 @@
 //!   which SQLite and PostgreSQL differ.
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
 //!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
+//! - [`mod@why`] says what holds a queue, a job or a session.
 //! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`http`] says how it is; [`doctor`] looks at what it
 //!   needs; [`sandbox`] is a world to try it in.
 
@@ -50,3 +51,4 @@ pub mod telemetry;
 mod test_support;
 pub mod trial;
 pub mod verdict_writer;
+pub mod why;

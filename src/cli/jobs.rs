@@ -432,6 +432,7 @@ mod tests {
             max_attempts: 8,
             rescues: 2,
             snoozes: 0,
+            rate_charged: false,
             outages: 0,
             gate: Some("records:practice".to_owned()),
             held_by: None,

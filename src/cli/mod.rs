@@ -37,6 +37,7 @@ mod signals;
 mod sources;
 mod summary;
 mod when;
+mod why;
 mod wiring;
 mod worker;
 
@@ -106,6 +107,7 @@ enum Command {
     Sessions(sessions::Sessions),
     Show(show::Show),
     Queues(queues::Queues),
+    Why(why::Why),
     Jobs(jobs::Jobs),
     Pause(pause::Pause),
     Resume(pause::Resume),
@@ -160,6 +162,7 @@ impl Cli {
             Command::Sessions(command) => command.execute(&context).await,
             Command::Show(command) => command.execute(&context).await,
             Command::Queues(command) => command.execute(&context).await,
+            Command::Why(command) => command.execute(&context).await,
             Command::Jobs(command) => command.execute(&context).await,
             Command::Pause(command) => command.execute(&context).await,
             Command::Resume(command) => command.execute(&context).await,

@@ -2,6 +2,7 @@
 
 pub mod gates;
 pub mod service;
+pub mod why;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -97,6 +98,8 @@ pub struct JobRow {
     pub max_attempts: u32,
     pub rescues: u32,
     pub snoozes: u32,
+    /// Its start stands in its rate's window already.
+    pub rate_charged: bool,
     /// Tries in a row that found an upstream down.
     pub outages: u32,
     /// The gate of the upstream that it needs next.
@@ -504,6 +507,7 @@ fn stored_job(row: &Row) -> Result<JobRow, DbError> {
         max_attempts: row.get("max_attempts")?,
         rescues: row.get("rescues")?,
         snoozes: row.get("snoozes")?,
+        rate_charged: row.get("rate_charged")?,
         outages: row.get("outages")?,
         gate: row.get("gate")?,
         held_by: row.get("held_by")?,

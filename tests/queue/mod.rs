@@ -15,4 +15,5 @@ mod other_programs;
 mod outcomes;
 mod plans;
 mod shutdown;
+mod why;
 pub(crate) mod world;

@@ -27,8 +27,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "trial",
+            "why",
         ],
     ),
+    ("why", &["db", "jobs", "params", "queue", "store"]),
     (
         "demo",
         &["config", "db", "domain", "pipeline", "queue", "sandbox", "store"],

@@ -62,18 +62,24 @@ impl GateLine {
 /// # Errors
 /// When the database cannot answer.
 pub async fn all(db: &Db) -> Result<Vec<GateLine>, DbError> {
-    let mut held: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut gates = read(db).await?;
     for (gate, queue, count) in held_jobs(db).await? {
-        held.entry(gate).or_default().insert(queue, count);
+        if let Some(gate) = gates.iter_mut().find(|line| line.key == gate) {
+            gate.held.insert(queue, count);
+        }
     }
+    Ok(gates)
+}
+
+/// The same, without what they hold: that may be many.
+async fn read(db: &Db) -> Result<Vec<GateLine>, DbError> {
     db.fetch_all("-- gates\nSELECT * FROM gates ORDER BY key", &[])
         .await?
         .iter()
         .map(|row| {
-            let key: String = row.get("key")?;
             Ok(GateLine {
-                held: held.remove(&key).unwrap_or_default(),
-                key,
+                held: BTreeMap::new(),
+                key: row.get("key")?,
                 state: row.get("state")?,
                 reason: row.get("reason")?,
                 detail: row.get("detail")?,
@@ -104,7 +110,7 @@ pub(super) struct Shut(BTreeMap<String, GateLine>);
 
 impl Shut {
     pub(super) async fn read(db: &Db) -> Result<Self, DbError> {
-        let gates = all(db).await?.into_iter().filter(|gate| gate.state != "open");
+        let gates = read(db).await?.into_iter().filter(|gate| gate.state != "open");
         Ok(Self(gates.map(|gate| (gate.key.clone(), gate)).collect()))
     }
 
