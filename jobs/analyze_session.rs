@@ -25,6 +25,7 @@ use crate::{
     ports::SessionRef,
     queue::{self, Job, JobContext, JobError, Limit, OrRetry, Outcome, Policy, minutes},
     reader::{self, Read},
+    reprocess,
     store::{
         readings::{self, StoredReading},
         seen,
@@ -135,6 +136,10 @@ impl Job for AnalyzeSession {
 
     async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
         verdict_writer::give_up(tx, &self.key(), self.generation, reason).await
+    }
+
+    async fn on_revive(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        reprocess::revive(tx, &self.key(), self.generation).await
     }
 }
 

@@ -97,6 +97,12 @@ impl Job for DiagnoseSession {
     async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
         diagnoses::give_up(tx, &self.key(), self.generation, reason).await
     }
+
+    async fn on_revive(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        // The job itself does it; it only has to be called for again.
+        diagnoses::ask_again(tx, &self.key()).await?;
+        Ok(false)
+    }
 }
 
 impl DiagnoseSession {

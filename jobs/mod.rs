@@ -6,11 +6,13 @@
 //!       one per source      one per session     serial per system    3 at a time, 3 starts per 5 min
 //!
 //!    evaluate_alerts (cron 1 min, its own queue) · reconcile (cron 5 min) · prune_history (cron daily)
+//!    apply_operation (what an operator does to many jobs or sessions)
 //! ```
 //!
 //! One file per job. Each reads top to bottom: what and why, payload (ids only), policy, `run`, helpers, tests.
 
 mod analyze_session;
+mod apply_operation;
 mod diagnose_session;
 mod discover_sessions;
 mod evaluate_alerts;
@@ -25,8 +27,9 @@ use cron::Schedule;
 use futures::future::BoxFuture;
 
 pub use self::{
-    analyze_session::AnalyzeSession, diagnose_session::DiagnoseSession, discover_sessions::DiscoverSessions,
-    evaluate_alerts::EvaluateAlerts, prune_history::PruneHistory, reconcile::Reconcile, verify_session::VerifySession,
+    analyze_session::AnalyzeSession, apply_operation::ApplyOperation, diagnose_session::DiagnoseSession,
+    discover_sessions::DiscoverSessions, evaluate_alerts::EvaluateAlerts, prune_history::PruneHistory,
+    reconcile::Reconcile, verify_session::VerifySession,
 };
 use crate::{
     db::DbError,
@@ -44,6 +47,7 @@ pub fn registry() -> Registry<Env> {
         .register::<EvaluateAlerts>()
         .register::<Reconcile>()
         .register::<PruneHistory>()
+        .register::<ApplyOperation>()
 }
 
 /// What is enqueued by the clock. `sources` are the names of those that are scanned.

@@ -27,6 +27,7 @@ use crate::{
     outside::{self, Called},
     ports::{UpstreamError, UpstreamReason},
     queue::{self, Job, JobContext, JobError, Limit, OrRetry as _, Outcome, Policy, gate, minutes},
+    reprocess,
     store::{
         evidence, lanes,
         sessions::{self, StoredSession},
@@ -107,6 +108,10 @@ impl Job for VerifySession {
 
     async fn on_discard(&self, tx: &mut Tx, reason: &str) -> Result<(), DbError> {
         verdict_writer::give_up(tx, &self.key(), self.generation, reason).await
+    }
+
+    async fn on_revive(&self, tx: &mut Tx) -> Result<bool, DbError> {
+        reprocess::revive(tx, &self.key(), self.generation).await
     }
 }
 

@@ -107,3 +107,18 @@ pub async fn reprocess(tx: &mut Tx, key: &SessionKey) -> Result<Option<Generatio
     call_for_analysis(tx, key, generation, session.incomplete).await?;
     Ok(Some(generation))
 }
+
+/// Calls again for the work of a session that ended as its job was given up or cancelled. Answers whether that is done: a session
+/// that still waits for this generation has its own job.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn revive(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<bool, DbError> {
+    let Some(session) = sessions::load_in(tx, key).await? else {
+        return Ok(false);
+    };
+    if session.generation != generation || session.state != SessionState::Done {
+        return Ok(false);
+    }
+    Ok(reprocess(tx, key).await?.is_some())
+}

@@ -155,7 +155,7 @@ async fn run_sessions(directory: &Path, sessions: u64) -> anyhow::Result<(Durati
         passed == sessions,
         "{passed} of {sessions} sessions passed: the bench would compare apples with pears"
     );
-    let jobs = inspect::count_jobs(&db, &inspect::JobFilter::default()).await?;
+    let jobs = queue::select::count(&db, &inspect::JobFilter::default()).await?;
     db.close().await;
     Ok((elapsed, jobs))
 }

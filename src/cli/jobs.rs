@@ -1,35 +1,26 @@
-//! `aftercall jobs`: list, show, retry and cancel jobs.
+//! `aftercall jobs`: lists and shows jobs, and changes them one by one or many at once.
+
+mod change;
+mod which;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::which::Which;
 use super::{
-    context::{self, Context},
+    context::Context,
     failure::Failure,
     output::{Cell, Grid, Output, Tone},
     when,
 };
 use crate::{
     db::Db,
-    queue::{
-        control::{self, Cancelled, Retried},
-        inspect::{self, AttemptRow, JobFilter, JobRow},
-    },
+    queue::inspect::{self, AttemptRow, JobPage, JobRow},
 };
 
-const STATES: [&str; 7] = [
-    "available",
-    "scheduled",
-    "running",
-    "retryable",
-    "completed",
-    "cancelled",
-    "discarded",
-];
-
-/// Lists, shows, retries and cancels jobs
+/// Lists, shows and changes jobs
 #[derive(Debug, Args)]
 pub(super) struct Jobs {
     #[command(subcommand)]
@@ -40,14 +31,21 @@ pub(super) struct Jobs {
 enum Verb {
     List(List),
     Show(ShowJob),
-    Retry(Retry),
-    Cancel(Cancel),
+    Retry(change::Retry),
+    Cancel(change::Cancel),
+    Discard(change::Discard),
+    Delete(change::Delete),
+    Reprioritise(change::Reprioritise),
+    Move(change::Move),
 }
 
 const LIST_EXAMPLE: &str = "\
 Examples:
   $ aftercall jobs list --state discarded
-  $ aftercall jobs list --queue verify_session --key airline-00-0";
+  $ aftercall jobs list --queue verify_session --key airline-00-0
+  $ aftercall jobs list --state retryable --error \"status 503\" --newer-than 1h
+  $ aftercall jobs list --arg session_id=airline-00-0 --json | jq -r '.jobs[].id'
+  $ aftercall jobs list --after 0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80     # the next page";
 
 /// Lists jobs, newest first
 #[derive(Debug, Args)]
@@ -56,8 +54,11 @@ struct List {
     #[command(flatten)]
     which: Which,
     /// At most this many
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
+    /// Those that are older than this job: the last line of the page before says which
+    #[arg(long, value_name = "JOB")]
+    after: Option<Uuid>,
 }
 
 const SHOW_EXAMPLE: &str = "\
@@ -73,89 +74,32 @@ struct ShowJob {
     id: Uuid,
 }
 
-const RETRY_EXAMPLE: &str = "\
-Examples:
-  $ aftercall jobs retry 0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80
-  $ aftercall jobs retry --state discarded --queue verify_session        # shows how many
-  $ aftercall jobs retry --state discarded --queue verify_session --yes  # does it";
-
-/// Lets jobs that ended or wait run now, with all their attempts
-#[derive(Debug, Args)]
-#[command(after_help = RETRY_EXAMPLE)]
-struct Retry {
-    #[command(flatten)]
-    target: Target,
-}
-
-const CANCEL_EXAMPLE: &str = "\
-Examples:
-  $ aftercall jobs cancel 0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80
-  $ aftercall jobs cancel --queue diagnose_session --state available        # shows how many
-  $ aftercall jobs cancel --queue diagnose_session --state available --yes  # does it";
-
-/// Cancels jobs: those that wait at once, those that run by their cancellation token
-#[derive(Debug, Args)]
-#[command(after_help = CANCEL_EXAMPLE)]
-struct Cancel {
-    #[command(flatten)]
-    target: Target,
-}
-
-/// Jobs by filter.
-#[derive(Debug, Clone, Args)]
-struct Which {
-    /// Of this queue
-    #[arg(long, value_name = "QUEUE")]
-    queue: Option<String>,
-    /// In this state
-    #[arg(long, value_name = "STATE", value_parser = STATES)]
-    state: Option<String>,
-    /// Whose unique key contains this (a session's id)
-    #[arg(long, value_name = "TEXT")]
-    key: Option<String>,
-}
-
-/// Jobs to act on: by id, or by filter.
-#[derive(Debug, Args)]
-struct Target {
-    /// Ids of jobs
-    #[arg(value_name = "JOB", conflicts_with_all = ["queue", "state", "key"])]
-    ids: Vec<Uuid>,
-    #[command(flatten)]
-    which: Which,
-    /// With a filter: act, after its count was shown
-    #[arg(long)]
-    yes: bool,
-}
-
-impl Which {
-    fn filter(&self, limit: u32) -> JobFilter {
-        JobFilter {
-            queue: self.queue.clone(),
-            state: self.state.clone(),
-            key_contains: self.key.clone(),
-            limit,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.queue.is_none() && self.state.is_none() && self.key.is_none()
-    }
-}
-
 impl Jobs {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
         match self.verb {
             Verb::List(list) => {
-                let jobs = inspect::jobs(&db, &list.which.filter(list.limit)).await?;
+                let filter = list.which.filter(&db).await?;
+                let page = inspect::jobs(&db, &filter, list.after, list.limit).await?;
                 let now = db.now().await?;
-                context.out.print(&jobs, |out| table(out, &jobs, now))
+                context.out.print(&page, |out| list_page(out, &page, now))
             }
             Verb::Show(show) => show_job(context, &db, show.id).await,
-            Verb::Retry(retry) => retry.target.act(context, &db, Action::Retry).await,
-            Verb::Cancel(cancel) => cancel.target.act(context, &db, Action::Cancel).await,
+            Verb::Retry(command) => command.execute(context, &db).await,
+            Verb::Cancel(command) => command.execute(context, &db).await,
+            Verb::Discard(command) => command.execute(context, &db).await,
+            Verb::Delete(command) => command.execute(context, &db).await,
+            Verb::Reprioritise(command) => command.execute(context, &db).await,
+            Verb::Move(command) => command.execute(context, &db).await,
         }
+    }
+}
+
+fn list_page(out: &Output, page: &JobPage, now: DateTime<Utc>) -> String {
+    let text = table(out, &page.jobs, now);
+    match page.next {
+        Some(next) => format!("{text}\n\nthere are older ones: --after {next}"),
+        None => text,
     }
 }
 
@@ -292,126 +236,6 @@ fn page(out: &Output, detail: &JobDetail, now: DateTime<Utc>) -> String {
     format!("{}\n\n{}", out.table(&facts), out.table(&attempts))
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Action {
-    Retry,
-    Cancel,
-}
-
-/// What became of one job.
-#[derive(Serialize)]
-struct Acted {
-    job: Uuid,
-    result: &'static str,
-    detail: String,
-}
-
-impl Target {
-    async fn act(self, context: &Context, db: &Db, action: Action) -> Result<(), Failure> {
-        let ids = if self.ids.is_empty() {
-            match self.by_filter(context, db, action).await? {
-                Some(ids) => ids,
-                None => return Ok(()),
-            }
-        } else {
-            self.ids
-        };
-        let actor = context::actor();
-        let mut done = Vec::new();
-        for id in ids {
-            let before = inspect::job(db, id).await?;
-            // One transaction each: a worker must never wait for a long list.
-            let mut tx = db.begin().await?;
-            let (result, mut detail) = match action {
-                Action::Retry => retried(control::retry(&mut tx, id, &actor).await?),
-                Action::Cancel => cancelled(control::cancel(&mut tx, id, &actor).await?),
-            };
-            tx.commit().await?;
-            let meaning = before.map(|job| what_it_means(action, &job)).unwrap_or_default();
-            if matches!(result, "retried" | "cancelled") && !meaning.is_empty() {
-                meaning.clone_into(&mut detail);
-            }
-            done.push(Acted {
-                job: id,
-                result,
-                detail,
-            });
-        }
-        context.out.print(&done, |out| {
-            let mut grid = Grid::new(["job", "result", ""]);
-            for acted in &done {
-                grid.row([
-                    Cell::from(acted.job.to_string()),
-                    Cell::from(acted.result),
-                    Cell::from(&acted.detail),
-                ]);
-            }
-            out.table(&grid)
-        })?;
-        match done.iter().filter(|acted| acted.result == "unknown").count() {
-            0 => Ok(()),
-            unknown => Err(Failure::Fault(format!("{unknown} of these jobs are not known"))),
-        }
-    }
-
-    /// The jobs of the filter once `--yes` is given; before that only their number is shown.
-    async fn by_filter(&self, context: &Context, db: &Db, action: Action) -> Result<Option<Vec<Uuid>>, Failure> {
-        if self.which.is_empty() {
-            return Err(Failure::Usage(
-                "name jobs by id, or filter them with --queue, --state or --key".to_owned(),
-            ));
-        }
-        let filter = self.which.filter(u32::MAX);
-        if self.yes {
-            let jobs = inspect::jobs(db, &filter).await?;
-            return Ok(Some(jobs.into_iter().map(|job| job.id).collect()));
-        }
-        let count = inspect::count_jobs(db, &filter).await?;
-        let verb = match action {
-            Action::Retry => "retried",
-            Action::Cancel => "cancelled",
-        };
-        context
-            .out
-            .print(&serde_json::json!({ "matches": count, "acted": false }), |_| {
-                format!("{count} job(s) match: with --yes they are {verb}")
-            })?;
-        Ok(None)
-    }
-}
-
-fn retried(retried: Retried) -> (&'static str, String) {
-    match retried {
-        Retried::Now => ("retried", "runs as soon as its limit allows".to_owned()),
-        Retried::Running => ("running", "it runs already".to_owned()),
-        Retried::Twin(twin) => ("twin", format!("{twin} does the same work")),
-        Retried::Unknown => ("unknown", String::new()),
-    }
-}
-
-/// A session's job is called for by its session's state: what is done to the job alone does not last.
-fn what_it_means(action: Action, job: &JobRow) -> &'static str {
-    let of_session = ["analyze_session", "verify_session", "diagnose_session"].contains(&job.queue.as_str());
-    match action {
-        Action::Cancel if of_session => {
-            "its session still calls for it: reconcile enqueues it again; to hold it, pause its queue"
-        }
-        Action::Retry if of_session && job.state == "discarded" => {
-            "its session has ended with an error: to judge it again, use `aftercall reprocess`"
-        }
-        Action::Cancel | Action::Retry => "",
-    }
-}
-
-fn cancelled(cancelled: Cancelled) -> (&'static str, String) {
-    match cancelled {
-        Cancelled::AtOnce => ("cancelled", String::new()),
-        Cancelled::Requested => ("requested", "it runs: its worker was asked to stop it".to_owned()),
-        Cancelled::AlreadyEnded => ("ended", "it had ended before".to_owned()),
-        Cancelled::Unknown => ("unknown", String::new()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,18 +272,6 @@ mod tests {
             started_at: None,
             finished_at: None,
         }
-    }
-
-    #[test]
-    fn what_is_done_to_a_sessions_job_alone_says_that_it_does_not_last() {
-        assert!(what_it_means(Action::Cancel, &job("available")).contains("reconcile enqueues it again"));
-        assert!(what_it_means(Action::Retry, &job("discarded")).contains("aftercall reprocess"));
-        assert_eq!(what_it_means(Action::Retry, &job("retryable")), "");
-        let alerts = JobRow {
-            queue: "evaluate_alerts".to_owned(),
-            ..job("available")
-        };
-        assert_eq!(what_it_means(Action::Cancel, &alerts), "");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod init;
 mod jobs;
 mod limit;
 mod migrate;
+mod operations;
 mod output;
 mod pause;
 mod playbook;
@@ -108,7 +109,8 @@ enum Command {
     Show(show::Show),
     Queues(queues::Queues),
     Why(why::Why),
-    Jobs(jobs::Jobs),
+    Jobs(Box<jobs::Jobs>),
+    Operations(operations::Operations),
     Pause(pause::Pause),
     Resume(pause::Resume),
     Limit(limit::Limit),
@@ -164,6 +166,7 @@ impl Cli {
             Command::Queues(command) => command.execute(&context).await,
             Command::Why(command) => command.execute(&context).await,
             Command::Jobs(command) => command.execute(&context).await,
+            Command::Operations(command) => command.execute(&context).await,
             Command::Pause(command) => command.execute(&context).await,
             Command::Resume(command) => command.execute(&context).await,
             Command::Limit(command) => command.execute(&context).await,

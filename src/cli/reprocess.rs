@@ -6,12 +6,14 @@ use serde_json::json;
 use super::{
     context::{self, Context},
     failure::Failure,
+    operations,
     output::{Cell, Grid},
     sessions::{self, Which},
     show, wiring,
 };
 use crate::{
     db::Db,
+    operation::Task,
     store::inspect::{
         session,
         sessions::{self as listed, SessionLine},
@@ -21,8 +23,9 @@ use crate::{
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall reprocess airline-00-0 airline-00-1
-  $ aftercall reprocess --status error --since 24h --dry-run
-  $ aftercall reprocess --status fail --intent booking";
+  $ aftercall reprocess --status error --since 24h        # shows how many, and some
+  $ aftercall reprocess --status error --since 24h --yes  # does it
+  $ aftercall reprocess --status fail --intent booking --yes --background";
 
 /// Judges sessions again, each as its next generation; old verdicts stay, with what changed
 #[derive(Debug, Args)]
@@ -36,7 +39,12 @@ pub(super) struct Reprocess {
     /// Show which sessions, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    how: operations::How,
 }
+
+/// Sessions that a preview shows.
+const SAMPLE: u32 = 20;
 
 impl Reprocess {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
@@ -46,17 +54,12 @@ impl Reprocess {
             ));
         }
         let db = context.open_existing().await?;
+        if self.ids.is_empty() {
+            return self.by_filter(context, &db).await;
+        }
         let lines = self.lines(&db).await?;
         if self.dry_run {
-            let now = db.now().await?;
-            return context.out.print(&lines, |out| {
-                let table = if lines.is_empty() {
-                    String::new()
-                } else {
-                    sessions::rows(out, &lines, now)
-                };
-                format!("{table}\n{} session(s) would be judged again", lines.len())
-            });
+            return preview(context, &db, &lines, lines.len() as u64).await;
         }
         let mut done = Vec::new();
         for line in &lines {
@@ -86,11 +89,18 @@ impl Reprocess {
         })
     }
 
-    async fn lines(&self, db: &Db) -> Result<Vec<SessionLine>, Failure> {
-        if self.ids.is_empty() {
-            let filter = self.which.filter(db, u32::MAX).await?;
-            return Ok(listed::list(db, &filter).await?);
+    /// Shows how many match and some of them; with `--yes` they are judged again.
+    async fn by_filter(&self, context: &Context, db: &Db) -> Result<(), Failure> {
+        let filter = self.which.filter(db, SAMPLE).await?;
+        let task = Task::Sessions { filter: filter.clone() };
+        let matched = task.count(db).await?;
+        if self.dry_run || !self.how.yes {
+            return preview(context, db, &listed::list(db, &filter).await?, matched).await;
         }
+        operations::perform(context, db, &task, matched, None, self.how.background).await
+    }
+
+    async fn lines(&self, db: &Db) -> Result<Vec<SessionLine>, Failure> {
         let mut lines = Vec::new();
         for id in &self.ids {
             let found = session::find(db, self.which.source.as_deref(), id).await?;
@@ -101,4 +111,22 @@ impl Reprocess {
         }
         Ok(lines)
     }
+}
+
+async fn preview(context: &Context, db: &Db, lines: &[SessionLine], matched: u64) -> Result<(), Failure> {
+    let now = db.now().await?;
+    let shown = json!({ "matches": matched, "acted": false, "sample": lines });
+    context.out.print(&shown, |out| {
+        let table = if lines.is_empty() {
+            String::new()
+        } else {
+            sessions::rows(out, lines, now)
+        };
+        let some = if (lines.len() as u64) < matched {
+            "; these are the latest"
+        } else {
+            ""
+        };
+        format!("{table}\n{matched} session(s) would be judged again{some}")
+    })
 }

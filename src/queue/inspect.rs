@@ -12,6 +12,8 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use self::gates::Shut;
+use super::select;
+pub use super::select::{ArgIs, JobFilter};
 use crate::{
     db::{Db, DbError, Row},
     params,
@@ -159,17 +161,13 @@ impl WorkerRow {
     }
 }
 
-/// Which jobs to list, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// Of this queue.
-    pub queue: Option<String>,
-    /// In this state.
-    pub state: Option<String>,
-    /// Whose unique key contains this.
-    pub key_contains: Option<String>,
-    /// At most this many; 0 means 100.
-    pub limit: u32,
+/// A page of jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<JobRow>,
+    /// The job to go on after; `None`: there are no more.
+    pub next: Option<Uuid>,
 }
 
 /// What is still to do.
@@ -359,51 +357,34 @@ fn entry(depths: &mut BTreeMap<String, QueueDepth>, queue: String) -> &mut Queue
     })
 }
 
-/// Jobs by filter, newest first.
+/// The newest jobs that match, before `after`. What is looked at is bounded: a page may hold fewer than `most`, even none, and still
+/// say where to go on.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn jobs(db: &Db, filter: &JobFilter) -> Result<Vec<JobRow>, DbError> {
-    let limit = if filter.limit == 0 { 100 } else { filter.limit };
+pub async fn job_page(db: &Db, filter: &JobFilter, after: Option<Uuid>, most: u32) -> Result<JobPage, DbError> {
     let shut = Shut::read(db).await?;
-    db.fetch_all(
-        "-- jobs_by_filter
-         SELECT * FROM jobs
-         WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
-            AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)
-         ORDER BY created_at DESC, id DESC LIMIT $4",
-        &params![
-            filter.queue.as_deref(),
-            filter.state.as_deref(),
-            filter.key_contains.as_deref(),
-            limit
-        ],
-    )
-    .await?
-    .iter()
-    .map(|row| job_row(row, &shut))
-    .collect()
+    let window = select::newest(db, filter, after, most).await?;
+    let jobs = window.rows.iter().map(|row| job_row(row, &shut));
+    Ok(JobPage {
+        jobs: jobs.collect::<Result<_, DbError>>()?,
+        next: window.next,
+    })
 }
 
-/// How many jobs the filter matches; its `limit` does not count.
+/// The newest `most` jobs that match, before `after`, and where to go on.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn count_jobs(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
-    let row = db
-        .fetch_optional(
-            "-- count_jobs
-             SELECT count(*) AS n FROM jobs
-             WHERE queue = COALESCE($1, queue) AND state = COALESCE($2, state)
-                AND (COALESCE($3, '') = '' OR replace(unique_key, $3, '') <> unique_key)",
-            &params![
-                filter.queue.as_deref(),
-                filter.state.as_deref(),
-                filter.key_contains.as_deref()
-            ],
-        )
-        .await?;
-    row.map_or(Ok(0), |row| row.get("n"))
+pub async fn jobs(db: &Db, filter: &JobFilter, after: Option<Uuid>, most: u32) -> Result<JobPage, DbError> {
+    let mut all = job_page(db, filter, after, most).await?;
+    while let Some(next) = all.next.filter(|_| all.jobs.len() < most as usize) {
+        let rest = most - u32::try_from(all.jobs.len()).unwrap_or(most);
+        let page = job_page(db, filter, Some(next), rest).await?;
+        all.jobs.extend(page.jobs);
+        all.next = page.next;
+    }
+    Ok(all)
 }
 
 /// One job.

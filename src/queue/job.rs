@@ -41,6 +41,13 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
         let _ = (tx, reason);
         async { Ok(()) }
     }
+
+    /// Runs in the transaction that brings an ended job back to life: what it worked for has ended with it. Answers whether it
+    /// called for the work in another way, so that the job itself stays as it is.
+    fn on_revive(&self, tx: &mut Tx) -> impl Future<Output = Result<bool, DbError>> + Send {
+        let _ = tx;
+        async { Ok(false) }
+    }
 }
 
 /// Proof that the run's end is committed: only [`JobContext::finish`], [`JobContext::done`] and [`JobContext::snooze`] make
@@ -188,6 +195,7 @@ pub(super) trait AnyJob<E>: Send + Sync {
         env: &'a E,
     ) -> Result<BoxFuture<'a, Result<Outcome, JobError>>, serde_json::Error>;
     fn on_discard<'a>(&self, args: &str, tx: &'a mut Tx, reason: &'a str) -> BoxFuture<'a, Result<(), DbError>>;
+    fn on_revive<'a>(&self, args: &str, tx: &'a mut Tx) -> BoxFuture<'a, Result<bool, DbError>>;
 }
 
 struct Kind<J>(std::marker::PhantomData<fn() -> J>);
@@ -214,6 +222,18 @@ impl<J: Job> AnyJob<J::Env> for Kind<J> {
                 Ok(job) => job.on_discard(tx, reason).await,
                 // Who it worked for cannot be read either; the job itself still ends with the reason.
                 Err(_) => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
+    fn on_revive<'a>(&self, args: &str, tx: &'a mut Tx) -> BoxFuture<'a, Result<bool, DbError>> {
+        let job: Result<J, _> = serde_json::from_str(args);
+        async move {
+            match job {
+                Ok(job) => job.on_revive(tx).await,
+                // It will fail once more, and say why.
+                Err(_) => Ok(false),
             }
         }
         .boxed()

@@ -20,6 +20,7 @@
 
 mod attempt;
 mod backend;
+pub mod bulk;
 mod claim;
 mod claimer;
 mod completions;
@@ -42,6 +43,7 @@ mod rescue;
 mod role;
 mod run;
 mod runtime;
+pub mod select;
 
 pub use self::{
     context::{Fenced, JobContext},

@@ -26,9 +26,10 @@ async fn i3_a_rolled_back_transaction_leaves_no_job(database: TestDb) {
     queue::enqueue(&mut tx, &Plain::of("a", What::Done)).await.unwrap();
     drop(tx);
     assert!(
-        inspect::jobs(db, &inspect::JobFilter::default())
+        inspect::jobs(db, &inspect::JobFilter::default(), None, 10)
             .await
             .unwrap()
+            .jobs
             .is_empty()
     );
 }

@@ -2,6 +2,7 @@
 
 mod away;
 mod bench;
+mod bulk;
 mod control;
 mod cron;
 mod enqueue;

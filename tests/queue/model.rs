@@ -293,12 +293,9 @@ async fn steer(tx: &mut Tx, op: &Op, model: &mut Model) {
 }
 
 async fn seen(database: &TestDb) -> BTreeMap<Uuid, Job> {
-    let filter = inspect::JobFilter {
-        limit: 1000,
-        ..inspect::JobFilter::default()
-    };
+    let filter = inspect::JobFilter::default();
     let mut seen = BTreeMap::new();
-    for job in inspect::jobs(&database.db, &filter).await.unwrap() {
+    for job in inspect::jobs(&database.db, &filter, None, 1_000).await.unwrap().jobs {
         let starts = inspect::attempts(&database.db, job.id).await.unwrap().len();
         let state = [
             "available",

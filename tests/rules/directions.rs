@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "export",
             "http",
             "jobs",
+            "operation",
             "pipeline",
             "queue",
             "readings_file",
@@ -29,6 +30,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "trial",
             "why",
         ],
+    ),
+    (
+        "operation",
+        &["db", "domain", "jobs", "params", "queue", "reprocess", "store"],
     ),
     ("why", &["db", "jobs", "params", "queue", "store"]),
     (
@@ -60,6 +65,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "env",
             "expert",
             "fault",
+            "operation",
             "outside",
             "paid",
             "ports",

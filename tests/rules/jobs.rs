@@ -6,6 +6,7 @@ use super::source::rust_files;
 const NAMES: [&str; 7] = [
     "discover_sessions",
     "analyze_session",
+    "apply_operation",
     "verify_session",
     "diagnose_session",
     "evaluate_alerts",

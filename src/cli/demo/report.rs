@@ -174,7 +174,7 @@ impl Report {
              \x20 aftercall --db {database} sessions --status fail\n\
              \x20 aftercall --db {database} gate list\n\
              \x20 aftercall --db {database} queues\n\
-             \x20 aftercall --db {database} reprocess --status fail --dry-run\n\
+             \x20 aftercall --db {database} reprocess --status fail\n\
              Waits were divided by {FASTER}. Your own sessions: `aftercall init` writes a commented aftercall.toml, \
              `aftercall run --help` says the rest.",
             self.database.display(),

@@ -1,11 +1,11 @@
 //! Sessions by filter, each with its latest verdict.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::waiting::ShutGates;
 use crate::{
-    db::{Db, DbError, Row},
+    db::{Db, DbError, Row, Tx, Value},
     domain::session::SessionKey,
     params,
 };
@@ -62,7 +62,8 @@ pub struct VerdictLine {
 }
 
 /// Which sessions to list, latest activity first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionFilter {
     /// Of this source.
     pub source: Option<String>,
@@ -78,15 +79,138 @@ pub struct SessionFilter {
     pub limit: u32,
 }
 
+/// The filter's first five parameters, over a session `s` and its latest verdict `m`.
+macro_rules! matches {
+    () => {
+        "($1 IS NULL OR s.source = $1) AND ($2 IS NULL OR s.session_id = $2)
+               AND ($3 IS NULL OR $3 LIKE '%,' ||
+                    CASE WHEN s.state = 'done' THEN COALESCE(m.verification_status, 'waiting') ELSE 'waiting' END || ',%')
+               AND ($4 IS NULL OR m.intent_type = $4) AND ($5 IS NULL OR s.last_activity_at >= $5)"
+    };
+}
+
+impl SessionFilter {
+    fn params(&self) -> Vec<Value> {
+        // One parameter for a list of any length, on any database: `,pass,fail,`.
+        let statuses = (!self.statuses.is_empty()).then(|| format!(",{},", self.statuses.join(",")));
+        params![
+            self.source.as_deref(),
+            self.session_id.as_deref(),
+            statuses,
+            self.intent.as_deref(),
+            self.since
+        ]
+        .to_vec()
+    }
+}
+
+/// How many sessions match.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn count(db: &Db, filter: &SessionFilter) -> Result<u64, DbError> {
+    let row = db
+        .fetch_optional(
+            concat!(
+                "-- count_sessions
+             SELECT count(*) AS n FROM sessions s
+             LEFT JOIN monitoring_results m ON m.source = s.source AND m.session_id = s.session_id WHERE ",
+                matches!()
+            ),
+            &filter.params(),
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("n"))
+}
+
+/// Sessions looked at by one statement.
+const WINDOW: u32 = 2_000;
+
+/// Some of the sessions, in the order of their keys.
+#[derive(Debug)]
+pub struct Window {
+    /// Those that match.
+    pub matching: Vec<SessionKey>,
+    /// The last one looked at.
+    pub end: SessionKey,
+    /// Whether there are more behind it.
+    pub more: bool,
+}
+
+/// The next sessions after `after` that match and were known at `known_at`: at most `most`.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn window(
+    tx: &mut Tx,
+    filter: &SessionFilter,
+    after: &SessionKey,
+    known_at: DateTime<Utc>,
+    most: u32,
+) -> Result<Window, DbError> {
+    let key = |row: &Row| {
+        Ok::<_, DbError>(SessionKey::new(
+            row.get::<String>("source")?,
+            row.get::<String>("session_id")?,
+        ))
+    };
+    let rows = tx
+        .fetch_all(
+            "-- session_window
+             SELECT source, session_id FROM sessions WHERE (source, session_id) > ($1, $2)
+             ORDER BY source, session_id LIMIT $3",
+            &params![&after.source, &after.session_id, WINDOW],
+        )
+        .await?;
+    let Some(last) = rows.last() else {
+        return Ok(Window {
+            matching: Vec::new(),
+            end: after.clone(),
+            more: false,
+        });
+    };
+    let mut end = key(last)?;
+    let mut more = rows.len() >= WINDOW as usize;
+    let mut values = filter.params();
+    values.extend(params![
+        &after.source,
+        &after.session_id,
+        &end.source,
+        &end.session_id,
+        known_at,
+        most
+    ]);
+    let rows = tx
+        .fetch_all(
+            concat!(
+                "-- sessions_in_window
+             SELECT s.source, s.session_id FROM sessions s
+             LEFT JOIN monitoring_results m ON m.source = s.source AND m.session_id = s.session_id
+             WHERE (s.source, s.session_id) > ($6, $7) AND (s.source, s.session_id) <= ($8, $9) AND s.discovered_at <= $10 AND ",
+                matches!(),
+                " ORDER BY s.source, s.session_id LIMIT $11"
+            ),
+            &values,
+        )
+        .await?;
+    let matching = rows.iter().map(key).collect::<Result<Vec<_>, DbError>>()?;
+    if let Some(last) = matching.last().filter(|_| matching.len() >= most as usize) {
+        end = last.clone();
+        more = true;
+    }
+    Ok(Window { matching, end, more })
+}
+
 /// Sessions by filter.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, DbError> {
-    // One parameter for a list of any length, on any database: `,pass,fail,`.
-    let statuses = (!filter.statuses.is_empty()).then(|| format!(",{},", filter.statuses.join(",")));
+    let mut values = filter.params();
+    values.extend(params![filter.limit]);
     let rows = db
         .fetch_all(
+            concat!(
             "-- list_sessions
              SELECT s.source, s.session_id, s.state, s.generation, s.environment, s.first_activity_at, s.last_activity_at,
                     s.waiting_reason, s.waiting_until, s.incomplete, s.system, m.generation AS judged, m.verification_status,
@@ -95,19 +219,12 @@ pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, D
              FROM sessions s
              LEFT JOIN monitoring_results m ON m.source = s.source AND m.session_id = s.session_id
              LEFT JOIN verdicts v ON v.source = m.source AND v.session_id = m.session_id AND v.generation = m.generation
-             WHERE ($1 IS NULL OR s.source = $1) AND ($2 IS NULL OR s.session_id = $2)
-               AND ($3 IS NULL OR $3 LIKE '%,' ||
-                    CASE WHEN s.state = 'done' THEN COALESCE(m.verification_status, 'waiting') ELSE 'waiting' END || ',%')
-               AND ($4 IS NULL OR m.intent_type = $4) AND ($5 IS NULL OR s.last_activity_at >= $5)
-             ORDER BY s.last_activity_at DESC, s.source, s.session_id LIMIT $6",
-            &params![
-                filter.source.as_deref(),
-                filter.session_id.as_deref(),
-                statuses,
-                filter.intent.as_deref(),
-                filter.since,
-                filter.limit
-            ],
+             WHERE ",
+            matches!(),
+            "
+             ORDER BY s.last_activity_at DESC, s.source, s.session_id LIMIT $6"
+            ),
+            &values,
         )
         .await?;
     let shut = ShutGates::read(db).await?;

@@ -1,0 +1,57 @@
+//! Does what an operator called for to many jobs or sessions: batch by batch, each committed with how far it came, and with a
+//! pause after each as long as the batch took, so that the queue's own work comes first.
+//!
+//! Safe to run twice: the operation's row says where to go on.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    env::Env,
+    operation::{self, Step},
+    queue::{Job, JobContext, JobError, Limit, Outcome, Policy, hours},
+};
+
+/// The longest pause between two batches.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Apply this operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyOperation {
+    /// Which.
+    pub operation: Uuid,
+}
+
+impl Job for ApplyOperation {
+    type Env = Env;
+    const NAME: &'static str = "apply_operation"; // stored in rows: never rename, only retire
+    const POLICY: Policy = Policy::new()
+        .attempts(20)
+        .timeout(hours(12))
+        .limit(Limit::queue(2))
+        .priority(10);
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.operation.to_string())
+    }
+
+    async fn run(&self, ctx: &JobContext, _env: &Env) -> Result<Outcome, JobError> {
+        loop {
+            if ctx.cancelled().is_cancelled() {
+                return Err(JobError::ShuttingDown);
+            }
+            let began = Instant::now();
+            let mut tx = ctx.begin().await?;
+            match operation::step(&mut tx, self.operation).await? {
+                Step::More => ctx.progress(tx).await?,
+                Step::Ended | Step::Unknown => return ctx.finish(tx).await,
+            }
+            tokio::select! {
+                () = ctx.cancelled().cancelled() => {}
+                () = tokio::time::sleep(began.elapsed().min(LONGEST_PAUSE)) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Which jobs: the filter that `list` and the changes share.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use crate::{
+    cli::failure::Failure,
+    config::duration,
+    db::Db,
+    queue::inspect::{ArgIs, JobFilter},
+};
+
+const STATES: [&str; 7] = [
+    "available",
+    "scheduled",
+    "running",
+    "retryable",
+    "completed",
+    "cancelled",
+    "discarded",
+];
+
+/// Jobs by filter.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Which {
+    /// Of this queue
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// In this state
+    #[arg(long, value_name = "STATE", value_parser = STATES)]
+    state: Option<String>,
+    /// In this partition
+    #[arg(long, value_name = "NAME")]
+    partition: Option<String>,
+    /// Whose unique key contains this (a session's id)
+    #[arg(long, value_name = "TEXT")]
+    key: Option<String>,
+    /// Whose last error contains this
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    /// Whose arguments hold this value, such as session_id=call-7
+    #[arg(long, value_name = "PATH=VALUE", value_parser = arg_is)]
+    arg: Option<ArgIs>,
+    /// Enqueued so long ago or longer (30m, 24h, 7d)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    older_than: Option<Duration>,
+    /// Enqueued in the last so long
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    newer_than: Option<Duration>,
+    /// With so many attempts, or more
+    #[arg(long, value_name = "N")]
+    attempts: Option<u32>,
+}
+
+fn arg_is(text: &str) -> Result<ArgIs, String> {
+    let (path, value) = text
+        .split_once('=')
+        .ok_or("write PATH=VALUE, such as session_id=call-7")?;
+    ArgIs::new(path, value)
+}
+
+impl Which {
+    /// As a filter, on the database's clock.
+    pub(super) async fn filter(&self, db: &Db) -> Result<JobFilter, Failure> {
+        let now = db.now().await?;
+        let before = |ago: Duration| -> DateTime<Utc> { now - chrono::Duration::from_std(ago).unwrap_or_default() };
+        Ok(JobFilter {
+            queue: self.queue.clone(),
+            state: self.state.clone(),
+            partition: self.partition.clone(),
+            key_contains: self.key.clone(),
+            error_contains: self.error.clone(),
+            arg: self.arg.clone(),
+            created_since: self.newer_than.map(before),
+            created_until: self.older_than.map(before),
+            attempts: self.attempts,
+            ids: Vec::new(),
+        })
+    }
+}

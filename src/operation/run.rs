@@ -1,0 +1,140 @@
+//! One batch of an operation, in the caller's transaction.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{Operation, Position, Task, read, sessions};
+use crate::{
+    db::{DbError, Sql, Tx},
+    jobs::registry,
+    params,
+    queue::{
+        bulk::{self, Batch, Order},
+        control,
+    },
+};
+
+/// How an operation stands after a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There is more to do.
+    More,
+    /// It has ended.
+    Ended,
+    /// There is no such operation.
+    Unknown,
+}
+
+/// Does the next batch of an operation and writes how far it came.
+///
+/// # Errors
+/// When the database refuses it: then nothing of the batch happened.
+pub async fn step(tx: &mut Tx, id: Uuid) -> Result<Step, DbError> {
+    const LOCK: Sql = Sql::each(
+        "-- lock_operation\nSELECT * FROM operations WHERE id = $1",
+        "-- lock_operation\nSELECT * FROM operations WHERE id = $1 FOR NO KEY UPDATE",
+    );
+    let Some(row) = tx.fetch_optional(LOCK, &params![id]).await? else {
+        return Ok(Step::Unknown);
+    };
+    let operation = read(&row)?;
+    if operation.state != "running" {
+        return Ok(Step::Ended);
+    }
+    let done = match &operation.task {
+        Task::Jobs { change, filter } => {
+            let reason = discard_reason(&operation);
+            let order = Order {
+                operation: id,
+                change,
+                filter,
+                reason: &reason,
+            };
+            // Ids are made by the clock: the operation's own is the end of what was there when it was called for.
+            let batch = bulk::apply(tx, &registry(), &order, operation.after(), id).await?;
+            let more = batch.position < id;
+            Done::of_jobs(batch, more)
+        }
+        Task::Discarded { operation: of } => match bulk::restore(tx, &registry(), *of, operation.after()).await? {
+            Some(batch) => Done::of_jobs(batch, true),
+            None => Done::nothing(),
+        },
+        Task::Sessions { filter } => sessions::reprocess(tx, &operation, filter).await?,
+    };
+    write(tx, &operation, &done).await?;
+    Ok(if done.more { Step::More } else { Step::Ended })
+}
+
+fn discard_reason(operation: &Operation) -> String {
+    let Operation { actor, reason, id, .. } = operation;
+    let reason = reason.as_deref().unwrap_or("no reason given");
+    format!("discarded by {actor}: {reason} (operation {id})")
+}
+
+/// What one batch did.
+pub(super) struct Done {
+    pub(super) done: u64,
+    pub(super) skipped: BTreeMap<String, u64>,
+    pub(super) position: Option<Position>,
+    pub(super) more: bool,
+}
+
+impl Done {
+    fn of_jobs(batch: Batch, more: bool) -> Self {
+        Self {
+            done: batch.done,
+            skipped: batch.skipped,
+            position: Some(Position::Job(batch.position)),
+            more,
+        }
+    }
+
+    pub(super) fn nothing() -> Self {
+        Self {
+            done: 0,
+            skipped: BTreeMap::new(),
+            position: None,
+            more: false,
+        }
+    }
+}
+
+impl Operation {
+    fn after(&self) -> Uuid {
+        match self.position {
+            Some(Position::Job(id)) => id,
+            _ => Uuid::nil(),
+        }
+    }
+}
+
+async fn write(tx: &mut Tx, operation: &Operation, done: &Done) -> Result<(), DbError> {
+    let mut skipped = operation.skipped.clone();
+    for (why, count) in &done.skipped {
+        *skipped.entry(why.clone()).or_default() += count;
+    }
+    let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| DbError::other(error.to_string()));
+    let position = done.position.as_ref().or(operation.position.as_ref());
+    let total = operation.done + done.done;
+    let now = tx.now().await?;
+    tx.execute(
+        "-- write_operation
+         UPDATE operations SET done = $2, skipped = $3, position = $4, state = $5, finished_at = $6 WHERE id = $1",
+        &params![
+            operation.id,
+            total,
+            json(serde_json::to_value(&skipped))?,
+            json(serde_json::to_value(position))?,
+            if done.more { "running" } else { "done" },
+            (!done.more).then_some(now)
+        ],
+    )
+    .await?;
+    if !done.more {
+        let detail = format!("changed: {total}; left alone: {}", serde_json::json!(skipped));
+        let action = format!("{}_done", operation.task.verb());
+        control::audit(tx, &operation.actor, &action, &operation.id.to_string(), Some(&detail)).await?;
+    }
+    Ok(())
+}
