@@ -101,6 +101,14 @@ async fn by_model(
             Called::Outage(outage) => return Ok(Read::Outage(outage)),
         };
         match dialog.answer(&answer, |reading| check(reading, transcript, playbook)) {
+            // Whoever is not sure at all has read nothing: the transcript's own signals are a second opinion.
+            Step::Done { found, .. } if found.confidence <= 0.0 => {
+                return Ok(offline(
+                    playbook,
+                    transcript,
+                    "the LLM was not sure at all (confidence 0)",
+                ));
+            }
             Step::Done { found, repaired, notes } => {
                 return Ok(Read::Reading(StoredReading {
                     reading: found,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::domain::{
     claim::{Claim, ClaimState, claims},
     compare::fold,
-    playbook::Playbook,
+    playbook::{Playbook, RollUp},
     reading::{Operation, Reader, Reading, Request, Says, Statement, UNKNOWN_INTENT, Withdrawal},
     signals::{has_phrase, signals},
     transcript::{Speaker, Transcript, Turn},
@@ -106,7 +106,10 @@ fn requests(playbook: &Playbook, transcript: &Transcript, claims: &[Claim]) -> V
         if created_here {
             continue;
         }
-        match chosen.iter().position(|known| same_wish(known, claim)) {
+        match chosen
+            .iter()
+            .position(|known| same_wish(known, claim) || booked_again(playbook, known, claim))
+        {
             // The last outcome counts, but a failure after a success does not undo it.
             Some(at) if chosen[at].state != ClaimState::Done || claim.state == ClaimState::Done => chosen[at] = claim,
             Some(_) => {}
@@ -232,6 +235,27 @@ fn same_wish(known: &Claim, claim: &Claim) -> bool {
     let same_call = known.order == claim.order;
     let same_rule = known.rule == claim.rule || claim.operation() != Some(Operation::Update);
     subjects && ids && same_rule && !same_call
+}
+
+/// A child's appointment at the same time once more: the tool was called again, and what it made then stands for the wish.
+fn booked_again(playbook: &Playbook, known: &Claim, claim: &Claim) -> bool {
+    let same_keys = known.keys.len() == claim.keys.len()
+        && known
+            .keys
+            .iter()
+            .zip(&claim.keys)
+            .all(|(left, right)| left.0 == right.0 && left.1.eq_ignore_ascii_case(right.1));
+    playbook.head.roll_up == RollUp::Subject
+        && known.record == claim.record
+        && known.operation() == Some(Operation::Create)
+        && claim.operation() == Some(Operation::Create)
+        && known.order < claim.order
+        && known.subject.is_some()
+        && known.subject.as_deref().map(fold) == claim.subject.as_deref().map(fold)
+        && !known.keys.is_empty()
+        && same_keys
+        && !known.fields.is_empty()
+        && known.fields == claim.fields
 }
 
 /// Marks what the caller took back after asking, unless a tool did it anyway.

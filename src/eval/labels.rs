@@ -11,6 +11,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use super::score::Kind;
+
 /// The truth about one session.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Label {
@@ -37,6 +39,13 @@ impl Label {
             .iter()
             .chain(&self.records_wrong)
             .chain(&self.records_unwanted)
+    }
+
+    /// In which way a record is not as it should be; by the first list that names it.
+    pub(super) fn kind_of(&self, key: &String) -> Option<Kind> {
+        let lists = [&self.records_missing, &self.records_wrong, &self.records_unwanted];
+        let mut kinds = Kind::ALL.into_iter().zip(lists);
+        kinds.find(|(_, list)| list.contains(key)).map(|(kind, _)| kind)
     }
 }
 

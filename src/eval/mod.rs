@@ -13,7 +13,10 @@ mod score;
 mod sessions;
 mod world;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -21,7 +24,7 @@ use serde::Serialize;
 use self::{mutants::Mutant, world::World};
 pub use self::{
     naive::Naive,
-    score::{Named, Says, Score, Scored, Share},
+    score::{Kind, Named, NamedAs, Says, Score, Scored, Share},
 };
 use crate::{
     domain::{
@@ -92,14 +95,38 @@ pub struct AlsoCompared {
 /// What became of changed records.
 #[derive(Debug, Clone, Serialize)]
 pub struct Mutants {
-    /// Mutants whose record, and field, the verdict names as missing, wrong or unwanted.
+    /// How they are made and chosen.
+    pub drawn: &'static str,
+    /// Changes that could be made; those tried are taken evenly from them.
+    pub possible: u64,
+    /// Mutants whose record, and field, the verdict names as missing, wrong or unwanted. Those of one session are much alike, so
+    /// that the interval is narrower than what they prove: see `sessions_named`.
     pub named: Share,
-    /// Sessions that were changed.
+    /// Sessions whose records were changed.
     pub sessions: u64,
+    /// Records that were changed; the same key in two sessions is two.
+    pub records: u64,
+    /// Sessions all of whose mutants are named: of independent trials there are as many as sessions, at most.
+    pub sessions_named: Share,
+    /// Session by session.
+    pub by_session: Vec<MutantsOfSession>,
     /// Those sessions, judged again without a change: verdicts that stayed.
     pub unchanged: Share,
     /// Mutants that were not named: session, record, what was changed.
     pub overlooked: Vec<String>,
+}
+
+/// The mutants of one session.
+#[derive(Debug, Clone, Serialize)]
+pub struct MutantsOfSession {
+    /// The source's id of it.
+    pub session_id: String,
+    /// Records that were changed.
+    pub records: u64,
+    /// Mutants.
+    pub mutants: u64,
+    /// Those that are named.
+    pub named: u64,
 }
 
 /// One judge.
@@ -107,8 +134,10 @@ pub struct Mutants {
 pub struct Judge {
     /// What it asks.
     pub asks: &'static str,
-    /// Its agreement with the labels.
+    /// Its agreement with the labels. Whoever says neither agrees with none.
     pub agreement: Share,
+    /// Sessions of which it says neither that they are correct nor that they are not.
+    pub undecided: u64,
     /// Mutants that change its mind; for the verdict, those that it names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutants_noticed: Option<Share>,
@@ -151,24 +180,10 @@ pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
     } else {
         Some(also_compared(&plan, &world, &cases, &labels, &scored).await?)
     };
-    let mut judges = vec![Judge {
-        asks: VERDICT,
-        agreement: score.agreement,
-        mutants_noticed: None,
-    }];
+    let mut judges = vec![judge_of(VERDICT, &cases, &labels, |one| Says::of(&one.verdict))];
     for naive in Naive::ALL {
-        let labelled = cases
-            .iter()
-            .filter_map(|one| Some((one, labels.get(&one.case.session.session_id)?)));
-        let agreement = share(
-            labelled
-                .map(|(one, label)| naive.is_content(&plan.playbook, &one.case, &one.facts) == label.db_state_correct),
-        );
-        judges.push(Judge {
-            asks: naive.words(),
-            agreement,
-            mutants_noticed: None,
-        });
+        let says = |one: &Judged| naive.says(&plan.playbook, &one.case, &one.facts);
+        judges.push(judge_of(naive.words(), &cases, &labels, says));
     }
     let mutants = if plan.mutants == 0 {
         None
@@ -184,6 +199,24 @@ pub async fn verify(plan: Plan) -> anyhow::Result<Report> {
             judges,
         },
     })
+}
+
+fn judge_of(
+    asks: &'static str,
+    cases: &[Judged],
+    labels: &BTreeMap<String, labels::Label>,
+    says: impl Fn(&Judged) -> Says,
+) -> Judge {
+    let labelled = cases
+        .iter()
+        .filter_map(|one| Some((says(one), labels.get(&one.case.session.session_id)?)));
+    let said: Vec<(Says, &labels::Label)> = labelled.collect();
+    Judge {
+        asks,
+        agreement: share(said.iter().map(|(says, label)| says.agrees(label))),
+        undecided: said.iter().filter(|(says, _)| *says == Says::Neither).count() as u64,
+        mutants_noticed: None,
+    }
 }
 
 fn share(all: impl Iterator<Item = bool>) -> Share {
@@ -257,6 +290,7 @@ async fn try_mutants(plan: &Plan, world: &World, cases: &[Judged], judges: &mut 
         all.extend(mutants::of(position, playbook, &one.case, &one.facts, &one.verdict));
     }
     // Evenly from all of them, so that no session is left out for those before it.
+    let possible = all.len() as u64;
     let step = all.len().div_ceil(plan.mutants.max(1)).max(1);
     let chosen: Vec<Mutant> = all.into_iter().step_by(step).collect();
     let mut named = Vec::new();
@@ -279,24 +313,39 @@ async fn try_mutants(plan: &Plan, world: &World, cases: &[Judged], judges: &mut 
         named.push(is_named);
         noticed[0].push(is_named);
         for (naive, noticed) in Naive::ALL.into_iter().zip(&mut noticed[1..]) {
-            let is_content = |facts| naive.is_content(playbook, &one.case, facts);
-            noticed.push(is_content(&one.facts) && !is_content(&facts));
+            let says = |facts| naive.says(playbook, &one.case, facts);
+            noticed.push(says(&one.facts) == Says::Correct && says(&facts) == Says::Incorrect);
         }
     }
     for (judge, noticed) in judges.iter_mut().zip(noticed) {
         judge.mutants_noticed = Some(share(noticed.into_iter()));
     }
-    let mut sessions: Vec<usize> = chosen.iter().map(|mutant| mutant.session).collect();
-    sessions.dedup();
     let mut unchanged = Vec::new();
-    for &session in &sessions {
-        let one = &cases[session];
+    let mut by_session = Vec::new();
+    // They are in the order of their sessions.
+    let mut at = 0;
+    for of_session in chosen.chunk_by(|one, other| one.session == other.session) {
+        let one = &cases[of_session[0].session];
         let facts = world.facts(playbook, &one.case, &Facts::new()).await?;
         unchanged.push(judge::judge(playbook, &one.case, &facts, 1) == one.verdict);
+        let records: BTreeSet<String> = of_session.iter().map(Mutant::record).collect();
+        let outcomes = &named[at..at + of_session.len()];
+        at += of_session.len();
+        by_session.push(MutantsOfSession {
+            session_id: one.case.session.session_id.clone(),
+            records: records.len() as u64,
+            mutants: outcomes.len() as u64,
+            named: outcomes.iter().filter(|named| **named).count() as u64,
+        });
     }
     Ok(Mutants {
+        drawn: mutants::DRAWN,
+        possible,
         named: share(named.into_iter()),
-        sessions: sessions.len() as u64,
+        sessions: by_session.len() as u64,
+        records: by_session.iter().map(|one| one.records).sum(),
+        sessions_named: share(by_session.iter().map(|one| one.named == one.mutants)),
+        by_session,
         unchanged: share(unchanged.into_iter()),
         overlooked,
     })

@@ -11,6 +11,11 @@ use crate::domain::{
     verdict::{Finding, Outcome, Verdict},
 };
 
+/// How mutants are made and chosen, in words.
+pub(super) const DRAWN: &str = "One change each, in the records alone: what was said and what the tools answered stays. The \
+    records are those that a request asked for and that are as asked: one is gone, or one of the members that the verdict compares, or \
+    one value or element inside of it, is gone or another. Taken evenly from all that are possible, session by session.";
+
 /// Elements of one list that are changed.
 const MOST_ELEMENTS: usize = 8;
 /// Levels of one record that are changed.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::score::Says;
 use crate::{
     adapters::offline_classifier,
     domain::{
@@ -10,7 +11,7 @@ use crate::{
         judge::Case,
         lookup::{Fact, Facts},
         playbook::Playbook,
-        reading::{Request, Says},
+        reading::{Request, Says as Told},
     },
 };
 
@@ -47,8 +48,9 @@ impl Naive {
         }
     }
 
-    /// Whether it would call the session correct.
-    pub(super) fn is_content(self, playbook: &Playbook, case: &Case, facts: &Facts) -> bool {
+    /// What it would call the session. A comparison that cannot be decided ("sometime next week" and a date) is no difference:
+    /// where it hangs on one, it says neither.
+    pub(super) fn says(self, playbook: &Playbook, case: &Case, facts: &Facts) -> Says {
         let requests: Vec<&Request> = case
             .reading
             .requests
@@ -60,7 +62,7 @@ impl Naive {
             .iter()
             .filter(|claim| claim.is_write() && claim.state == ClaimState::Done)
             .collect();
-        match self {
+        let content = match self {
             Self::ToolCallReturnedOk if requests.is_empty() => done.is_empty(),
             Self::ToolCallReturnedOk => requests
                 .iter()
@@ -74,23 +76,40 @@ impl Naive {
             }),
             Self::AgentSaidDone => {
                 let words = offline_classifier::read(playbook, &case.transcript, "").0;
-                let said = words.statements.iter().any(|statement| statement.says == Says::Done);
+                let said = words.statements.iter().any(|statement| statement.says == Told::Done);
                 said != requests.is_empty()
             }
-            Self::ArgumentsEqualRequest => {
-                let mut free = done;
-                for request in requests {
-                    let Some(at) = free
-                        .iter()
-                        .position(|claim| carries(claim, request) && is_as_asked(playbook, case, claim, request))
-                    else {
-                        return false;
-                    };
-                    free.remove(at);
+            Self::ArgumentsEqualRequest => return equal(playbook, case, done, &requests),
+        };
+        if content { Says::Correct } else { Says::Incorrect }
+    }
+}
+
+/// One call for each request with the arguments asked for, and no call beside. A call that is surely as asked goes first.
+fn equal(playbook: &Playbook, case: &Case, mut free: Vec<&Claim>, requests: &[&Request]) -> Says {
+    let mut unsure = false;
+    for request in requests {
+        let matches: Vec<Match> = free
+            .iter()
+            .map(|claim| {
+                if carries(claim, request) {
+                    as_asked(playbook, case, claim, request)
+                } else {
+                    Match::Different
                 }
-                free.is_empty()
-            }
-        }
+            })
+            .collect();
+        let first = |wanted: Match| matches.iter().position(|found| *found == wanted);
+        let Some(at) = first(Match::Same).or_else(|| first(Match::Undecided)) else {
+            return Says::Incorrect;
+        };
+        unsure |= matches[at] == Match::Undecided;
+        free.remove(at);
+    }
+    match (free.is_empty(), unsure) {
+        (false, _) => Says::Incorrect,
+        (true, true) => Says::Neither,
+        (true, false) => Says::Correct,
     }
 }
 
@@ -109,16 +128,75 @@ fn exists(facts: &Facts, kind: &str, id: &str) -> bool {
     })
 }
 
-fn is_as_asked(playbook: &Playbook, case: &Case, claim: &Claim, request: &Request) -> bool {
+/// One argument that differs decides; else one that cannot be compared.
+fn as_asked(playbook: &Playbook, case: &Case, claim: &Claim, request: &Request) -> Match {
     let Some(record) = playbook.record(&request.record) else {
-        return false;
+        return Match::Different;
     };
     let context = playbook.context().said_at(case.transcript.said_at(request.turn));
-    request.fields.iter().all(|(name, asked)| {
-        let (Some(field), Some(sent)) = (record.field(name), claim.fields.get(name)) else {
-            return asked.is_null();
+    let mut outcome = Match::Same;
+    for (name, asked) in &request.fields {
+        let found = match (record.field(name), claim.fields.get(name)) {
+            // The call's arguments are what is sent, not what is stored: a list of payments is compared as a whole.
+            (Some(field), Some(sent)) => compare(&field.compare, context, asked, sent).outcome,
+            _ if asked.is_null() => Match::Same,
+            _ => Match::Different,
         };
-        // The call's arguments are what is sent, not what is stored: a list of payments is compared as a whole.
-        compare(&field.compare, context, asked, sent).outcome == Match::Same
-    })
+        match found {
+            Match::Same => {}
+            Match::Different => return Match::Different,
+            Match::Undecided => outcome = Match::Undecided,
+        }
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::{observation::Snapshot, reading::Reader, session::SessionKey, transcript::Transcript};
+
+    /// Ada was booked for 1:20 PM, and so was Ben where `beside`; this was asked for.
+    fn says(start: &Value, beside: bool) -> Says {
+        let playbook = Playbook::built_in("orthodontics").unwrap();
+        let call = |id: &str, name: &str| {
+            serde_json::from_value(json!({"id": id, "traceId": "t", "sessionId": "s", "type": "TOOL",
+                "name": "schedule_appointment_ortho", "startTime": "2026-03-02T20:00:00Z",
+                "input": {"action": "book_child", "childName": name},
+                "output": {"appointmentGUID": id, "startTime": "3/18/2026 1:20:00 PM"}}))
+            .unwrap()
+        };
+        let mut observations = vec![call("A-1", "Ada")];
+        if beside {
+            observations.push(call("A-2", "Ben"));
+        }
+        let snapshot = Snapshot {
+            observations,
+            cut: None,
+        };
+        let reading = serde_json::from_value(json!({"intent": "booking", "confidence": 1.0, "requests": [
+            {"operation": "create", "record": "appointment", "subject": "Ada", "fields": {"start": start}}]}))
+        .unwrap();
+        let transcript = Transcript::of(&snapshot, &playbook);
+        let case = Case::new(
+            &playbook,
+            SessionKey::new("eval", "s"),
+            transcript,
+            (reading, Reader::File),
+            false,
+        );
+        Naive::ArgumentsEqualRequest.says(&playbook, &case, &Facts::new())
+    }
+
+    #[test]
+    fn an_argument_that_cannot_be_compared_is_neither_as_asked_nor_another() {
+        assert_eq!(says(&json!("2026-03-18T13:20"), false), Says::Correct);
+        assert_eq!(says(&json!("2026-03-18T14:20"), false), Says::Incorrect);
+        assert_eq!(says(&json!("whenever it suits"), false), Says::Neither);
+        // A call that nobody asked for decides, whatever the other is.
+        assert_eq!(says(&json!("whenever it suits"), true), Says::Incorrect);
+        assert_eq!(says(&json!("2026-03-18T13:20"), true), Says::Incorrect);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Share};
+use super::{Mutants, Report, Score, Share, Summary};
 
 /// Disagreements and overlooked mutants that are listed.
 const MOST_LISTED: usize = 40;
@@ -45,8 +45,13 @@ impl Report {
         line("fail: recall", score.recall_of_fail.words());
         line("records named: precision", score.precision_of_records.words());
         line("records named: recall", score.recall_of_records.words());
+        line("  of them named as what they are", score.kind_of_records.words());
         if let Some(mutants) = &summary.mutants {
             line("changed records named, and their field", mutants.named.words());
+            line(
+                "sessions all of whose changes are named",
+                mutants.sessions_named.words(),
+            );
             line("verdicts that stay when judged once more", mutants.unchanged.words());
         }
         if score.without_label > 0 {
@@ -62,24 +67,12 @@ impl Report {
             let _ = writeln!(text, "{verdict:<46}{correct:>9}{incorrect:>11}");
         }
 
-        let _ = writeln!(
-            text,
-            "\n{:<54}{:>18}{:>24}",
-            "what a judge asks", "agrees with labels", "notices changed records"
-        );
-        for judge in &summary.judges {
-            let percent = |share: Option<&Share>| {
-                let share = share.and_then(|share| share.share);
-                share.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
-            };
-            let _ = writeln!(
-                text,
-                "{:<54}{:>18}{:>24}",
-                judge.asks,
-                percent(Some(&judge.agreement)),
-                percent(judge.mutants_noticed.as_ref())
-            );
+        kinds(&mut text, score);
+        if let Some(mutants) = &summary.mutants {
+            drawn(&mut text, mutants);
         }
+
+        judges(&mut text, summary);
 
         let disagreements: Vec<String> = self
             .sessions
@@ -126,6 +119,76 @@ impl Report {
         }
         text
     }
+}
+
+/// What the records named were named as, by what the labels call them.
+fn kinds(text: &mut String, score: &Score) {
+    if score.kind_of_records.of == 0 {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n{:<42}{:>12}{:>12}{:>13}",
+        "records named, by their label", "as missing", "as wrong", "as unwanted"
+    );
+    for (kind, named_as) in &score.kinds_of_records {
+        let _ = writeln!(
+            text,
+            "{:<42}{:>12}{:>12}{:>13}",
+            kind.as_str(),
+            named_as.missing,
+            named_as.wrong,
+            named_as.unwanted
+        );
+    }
+}
+
+/// How the changed records were made, and how many sessions they are of.
+fn drawn(text: &mut String, mutants: &Mutants) {
+    let mut counts: Vec<u64> = mutants.by_session.iter().map(|one| one.mutants).collect();
+    counts.sort_unstable();
+    let (Some(least), Some(most)) = (counts.first(), counts.last()) else {
+        return;
+    };
+    let _ = writeln!(text, "\nHow records are changed: {}", mutants.drawn);
+    let _ = writeln!(
+        text,
+        "{} of {}, to {} of {}; {least} to {most} of a session, half of the sessions at most {}. Those of one session are much \
+         alike: the interval over sessions says what they prove.",
+        mutants.named.of,
+        counted(mutants.possible, "change"),
+        counted(mutants.records, "record"),
+        counted(mutants.sessions, "session"),
+        counts[(counts.len() - 1) / 2]
+    );
+}
+
+/// The verdict and the naive judges side by side.
+fn judges(text: &mut String, summary: &Summary) {
+    let _ = writeln!(
+        text,
+        "\n{:<54}{:>18}{:>11}{:>25}",
+        "what a judge asks", "agrees with labels", "undecided", "notices changed records"
+    );
+    for judge in &summary.judges {
+        let percent = |share: Option<&Share>| {
+            let share = share.and_then(|share| share.share);
+            share.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
+        };
+        let _ = writeln!(
+            text,
+            "{:<54}{:>18}{:>11}{:>25}",
+            judge.asks,
+            percent(Some(&judge.agreement)),
+            judge.undecided,
+            percent(judge.mutants_noticed.as_ref())
+        );
+    }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 fn list(text: &mut String, title: &str, lines: &[String]) {

@@ -80,11 +80,59 @@ impl Says {
         }
     }
 
+    /// What decides is whether the session was correct; whoever says neither agrees with no label.
     pub(super) fn agrees(self, label: &Label) -> bool {
         match self {
             Self::Correct => label.db_state_correct,
             Self::Incorrect => !label.db_state_correct,
             Self::Neither => false,
+        }
+    }
+}
+
+/// In which way a record is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It should have been made or changed, and was not.
+    Missing,
+    /// It was changed, otherwise than it should.
+    Wrong,
+    /// It should not have been touched.
+    Unwanted,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Missing, Self::Wrong, Self::Unwanted];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Unwanted => "unwanted",
+        }
+    }
+}
+
+/// Of the records named that the labels name, the kind that a label gives them beside the kind named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct NamedAs {
+    /// Named as missing.
+    pub missing: u64,
+    /// Named as wrong.
+    pub wrong: u64,
+    /// Named as unwanted.
+    pub unwanted: u64,
+}
+
+impl NamedAs {
+    fn add(&mut self, kind: Kind) {
+        match kind {
+            Kind::Missing => self.missing += 1,
+            Kind::Wrong => self.wrong += 1,
+            Kind::Unwanted => self.unwanted += 1,
         }
     }
 }
@@ -132,7 +180,45 @@ impl Named {
                 }
             }
         }
-        named
+        let as_asked = verdict
+            .findings
+            .iter()
+            .filter(|finding| finding.outcome == Outcome::Confirmed && !finding.steps.is_empty());
+        named.told_apart(
+            &as_asked
+                .filter_map(|finding| keys.of_finding(finding))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// A finding is of one request, a label of the whole record. One that lacks what was asked for and shows what nobody asked
+    /// for, or on which a call did one thing as asked (`as_asked`) and not another, was changed, otherwise than it should: it is
+    /// wrong. Each key then stands in one list, as in a label.
+    fn told_apart(mut self, as_asked: &[String]) -> Self {
+        let is_wrong =
+            |key: &&String| Keys::not_made(key).is_none() && (self.kinds_of(key).len() > 1 || as_asked.contains(key));
+        let moved: Vec<String> = self.all().into_iter().filter(is_wrong).cloned().collect();
+        for key in moved {
+            self.missing.retain(|other| *other != key);
+            self.unwanted.retain(|other| *other != key);
+            if !self.wrong.contains(&key) {
+                self.wrong.push(key);
+            }
+        }
+        self
+    }
+
+    fn list(&self, kind: Kind) -> &[String] {
+        match kind {
+            Kind::Missing => &self.missing,
+            Kind::Wrong => &self.wrong,
+            Kind::Unwanted => &self.unwanted,
+        }
+    }
+
+    fn kinds_of(&self, key: &String) -> Vec<Kind> {
+        let is_in = |kind: &Kind| self.list(*kind).contains(key);
+        Kind::ALL.into_iter().filter(is_in).collect()
     }
 
     fn all(&self) -> Vec<&String> {
@@ -145,10 +231,10 @@ impl Named {
         all
     }
 
-    /// How many of the label's keys are named, and how many of the named ones are the label's. A record that was never made
-    /// has an id in the label only: each one named stands for one of its kind there that nothing else names, and that was not there
-    /// before (`known`).
-    fn against(&self, label: &Label, known: &dyn Fn(&str) -> bool) -> (u64, u64, Vec<String>, Vec<String>) {
+    /// Which of the label's keys are named, and which of the named ones are the label's. The key alone decides. A record that
+    /// was never made has an id in the label only: each one named stands for one of its kind there that nothing else names,
+    /// and that was not there before (`known`).
+    fn against(&self, label: &Label, known: &dyn Fn(&str) -> bool) -> Against {
         let mut wanted: Vec<&String> = Vec::new();
         for key in label.records() {
             if !wanted.contains(&key) {
@@ -158,6 +244,7 @@ impl Named {
         let total = wanted.len() as u64;
         let mut extra = Vec::new();
         let mut unmade = Vec::new();
+        let mut kinds = Vec::new();
         let mut named = 0;
         for key in self.all() {
             if let Some(folder) = Keys::not_made(key) {
@@ -168,6 +255,7 @@ impl Named {
             match wanted.iter().position(|other| *other == key) {
                 Some(at) => {
                     wanted.remove(at);
+                    kinds.extend(label.kind_of(key).zip(self.kinds_of(key).first().copied()));
                 }
                 None => extra.push(key.clone()),
             }
@@ -182,13 +270,33 @@ impl Named {
             match wanted.iter().position(|other| fits(&other)) {
                 Some(at) => {
                     wanted.remove(at);
+                    kinds.push((Kind::Missing, Kind::Missing));
                 }
                 None => extra.push(key.clone()),
             }
         }
-        let unnamed = wanted.into_iter().cloned().collect::<Vec<_>>();
-        (total, named, unnamed, extra)
+        Against {
+            total,
+            named,
+            unnamed: wanted.into_iter().cloned().collect(),
+            extra,
+            kinds,
+        }
     }
+}
+
+/// What a verdict names beside what the label names.
+struct Against {
+    /// Keys of the label.
+    total: u64,
+    /// Keys named.
+    named: u64,
+    /// Keys of the label that are not named.
+    unnamed: Vec<String>,
+    /// Keys named that the label does not have.
+    extra: Vec<String>,
+    /// Of each key that both name, the label's kind and the kind named.
+    kinds: Vec<(Kind, Kind)>,
 }
 
 /// One session, judged and compared with its label.
@@ -227,6 +335,11 @@ pub struct Score {
     pub precision_of_records: Share,
     /// Of the records that the labels name, those named.
     pub recall_of_records: Share,
+    /// Of the records that both name, those named as what they are: missing, wrong or unwanted. Precision and recall ask for the
+    /// record alone.
+    pub kind_of_records: Share,
+    /// The same by the label's kind: what those records were named as.
+    pub kinds_of_records: BTreeMap<Kind, NamedAs>,
     /// `status reason` → how many whose label is correct, and how many whose is not.
     pub confusion: BTreeMap<String, [u64; 2]>,
     /// Sessions without a label.
@@ -249,6 +362,8 @@ pub(super) fn score(
         recall_of_fail: none,
         precision_of_records: none,
         recall_of_records: none,
+        kind_of_records: none,
+        kinds_of_records: Kind::ALL.into_iter().map(|kind| (kind, NamedAs::default())).collect(),
         confusion: BTreeMap::new(),
         without_label: 0,
         without_session: 0,
@@ -286,12 +401,16 @@ pub(super) fn score(
             .entry(format!("{} {}", verdict.status.as_str(), verdict.reason.as_str()))
             .or_default();
         cell[usize::from(!label.db_state_correct)] += 1;
-        let (total, ours, unnamed, extra) = one.records.against(label, known);
-        wanted += total;
-        found += total - unnamed.len() as u64;
-        named += ours;
-        right += ours - extra.len() as u64;
-        (one.unnamed, one.extra) = (unnamed, extra);
+        let against = one.records.against(label, known);
+        wanted += against.total;
+        found += against.total - against.unnamed.len() as u64;
+        named += against.named;
+        right += against.named - against.extra.len() as u64;
+        for (kind, named_as) in against.kinds {
+            score.kind_of_records.add(named_as == kind);
+            score.kinds_of_records.entry(kind).or_default().add(named_as);
+        }
+        (one.unnamed, one.extra) = (against.unnamed, against.extra);
         scored.push(one);
     }
     let judged = |session: &String| verdicts.iter().any(|(other, _)| other == session);
@@ -317,5 +436,53 @@ mod tests {
             "{none:?}"
         );
         assert_eq!(Share::new(0, 0).share, None);
+    }
+
+    fn keys(keys: &[&str]) -> Vec<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_record_is_named_by_its_key_alone_and_its_kind_is_counted_beside() {
+        use Kind::{Missing, Unwanted, Wrong};
+        let label = Label {
+            session_id: "s".into(),
+            db_state_correct: false,
+            records_missing: keys(&["orders/1", "orders/2", "orders/made-later"]),
+            records_wrong: keys(&["orders/3"]),
+            records_unwanted: keys(&["orders/4", "orders/5"]),
+        };
+        let named = Named {
+            missing: keys(&["orders/1", "orders/3", "orders/?"]),
+            wrong: keys(&["orders/2", "orders/9"]),
+            unwanted: keys(&["orders/4"]),
+        };
+        let against = named.against(&label, &|key| key != "orders/made-later");
+        assert_eq!((against.total, against.named), (6, 6));
+        assert_eq!(against.unnamed, ["orders/5"]);
+        assert_eq!(against.extra, ["orders/9"]);
+        assert_eq!(
+            against.kinds,
+            [
+                (Missing, Missing),
+                (Wrong, Missing),
+                (Missing, Wrong),
+                (Unwanted, Unwanted),
+                (Missing, Missing)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_record_of_which_only_a_part_is_as_asked_is_wrong() {
+        let named = Named {
+            missing: keys(&["orders/1", "orders/2", "orders/?", "orders/?"]),
+            wrong: keys(&["orders/3"]),
+            unwanted: keys(&["orders/2", "orders/3", "orders/4", "orders/5"]),
+        };
+        let told = named.told_apart(&keys(&["orders/1", "orders/5", "orders/6"]));
+        assert_eq!(told.missing, ["orders/?", "orders/?"]);
+        assert_eq!(told.wrong, ["orders/3", "orders/1", "orders/2", "orders/5"]);
+        assert_eq!(told.unwanted, ["orders/4"]);
     }
 }

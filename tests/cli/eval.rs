@@ -67,13 +67,63 @@ fn verdicts_are_scored_against_labels_and_records_changed_behind_the_agents_back
     assert_eq!(summary["confusion"]["pass all_confirmed"], json!([1, 0]));
     // The order is gone; its cake is another; its cake is not said.
     assert_eq!(counts(&summary["mutants"]["named"]), (3, 3), "{summary}");
+    let mutants = &summary["mutants"];
+    assert_eq!(
+        (&mutants["sessions"], &mutants["records"], &mutants["possible"]),
+        (&json!(1), &json!(1), &json!(3))
+    );
+    assert_eq!(counts(&mutants["sessions_named"]), (1, 1));
+    assert_eq!(
+        mutants["by_session"],
+        json!([{"session_id": "got", "records": 1, "mutants": 3, "named": 3}])
+    );
+    // Both are named as what they are.
+    assert_eq!(counts(&summary["kind_of_records"]), (2, 2));
+    let named_as = |kind: &str| {
+        let cells = &summary["kinds_of_records"][kind];
+        ["missing", "wrong", "unwanted"].map(|named| cells[named].as_u64().unwrap())
+    };
+    assert_eq!(named_as("missing"), [1, 0, 0]);
+    assert_eq!(named_as("wrong"), [0, 1, 0]);
+    assert_eq!(named_as("unwanted"), [0, 0, 0]);
     let judges = summary["judges"].as_array().unwrap();
+    let undecided: Vec<u64> = judges
+        .iter()
+        .map(|judge| judge["undecided"].as_u64().unwrap())
+        .collect();
+    assert_eq!(undecided, [0; 5]);
     let noticed: Vec<u64> = judges.iter().map(|judge| counts(&judge["mutants_noticed"]).0).collect();
     assert_eq!(noticed, [3, 0, 1, 0, 0], "{judges:#?}");
     let agreeing: Vec<u64> = judges.iter().map(|judge| counts(&judge["agreement"]).0).collect();
     assert_eq!(agreeing, [4, 2, 3, 2, 2], "{judges:#?}");
     // Nothing is stored.
     assert!(!program.path().join("aftercall-data").exists());
+}
+
+#[test]
+fn a_record_named_as_something_else_is_named_and_its_kind_is_not() {
+    let program = bakery();
+    program.write(
+        "labels.jsonl",
+        "{\"session_id\": \"other\", \"db_state_correct\": false, \"records_unwanted\": [\"orders/o-other\"]}\n",
+    );
+    let report = program.run(&VERIFY).exits(0).json();
+    let summary = &report["summary"];
+    assert_eq!(summary["recall_of_records"]["count"], 1, "{summary}");
+    assert_eq!(summary["kind_of_records"]["count"], 0, "{summary}");
+    assert_eq!(
+        summary["kinds_of_records"]["unwanted"],
+        json!({"missing": 0, "wrong": 1, "unwanted": 0})
+    );
+    let text = program.run(&[&VERIFY[..10], &["--mutants"]].concat()).exits(0).stdout;
+    for part in [
+        "of them named as what they are",
+        "records named, by their label",
+        "sessions all of whose changes are named",
+        "3 of 3 changes, to 1 record of 1 session",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }
 
 #[test]

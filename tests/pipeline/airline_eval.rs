@@ -59,7 +59,17 @@ async fn with_a_perfect_reader_verdicts_agree_with_the_labels_and_turn_with_the_
     at_least("agreement with the cabin compared", also.agreement, 0.95);
     at_least("records named, recall", summary.score.recall_of_records, 0.95);
     at_least("records named, precision", summary.score.precision_of_records, 0.85);
+    at_least("records named as what they are", summary.score.kind_of_records, 0.9);
+    assert_eq!(
+        summary.score.kind_of_records.of, summary.score.recall_of_records.count,
+        "every record that both name has a kind"
+    );
     let mutants = summary.mutants.as_ref().unwrap();
+    // Mutants of one session are much alike: they have to be of many.
+    assert!(mutants.sessions >= 20, "{} sessions", mutants.sessions);
+    at_least("sessions all of whose mutants are named", mutants.sessions_named, 0.9);
+    let counted: u64 = mutants.by_session.iter().map(|one| one.mutants).sum();
+    assert_eq!(counted, mutants.named.of);
     assert!(mutants.named.of >= 200, "{} mutants", mutants.named.of);
     at_least("mutants named", mutants.named, 0.99);
     at_least("verdicts that stay", mutants.unchanged, 1.0);

@@ -25,6 +25,7 @@ on_each_engine! {
     a_model_whose_json_is_cut_is_not_believed,
     a_model_that_answers_another_schema_is_not_believed,
     a_model_that_refuses_is_not_asked_again,
+    a_model_that_is_not_sure_at_all_gets_a_second_opinion,
     a_model_that_is_right_at_the_second_try_is_believed,
     a_model_that_is_in_trouble_is_waited_for,
     a_model_that_wants_money_or_another_key_is_waited_for,
@@ -107,6 +108,14 @@ async fn a_model_that_refuses_is_not_asked_again() {
     })
     .await;
     read_offline("filter", "could not be used", |_| Reply::Filtered).await;
+}
+
+async fn a_model_that_is_not_sure_at_all_gets_a_second_opinion() {
+    for intent in ["question", "order", "unknown"] {
+        let unsure = serde_json::json!({"intent": intent, "confidence": 0, "summary": "", "details": [],
+            "requests": [], "statements": []});
+        read_offline(intent, "confidence 0", move |_| Reply::json(unsure.clone())).await;
+    }
 }
 
 async fn a_model_that_is_right_at_the_second_try_is_believed() {

@@ -20,6 +20,7 @@ mod fhir;
 mod hostile;
 mod limits;
 mod original_faults;
+mod orthodontics_rules;
 mod outages;
 mod plans;
 mod sql_records;

@@ -122,6 +122,16 @@ async fn a_whole_file_gives_each_session_once_ended_and_with_the_digest_that_rea
 }
 
 #[tokio::test]
+async fn a_session_rests_from_the_latest_end_of_any_observation_on() {
+    let mut long = line(Some("s"), "t", "1", 1);
+    long["endTime"] = json!("2026-08-20T10:00:40.000Z");
+    let mut short = line(Some("s"), "t", "2", 9);
+    short["endTime"] = json!("2026-08-20T10:00:10.000Z");
+    let (sessions, _, _) = scan_all(&Written::new(&[long, short]).config(), None, false).await;
+    assert_eq!(sessions[0].last_activity.to_rfc3339(), "2026-08-20T10:00:40+00:00");
+}
+
+#[tokio::test]
 async fn small_slices_and_restarts_between_them_change_nothing() {
     let mut lines = Vec::new();
     for turn in 0..3 {

@@ -4,7 +4,7 @@ use super::Case;
 use crate::domain::{
     claim::{Claim, ClaimState},
     compare::{Context, Match, compare, fold, same_name, says_nothing},
-    playbook::{Playbook, Record, as_id},
+    playbook::{Playbook, Record, RollUp, as_id},
     reading::{Operation, Request},
 };
 
@@ -83,10 +83,56 @@ pub(super) fn assign(playbook: &Playbook, case: &Case, requests: &[Request], wis
             taken[claim_at] = true;
         }
     }
+    if playbook.head.roll_up == RollUp::Subject {
+        prefer_last(requests, wishes, &mut carried, &mut taken);
+    }
     for list in &mut carried {
         list.sort_unstable();
     }
     carried
+}
+
+/// Whoever is booked twice for one request is booked as the last call says; the earlier booking is one that nobody asked for.
+fn prefer_last(requests: &[Request], wishes: &[&Claim], carried: &mut [Vec<usize>], taken: &mut [bool]) {
+    for (request, mine) in requests.iter().zip(carried) {
+        // What a request names by its id, or by values of its own, has been chosen by them.
+        if request.operation != Operation::Create || request.id.is_some() {
+            continue;
+        }
+        let Some(first) = mine.iter().position(|&at| wishes[at].state == ClaimState::Done) else {
+            continue;
+        };
+        let known = mine[first];
+        let is_again = |&at: &usize| {
+            !taken[at]
+                && at > known
+                && is_same_again(wishes[known], wishes[at])
+                && (request.fields.is_empty() || wishes[known].fields == wishes[at].fields)
+                && !is_undone(wishes[at], wishes)
+        };
+        if let Some(last) = (0..wishes.len()).rfind(is_again) {
+            taken[known] = false;
+            taken[last] = true;
+            mine[first] = last;
+        }
+    }
+}
+
+/// The same kind of record made once more for the same subject, which belongs to the very same other records (one patient).
+fn is_same_again(one: &Claim, other: &Claim) -> bool {
+    other.state == ClaimState::Done
+        && other.operation() == one.operation()
+        && other.record == one.record
+        && other.order > one.order
+        && one.subject.is_some()
+        && one.subject.as_deref().map(fold) == other.subject.as_deref().map(fold)
+        && !one.keys.is_empty()
+        && one.keys.len() == other.keys.len()
+        && one
+            .keys
+            .iter()
+            .zip(&other.keys)
+            .all(|(left, right)| left.0 == right.0 && same_id(left.1, right.1))
 }
 
 /// A cancelled and a created record that together move one.

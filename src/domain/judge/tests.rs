@@ -736,6 +736,7 @@ fn two_children_with_one_name_are_two_children() {
     assert_ne!(verdict.status, Status::Error);
 }
 
+mod children;
 mod effects;
 mod scenarios;
 

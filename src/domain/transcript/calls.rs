@@ -138,26 +138,34 @@ fn action_of(tool: &Tool, input: &Value, output: &Value) -> Option<String> {
 
 /// Why a call failed, in the tool's words where it has any.
 fn error_of(observation: &Observation, tool: Option<&Tool>, input: &Value, output: &Value) -> Option<String> {
+    let message = || {
+        let message = observation.status_message.as_deref().map(str::trim);
+        message.filter(|message| !message.is_empty()).map(cut)
+    };
+    let marked = || {
+        let is_error = observation.level.eq_ignore_ascii_case("ERROR");
+        is_error.then(|| "the call is marked as an error".to_owned())
+    };
+    words_of(output)
+        .or_else(message)
+        .or_else(|| signs_of(output))
+        .or_else(marked)
+        .or_else(|| failed_by_rule(tool, input, output))
+}
+
+/// The tool's own words on its failure.
+fn words_of(output: &Value) -> Option<String> {
     let told = output.as_object().and_then(|members| {
         ["error", "errorMessage", "_debug_error"]
             .iter()
             .find_map(|key| error_words(members.get(*key)?))
     });
-    if let Some(words) = told {
-        return Some(words);
-    }
-    if let Some(text) = output.as_str().map(str::trim)
-        && text.starts_with("Error")
-    {
-        return Some(cut(text));
-    }
-    if let Some(message) = observation
-        .status_message
-        .as_deref()
-        .filter(|message| !message.trim().is_empty())
-    {
-        return Some(cut(message.trim()));
-    }
+    let text = || output.as_str().map(str::trim).filter(|text| text.starts_with("Error"));
+    told.or_else(|| text().map(cut))
+}
+
+/// An answer that says without words that it is a failure.
+fn signs_of(output: &Value) -> Option<String> {
     if output.get("success") == Some(&Value::Bool(false)) {
         let words = output
             .get("message")
@@ -165,12 +173,10 @@ fn error_of(observation: &Observation, tool: Option<&Tool>, input: &Value, outpu
             .filter(|text| !text.trim().is_empty());
         return Some(words.map_or_else(|| "the tool answered success: false".to_owned(), cut));
     }
-    if let Some(status) = http_status(output) {
-        return Some(format!("the tool answered HTTP status {status}"));
-    }
-    if observation.level.eq_ignore_ascii_case("ERROR") {
-        return Some("the call is marked as an error".to_owned());
-    }
+    http_status(output).map(|status| format!("the tool answered HTTP status {status}"))
+}
+
+fn failed_by_rule(tool: Option<&Tool>, input: &Value, output: &Value) -> Option<String> {
     let rule = tool.and_then(|tool| tool.failed.as_ref())?;
     let document = json!({"input": input, "output": output});
     rule.holds(&document)
@@ -243,16 +249,9 @@ fn called_in_chat<'a>(snapshot: &'a Snapshot, playbook: &Playbook, seen: &[Candi
             }
             let results = results.get_or_insert_with(|| chat_results(snapshot));
             let output = results.get(id).cloned().unwrap_or(Value::Null);
-            let error = output
-                .as_str()
-                .filter(|text| text.trim().starts_with("Error"))
-                .map(cut)
-                .or_else(|| {
-                    let members = output.as_object()?;
-                    ["error", "errorMessage"]
-                        .iter()
-                        .find_map(|key| error_words(members.get(*key)?))
-                });
+            let error = words_of(&output)
+                .or_else(|| signs_of(&output))
+                .or_else(|| failed_by_rule(tool, &input, &output));
             calls.push(Candidate {
                 observation,
                 action: tool.and_then(|tool| action_of(tool, &input, &output)),

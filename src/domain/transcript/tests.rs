@@ -220,6 +220,10 @@ fn every_sign_of_a_failure_is_seen() {
         (json!({"success": false}), "DEFAULT", None, true),
         (json!({"ok": 1, "_debug_error": "HTTP 500"}), "DEFAULT", None, true),
         (json!({"statusCode": 503}), "DEFAULT", None, true),
+        (json!({"status": 400}), "DEFAULT", None, true),
+        (json!({"status": 399}), "DEFAULT", None, false),
+        (json!({"errorMessage": "gone"}), "DEFAULT", None, true),
+        (json!({"error": true}), "DEFAULT", None, true),
         (json!("Error: no seats"), "DEFAULT", None, true),
         (json!("{\"error\": {\"message\": \"gone\"}}"), "DEFAULT", None, true),
         (json!({"ok": true}), "ERROR", None, true),
@@ -293,4 +297,228 @@ fn words_are_dated_by_their_turn_else_by_what_came_before_else_by_the_sessions_b
     assert_eq!(transcript.said_at(Some(1)), Some(at(100)), "nothing came before");
     assert_eq!(transcript.said_at(None), Some(at(100)));
     assert_eq!(Transcript::default().said_at(Some(1)), None);
+}
+
+/// One trace of one turn.
+fn turn_of(input: Value, output: Value) -> Transcript {
+    transcript(vec![observation(
+        "a",
+        "t",
+        None,
+        0,
+        "SPAN",
+        "AgentExecutor",
+        (input, output),
+    )])
+}
+
+#[test]
+fn the_callers_words_are_the_first_text_of_the_known_places() {
+    let places = ["question", "message", "input", "text", "content"];
+    for (at, place) in places.iter().enumerate() {
+        // The places after it hold other words.
+        let mut input = json!({});
+        for other in &places[at..] {
+            input[*other] = format!("by {other}").into();
+        }
+        let words = format!("by {place}");
+        for input in [input.clone(), Value::from(input.to_string())] {
+            assert_eq!(
+                said(&turn_of(input, json!("Hm"))),
+                [(Speaker::Caller, words.as_str()), (Speaker::Agent, "Hm")]
+            );
+        }
+    }
+    let plain = turn_of(json!("Hello"), json!("Hm"));
+    assert_eq!(said(&plain), [(Speaker::Caller, "Hello"), (Speaker::Agent, "Hm")]);
+    let blank = turn_of(json!({"question": " ", "message": 3, "text": "Hello"}), json!("Hm"));
+    assert_eq!(
+        said(&blank)[0],
+        (Speaker::Caller, "Hello"),
+        "a blank and a number are no words"
+    );
+}
+
+#[test]
+fn the_agents_words_are_a_text_or_the_first_of_the_known_places() {
+    let places = ["text", "content", "output", "response", "message"];
+    for (at, place) in places.iter().enumerate() {
+        let mut output = json!({});
+        for other in &places[at..] {
+            output[*other] = format!("by {other}").into();
+        }
+        let words = format!("by {place}");
+        assert_eq!(
+            said(&turn_of(json!("Hi"), output.clone()))[1],
+            (Speaker::Agent, words.as_str())
+        );
+        output["returnValues"] = json!({"output": "by returnValues"});
+        assert_eq!(
+            said(&turn_of(json!("Hi"), output))[1],
+            (Speaker::Agent, "by returnValues")
+        );
+    }
+}
+
+#[test]
+fn only_the_answer_before_a_payload_is_spoken() {
+    for (output, spoken) in [
+        ("ANSWER: Fine.\nPAYLOAD:\n{\"TC\": 1}", "Fine."),
+        ("ANSWER: Fine.\n  PAYLOAD: {\"TC\": 1}\nmore", "Fine."),
+        ("ANSWER: One.\nTwo.\nPAYLOAD: [1]", "One.\nTwo."),
+        ("Fine.", "Fine."),
+        ("PAYLOAD: is a word too", "PAYLOAD: is a word too"),
+    ] {
+        assert_eq!(said(&turn_of(json!("Hi"), json!(output)))[1], (Speaker::Agent, spoken));
+    }
+}
+
+#[test]
+fn every_role_and_place_of_a_history_is_known() {
+    let mut history = Vec::new();
+    let mut expected = Vec::new();
+    for (role, speaker) in [
+        ("apiMessage", Speaker::Agent),
+        ("userMessage", Speaker::Caller),
+        ("assistant", Speaker::Agent),
+        ("user", Speaker::Caller),
+        ("ai", Speaker::Agent),
+        ("human", Speaker::Caller),
+    ] {
+        for place in ["content", "message", "text"] {
+            let words = format!("{role} {place}");
+            let mut message = json!({"role": role});
+            message[place] = words.as_str().into();
+            history.push(message);
+            expected.push((speaker, words));
+        }
+    }
+    history.push(json!({"role": "system", "content": "not spoken"}));
+    let transcript = turn_of(json!({"question": "Bye", "history": history}), json!("Goodbye"));
+    expected.push((Speaker::Caller, "Bye".to_owned()));
+    expected.push((Speaker::Agent, "Goodbye".to_owned()));
+    let expected: Vec<(Speaker, &str)> = expected
+        .iter()
+        .map(|(speaker, words)| (*speaker, words.as_str()))
+        .collect();
+    assert_eq!(said(&transcript), expected);
+}
+
+#[test]
+fn internal_steps_are_neither_words_nor_calls() {
+    let mut observations = vec![observation(
+        "root",
+        "t",
+        None,
+        0,
+        "SPAN",
+        "AgentExecutor",
+        (json!({"question": "Hi"}), json!("Hello")),
+    )];
+    for name in [
+        "RunnableMap",
+        "RunnableLambda",
+        "RunnableSequence<a,b>",
+        "my-RunnableParallel",
+        "RunnableBranch",
+        "RunnablePassthrough",
+    ] {
+        // As tool, as a root beside the agent's and as a wrapper of a tool's own name.
+        for kind in ["TOOL", "SPAN", "GENERATION"] {
+            let words = (
+                json!({"question": "internal", "action": "cancel"}),
+                json!({"text": "internal"}),
+            );
+            observations.push(observation(&format!("{name}-{kind}"), "t", None, 1, kind, name, words));
+        }
+    }
+    let transcript = transcript(observations);
+    assert_eq!(transcript.calls, []);
+    assert_eq!(said(&transcript), [(Speaker::Caller, "Hi"), (Speaker::Agent, "Hello")]);
+}
+
+#[test]
+fn tools_are_known_by_name_whatever_the_type_and_their_actions_by_every_alias() {
+    for (name, tool) in [
+        ("current_date_time", "date_time"),
+        ("CurrentDateTime", "date_time"),
+        ("chord_ortho_patient", "patient"),
+        ("chord_patient_v07_stage", "patient"),
+        ("tool-chord_ortho_patient", "patient"),
+        ("schedule_appointment_ortho", "schedule"),
+        ("chord_scheduling_v08", "schedule"),
+        ("chord_handleEscalation", "escalate"),
+        ("chord_OGHandleEscalation", "escalate"),
+    ] {
+        for kind in ["TOOL", "SPAN", "GENERATION"] {
+            let io = (json!({"action": "x"}), json!({}));
+            let transcript = transcript(vec![observation("a", "t", Some("root"), 0, kind, name, io)]);
+            assert_eq!(transcript.calls.len(), 1, "{kind} {name}");
+            assert_eq!(transcript.calls[0].tool, tool, "{name}");
+        }
+    }
+    let io = (json!({"action": "x"}), json!({}));
+    let other = transcript(vec![observation("a", "t", Some("root"), 0, "SPAN", "chord_ortho", io)]);
+    assert_eq!(other.calls, [], "a span of another name is no call");
+
+    for (tool, action, aliases) in [
+        (
+            "schedule_appointment_ortho",
+            "slots",
+            ["slots", "grouped_slots", "get_slots"],
+        ),
+        (
+            "chord_ortho_patient",
+            "lookup",
+            ["lookup", "clinic_info", "patient_lookup"],
+        ),
+        (
+            "schedule_appointment_ortho",
+            "book_child",
+            ["book_child", "book_appointment", "Book_Child"],
+        ),
+        (
+            "chord_ortho_patient",
+            "create_patient",
+            ["create_patient", "new_patient", " new_patient "],
+        ),
+        (
+            "schedule_appointment_ortho",
+            "cancel",
+            ["cancel", "cancel_appointment", "CANCEL"],
+        ),
+    ] {
+        for alias in aliases {
+            let io = (json!({"action": alias}), json!({}));
+            let transcript = transcript(vec![observation("a", "t", None, 0, "TOOL", tool, io)]);
+            assert_eq!(transcript.calls[0].action.as_deref(), Some(action), "{alias}");
+            let writes = !matches!(action, "slots" | "lookup");
+            assert_eq!(transcript.calls[0].writes, writes, "{alias}");
+        }
+    }
+}
+
+#[test]
+fn a_call_known_from_chat_alone_shows_every_sign_of_a_failure_as_well() {
+    for (answer, failed) in [
+        (json!({"success": false, "message": "no seats"}), true),
+        (json!({"_debug_error": "HTTP 500"}), true),
+        (json!({"errorMessage": "gone"}), true),
+        (json!({"statusCode": 404}), true),
+        (json!("Error: closed"), true),
+        (json!({"success": true, "error": null, "status": 200}), false),
+    ] {
+        let generation =
+            |id: &str, second, input, output| observation(id, "t", None, second, "GENERATION", "chat", (input, output));
+        let function = json!({"name": "schedule_appointment_ortho", "arguments": "{\"action\": \"book_child\"}"});
+        let asks = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "function": function}]});
+        let tells = json!([{"role": "user", "content": "Book"}, {"role": "tool", "tool_call_id": "c1",
+            "content": answer.to_string()}]);
+        let transcript = transcript(vec![
+            generation("g1", 0, json!([{"role": "user", "content": "Book"}]), asks),
+            generation("g2", 1, tells, json!({"role": "assistant", "content": "Hm"})),
+        ]);
+        assert_eq!(transcript.calls.len(), 1);
+        assert_eq!(transcript.calls[0].error.is_some(), failed, "{answer}");
+    }
 }
