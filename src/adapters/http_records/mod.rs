@@ -7,6 +7,7 @@
 //! `question` renders, `auth` signs, `budget` keeps to the system's rate limit, `answer` reads, `pages` reads on.
 
 mod answer;
+mod absence;
 mod auth;
 mod budget;
 mod pages;
