@@ -12,6 +12,8 @@ mod auth;
 mod budget;
 mod pages;
 mod probe;
+mod counted;
+mod links;
 mod question;
 
 use std::{collections::BTreeMap, time::Duration};
