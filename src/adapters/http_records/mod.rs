@@ -4,9 +4,12 @@
 //! cannot be asked safely is not asked at all. A refusal of one question is `Unknown`; trouble of the system is an
 //! error that closes its gate; only the system's own "no" is `Absent`.
 //!
-//! `question` renders, `auth` signs, `budget` keeps to the system's rate limit, `answer` reads, `pages` reads on.
+//! `question` renders; `auth` signs, by what `token_server` gives for an `assertion` or a secret; `budget` keeps to the system's
+//! rate limit; `answer` reads, `absence` tells whose "no" it is; `pages` reads on by `links`, or as far as what is `counted` is new.
 
 mod answer;
+mod answer;
+mod assertion;
 mod absence;
 mod auth;
 mod budget;
@@ -14,6 +17,7 @@ mod pages;
 mod probe;
 mod counted;
 mod links;
+mod token_server;
 mod question;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -223,7 +227,7 @@ impl HttpRecords {
             source,
         })?;
         let signer =
-            Signer::new(config.auth, upstream.clone(), client.clone(), config.timeout, own).map_err(|reason| {
+            Signer::new(&config.auth, upstream.clone(), client.clone(), config.timeout, own).map_err(|reason| {
                 HttpRecordsError::Auth {
                     system: name.clone(),
                     reason,

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod absence;
+mod assertion;
 mod hostile;
 mod limits;
 mod lists;
