@@ -5,7 +5,7 @@
 
 use std::{error::Error as _, fmt::Write as _, sync::Once, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use reqwest::{
     Client, RequestBuilder, StatusCode,
     header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
@@ -224,18 +224,32 @@ fn media_type(headers: &HeaderMap) -> String {
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     let text = headers.get(DATE)?.to_str().ok()?;
-    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+    http_date(text)
 }
 
-/// `Retry-After` in seconds, or as a date measured against the answer's own `Date`: the server's clock is the one that the
+/// A date in one of the three forms that RFC 9110 (section 5.6.7) wants to be read; all are in UTC.
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(date) = DateTime::parse_from_rfc2822(text) {
+        return Some(date.to_utc());
+    }
+    // Of RFC 850 and of C's `asctime`; `%y` has two digits and means 1970 to 2069.
+    ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .map(|date| date.and_utc())
+}
+
+/// `Retry-After` (RFC 9110, section 10.2.3) in seconds, or as a date measured against the answer's own `Date`: the server's clock is the one that the
 /// date was made by.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = if let Ok(seconds) = text.parse::<u64>() {
-        Duration::from_secs(seconds)
+    let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let wait = if is_number {
+        // More digits than there are seconds: for ever.
+        text.parse().map_or(LONGEST_RETRY_AFTER, Duration::from_secs)
     } else {
-        let until = DateTime::parse_from_rfc2822(text).ok()?;
-        (until.to_utc() - date(headers)?).to_std().unwrap_or_default()
+        // In the past is now.
+        (http_date(text)? - date(headers)?).to_std().unwrap_or_default()
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
@@ -307,6 +321,48 @@ mod tests {
         assert_eq!(
             retry_after(&headers("18446744073709551615", None)),
             Some(LONGEST_RETRY_AFTER)
+        );
+    }
+
+    #[test]
+    fn every_form_of_a_date_is_read() {
+        // RFC 9110, section 5.6.7: the form in use, and two that are still to be read.
+        for until in [
+            "Thu, 20 Aug 2026 10:01:00 GMT",
+            "Thursday, 20-Aug-26 10:01:00 GMT",
+            "Thu Aug 20 10:01:00 2026",
+        ] {
+            let date = headers(until, Some("Thu, 20 Aug 2026 10:00:30 GMT"));
+            assert_eq!(retry_after(&date), Some(Duration::from_secs(30)), "{until}");
+        }
+        let single_digit = headers("Sun Nov  6 08:49:37 1994", Some("Sunday, 06-Nov-94 08:49:30 GMT"));
+        assert_eq!(retry_after(&single_digit), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_hostile_retry_after_is_bounded_or_nothing() {
+        let date = Some("Thu, 20 Aug 2026 10:00:30 GMT");
+        for (text, expected) in [
+            ("1000000000000000000", Some(LONGEST_RETRY_AFTER)),
+            ("99999999999999999999999999999999", Some(LONGEST_RETRY_AFTER)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(LONGEST_RETRY_AFTER)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(Duration::ZERO)),
+            ("Sat, 01 Jan 0000 00:00:00 GMT", Some(Duration::ZERO)),
+            ("-5", None),
+            ("+5", None),
+            ("1e9", None),
+            ("NaN", None),
+            ("", None),
+            ("Fri, 31 Dec 99999999 23:59:59 GMT", None),
+            ("Fri, 32 Dec 2026 25:61:61 GMT", None),
+        ] {
+            assert_eq!(retry_after(&headers(text, date)), expected, "{text}");
+        }
+        // Without a date of the server's there is nothing to measure by.
+        assert_eq!(retry_after(&headers("Fri, 31 Dec 9999 23:59:59 GMT", None)), None);
+        assert_eq!(
+            retry_after(&headers("Fri, 31 Dec 9999 23:59:59 GMT", Some("now"))),
+            None
         );
     }
 

@@ -15,7 +15,7 @@ use super::{
 /// The presets that `preset` may name: what is known of a kind of API.
 pub const HTTP_PRESETS: [&str; 2] = ["fhir-r4", "nexhealth"];
 
-const AUTH_KINDS: [&str; 3] = ["bearer", "oauth2", "api_key"];
+const AUTH_KINDS: [&str; 4] = ["bearer", "oauth2", "private_key_jwt", "api_key"];
 const OAUTH2_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
 /// What `[[records]]` of kind `http` has beside its address and headers.
@@ -68,6 +68,23 @@ pub enum HttpAuthConfig {
         scope: Option<String>,
         /// How the server takes id and secret. Default `client_secret_basic`.
         method: ClientAuthMethod,
+    },
+    /// OAuth 2.0 client credentials of a client that signs with a private key: SMART Backend Services, RFC 7523.
+    PrivateKeyJwt {
+        /// Where tokens are fetched.
+        token_url: String,
+        /// The client's id.
+        client_id: Secret,
+        /// Its private key, as PEM: RSA signs by RS384, one on the curve P-384 by ES384.
+        private_key: Secret,
+        /// The name by which the server knows the public key (`kid`). Default: none is sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_id: Option<String>,
+        /// Whom the signed words are for (`aud`). Default: `token_url`.
+        audience: String,
+        /// What the token is for; default: what the server gives by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scope: Option<String>,
     },
     /// An API key is posted as `Authorization`, and the answer holds a token.
     ApiKey {
@@ -124,16 +141,20 @@ impl HttpConfig {
                 client_secret,
                 ..
             }) => vec![client_id, client_secret],
+            Some(HttpAuthConfig::PrivateKeyJwt {
+                client_id, private_key, ..
+            }) => vec![client_id, private_key],
             Some(HttpAuthConfig::ApiKey { api_key, .. }) => vec![api_key],
         }
     }
 }
 
 fn read_auth(mut section: Section<'_>, base_url: Option<&str>) -> Option<HttpAuthConfig> {
-    let kind = section.required_text("kind", "\"bearer\", \"oauth2\" or \"api_key\"")?;
+    let kind = section.required_text("kind", "\"bearer\", \"oauth2\", \"private_key_jwt\" or \"api_key\"")?;
     let auth = match kind.as_str() {
         "bearer" => bearer(&mut section),
         "oauth2" => oauth2(&mut section),
+        "private_key_jwt" => private_key_jwt(&mut section),
         "api_key" => api_key(&mut section, base_url),
         other => {
             section.fault_at("kind", unknown_word(other, &AUTH_KINDS));
@@ -158,6 +179,13 @@ fn oauth2(section: &mut Section<'_>) -> Option<HttpAuthConfig> {
     let method = match section.text("method").as_deref() {
         None | Some("client_secret_basic") => ClientAuthMethod::ClientSecretBasic,
         Some("client_secret_post") => ClientAuthMethod::ClientSecretPost,
+        Some("private_key_jwt") => {
+            section.fault_at(
+                "method",
+                "is a kind of its own: write kind = \"private_key_jwt\" and private_key",
+            );
+            ClientAuthMethod::default()
+        }
         Some(other) => {
             section.fault_at("method", unknown_word(other, &OAUTH2_METHODS));
             ClientAuthMethod::default()
@@ -169,6 +197,27 @@ fn oauth2(section: &mut Section<'_>) -> Option<HttpAuthConfig> {
         client_secret: client_secret?,
         scope,
         method,
+    })
+}
+
+fn private_key_jwt(section: &mut Section<'_>) -> Option<HttpAuthConfig> {
+    let token_url = url::read(section, "token_url");
+    let client_id = client_id(section);
+    let private_key = section.required_lines(
+        "private_key",
+        "where the client's private key is, as PEM: \"file:PATH\" or \"env:NAME\"",
+    );
+    let key_id = section.text("key_id");
+    let audience = section.text("audience");
+    let scope = section.text("scope");
+    let token_url = token_url?;
+    Some(HttpAuthConfig::PrivateKeyJwt {
+        audience: audience.unwrap_or_else(|| token_url.clone()),
+        token_url,
+        client_id: client_id?,
+        private_key: private_key?,
+        key_id,
+        scope,
     })
 }
 
@@ -247,7 +296,10 @@ mod tests {
     use crate::config::{Overrides, RecordsKind, parse};
 
     fn read(text: &str) -> Result<HttpConfig, Vec<String>> {
-        let env = |name: &str| name.starts_with("EHR_").then(|| format!("{name}-hidden"));
+        let env = |name: &str| match name {
+            "EHR_PEM" => Some("-----BEGIN PRIVATE KEY-----\nEHR-hidden\n-----END PRIVATE KEY-----\n".to_owned()),
+            _ => name.starts_with("EHR_").then(|| format!("{name}-hidden")),
+        };
         let text = format!("[[records]]\nname = \"ehr\"\nbase_url = \"https://ehr.example/fhir\"\n{text}");
         match parse(Some(PathBuf::from("a.toml")), &text, &env, Overrides::default()) {
             Ok(mut config) => match config.records.remove(0).kind {
@@ -283,8 +335,21 @@ mod tests {
         assert_eq!(token_url, "https://ehr.example/fhir/authenticates");
         assert_eq!(*lifetime, Duration::from_hours(1));
         assert_eq!(nexhealth.values["subdomain"], "demo");
+        let smart = read(
+            "[records.auth]\nkind = \"private_key_jwt\"\ntoken_url = \"https://id.example/token\"\nclient_id = \"aftercall\"\n\
+             private_key = \"env:EHR_PEM\"\nkey_id = \"k1\"\n",
+        )
+        .unwrap();
+        let Some(HttpAuthConfig::PrivateKeyJwt {
+            audience, private_key, ..
+        }) = &smart.auth
+        else {
+            panic!("{smart:?}")
+        };
+        assert_eq!(audience, "https://id.example/token");
+        assert!(private_key.expose().contains('\n'), "a key has lines");
         let bearer = read("[records.auth]\nkind = \"bearer\"\ntoken = \"env:EHR_TOKEN\"\n").unwrap();
-        for config in [oauth2, nexhealth, bearer] {
+        for config in [oauth2, nexhealth, smart, bearer] {
             let shown = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
             assert!(!shown.contains("-hidden") && shown.contains("env:EHR_"), "{shown}");
         }
@@ -308,6 +373,22 @@ mod tests {
             (
                 "[records.auth]\nkind = \"oauth2\"\n",
                 "records.ehr.auth.client_secret: is missing",
+            ),
+            (
+                "[records.auth]\nkind = \"private_key_jwt\"\ntoken_url = \"https://id.example\"\nclient_id = \"a\"\nprivate_key = \"-----BEGIN hidden\"\n",
+                "a.toml:8: records.ehr.auth.private_key: a secret is not written here",
+            ),
+            (
+                "[records.auth]\nkind = \"private_key_jwt\"\nclient_secret = \"env:EHR_S\"\n",
+                "records.ehr.auth.private_key: is missing",
+            ),
+            (
+                "[records.auth]\nkind = \"private_key_jwt\"\nclient_secret = \"env:EHR_S\"\n",
+                "a.toml:6: records.ehr.auth.client_secret: unknown key",
+            ),
+            (
+                "[records.auth]\nkind = \"oauth2\"\nmethod = \"private_key_jwt\"\n",
+                "a.toml:6: records.ehr.auth.method: is a kind of its own",
             ),
             (
                 "[records.auth]\nkind = \"bearer\"\ntoken = \"sk-hidden\"\n",

@@ -64,6 +64,11 @@ pub(super) struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
+    /// Follows `env:NAME` or `file:PATH` to a secret of several lines: a private key.
+    pub(super) fn resolve_lines(&self, text: &str) -> Result<Secret, String> {
+        Ok(Secret::new(text, self.follow(text)?))
+    }
+
     /// Follows `env:NAME` or `file:PATH`, with an optional word before it (`Bearer env:NAME`).
     pub(super) fn resolve(&self, text: &str) -> Result<Secret, String> {
         let (prefix, reference) = match text.split_once(' ') {
@@ -72,16 +77,20 @@ impl Lookup<'_> {
             }
             _ => (String::new(), text),
         };
-        let value = match (reference.strip_prefix("env:"), reference.strip_prefix("file:")) {
-            (Some(name), _) => self.read_env(name)?,
-            (_, Some(path)) => self.read_file(Path::new(path))?,
-            (None, None) => return Err(ADVICE.to_owned()),
-        };
+        let value = self.follow(reference)?;
         // Checked with its prefix in mind: both end up in one header.
         if value.chars().any(char::is_control) {
             return Err(format!("{reference} holds a line break or another control character"));
         }
         Ok(Secret::new(reference, format!("{prefix}{value}")))
+    }
+
+    fn follow(&self, reference: &str) -> Result<String, String> {
+        match (reference.strip_prefix("env:"), reference.strip_prefix("file:")) {
+            (Some(name), _) => self.read_env(name),
+            (_, Some(path)) => self.read_file(Path::new(path)),
+            (None, None) => Err(ADVICE.to_owned()),
+        }
     }
 
     fn read_env(&self, name: &str) -> Result<String, String> {

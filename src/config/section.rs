@@ -402,7 +402,18 @@ impl<'a> Section<'a> {
         self.secret_by(key, &lookup)
     }
 
+    /// A secret of several lines that must be there: a private key.
+    pub(super) fn required_lines(&mut self, key: &'static str, what: &str) -> Option<Secret> {
+        self.required(key, what);
+        let lookup = self.secrets();
+        self.secret_of(key, |text| lookup.resolve_lines(text))
+    }
+
     fn secret_by(&mut self, key: &'static str, lookup: &Lookup<'a>) -> Option<Secret> {
+        self.secret_of(key, |text| lookup.resolve(text))
+    }
+
+    fn secret_of(&mut self, key: &'static str, resolve: impl FnOnce(&str) -> Result<Secret, String>) -> Option<Secret> {
         if let Some((name, value)) = self.env_value(key)
             && !value.starts_with("env:")
             && !value.starts_with("file:")
@@ -412,7 +423,7 @@ impl<'a> Section<'a> {
         }
         let source = self.source;
         let text = self.text(key)?;
-        match lookup.resolve(&text) {
+        match resolve(&text) {
             Ok(secret) => Some(secret),
             Err(reason) => {
                 let place = self.given(key).map_or_else(|| source.place(0), |(_, place)| place);

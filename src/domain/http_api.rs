@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct HttpApi {
     /// Headers that every request carries; none is a secret.
     pub headers: BTreeMap<String, String>,
-    /// Path below the base address that answers whatever the system holds.
+    /// Path below the base address that answers whatever the system holds; a template over `system`.
     pub probe: Option<String>,
     /// `JSONPath` to the codes in an answer that refuses. Codes are shown to people, so they are no free text.
     pub error_code: Option<String>,

@@ -295,6 +295,21 @@ fn http_auth(auth: &HttpAuthConfig) -> HttpAuth {
             scope: scope.clone(),
             in_body: *method == ClientAuthMethod::ClientSecretPost,
         },
+        HttpAuthConfig::PrivateKeyJwt {
+            token_url,
+            client_id,
+            private_key,
+            key_id,
+            audience,
+            scope,
+        } => HttpAuth::PrivateKeyJwt {
+            token_url: token_url.clone(),
+            client_id: client_id.expose().to_owned(),
+            private_key: secret(private_key),
+            key_id: key_id.clone(),
+            audience: audience.clone(),
+            scope: scope.clone(),
+        },
         HttpAuthConfig::ApiKey {
             token_url,
             api_key,

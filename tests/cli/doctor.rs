@@ -259,7 +259,7 @@ fn what_refuses_and_what_is_somebody_else_is_named() {
     program.write("calls.jsonl", "Canary Caller rang\n");
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "llm:default", "fail", "auth_invalid");
-    assert_row(&ran, "records:airline", "warn", "make every record missing");
+    assert_row(&ran, "records:airline", "warn", "not as an API does");
     assert_row(&ran, "source:calls", "warn", "is no observation");
     assert_row(&ran, "database", "warn", "there is no database");
     assert!(!program.path().join("t.db").exists(), "it makes no database");

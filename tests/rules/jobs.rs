@@ -6,7 +6,6 @@ use super::source::rust_files;
 const NAMES: [&str; 8] = [
     "discover_sessions",
     "analyze_session",
-
     "verify_session",
     "diagnose_session",
     "evaluate_alerts",

@@ -1,9 +1,11 @@
 //! What an answer says: a record, that there is none, that the question was refused, or nothing that can be used.
+//!
+//! `absence` tells the API's own "no such record" from a page that somebody else put in its place.
 
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 
-use super::{HttpRecords, Lookups};
+use super::{HttpRecords, Lookups, absence};
 use crate::{
     adapters::client::{self, Reply},
     domain::{
@@ -82,17 +84,15 @@ impl HttpRecords {
             return Err(error);
         }
         let fact = |fact: Fact| Ok(Answered::Fact(fact));
-        if matches!(reply.status, 404 | 410) {
-            return fact(Fact::Absent);
-        }
         let is_empty = reply.body.iter().all(u8::is_ascii_whitespace);
         let body = if is_empty {
             Some(Value::Null)
         } else {
             serde_json::from_slice::<Value>(&reply.body).ok()
         };
-        if matches!(reply.status, 200..=299 | 400..=499)
-            && let Some(body) = &body
+        let says_no = matches!(reply.status, 404 | 410);
+        if let Some(body) = body.clone().or_else(|| says_no.then(|| absence::as_text(reply)))
+            && matches!(reply.status, 200..=299 | 400..=499)
         {
             let answer = json!({"status": reply.status, "body": body});
             let holds = |condition: &Option<Expression>| condition.as_ref().is_some_and(|sign| sign.holds(&answer));
@@ -100,9 +100,12 @@ impl HttpRecords {
                 return fact(Fact::Absent);
             }
             if reply.is_success() && holds(&self.signs.error_when) {
-                let codes = self.codes(body).map(|codes| format!(": {codes}")).unwrap_or_default();
+                let codes = self.codes(&body).map(|codes| format!(": {codes}")).unwrap_or_default();
                 return Err(self.bad_answer(reply, &format!("the answer is an error{codes}")));
             }
+        }
+        if says_no {
+            return fact(absence::of(reply, body.as_ref()));
         }
         match reply.status {
             204 | 205 => {

@@ -44,17 +44,21 @@ impl Budget {
 
 /// How long the budget stays spent; `None` while some of it is left, or where nothing is said of its end.
 pub(super) fn spent_for(headers: &HeaderMap, date: Option<DateTime<Utc>>) -> Option<Duration> {
-    let (remaining, reset) = ["ratelimit", "x-ratelimit", "x-rate-limit"]
-        .iter()
-        .find_map(|family| {
-            let remaining = number(headers, &format!("{family}-remaining"))?;
-            Some((remaining, number(headers, &format!("{family}-reset"))))
+    let named = || {
+        ["ratelimit", "x-ratelimit", "x-rate-limit"].iter().find_map(|family| {
+            let remaining = number(headers.get(format!("{family}-remaining"))?.to_str().ok()?)?;
+            let reset = headers.get(format!("{family}-reset"));
+            Some(Left {
+                remaining: count(remaining)?,
+                reset: reset.and_then(|reset| number(reset.to_str().ok()?)),
+            })
         })
-        .or_else(|| structured(headers))?;
-    if remaining > 0.0 {
+    };
+    let left = in_one_field(headers).or_else(named)?;
+    if left.remaining > 0.0 {
         return None;
     }
-    let mut seconds = reset?;
+    let mut seconds = left.reset?;
     if seconds > EPOCH_MILLISECONDS {
         seconds /= 1000.0;
     }
@@ -65,24 +69,56 @@ pub(super) fn spent_for(headers: &HeaderMap, date: Option<DateTime<Utc>>) -> Opt
     Some(Duration::from_secs_f64(seconds.clamp(0.0, LONGEST.as_secs_f64())))
 }
 
-fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
-    let text = headers.get(name)?.to_str().ok()?;
+/// What is left of a budget, and when there is more: in seconds, or since 1970.
+#[derive(Clone, Copy)]
+struct Left {
+    remaining: f64,
+    reset: Option<f64>,
+}
+
+fn number(text: &str) -> Option<f64> {
     // Some list the windows behind it: `0, 10;w=60`.
     let text = text.split([',', ';']).next()?.trim();
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// The newer shape, one field for both: `RateLimit: "default";r=0;t=30`. Of several limits, the first that is spent.
-fn structured(headers: &HeaderMap) -> Option<(f64, Option<f64>)> {
-    let text = headers.get("ratelimit")?.to_str().ok()?;
-    text.split(',').find_map(|limit| {
-        let parameter = |name: &str| {
-            let found = limit.split(';').find_map(|part| part.trim().strip_prefix(name))?;
-            found.parse::<f64>().ok().filter(|number| number.is_finite())
-        };
-        let remaining = parameter("r=")?;
-        (remaining <= 0.0).then(|| (remaining, parameter("t=")))
-    })
+/// Less than nothing is no count: some write -1 where there is no limit.
+fn count(number: f64) -> Option<f64> {
+    (number >= 0.0).then_some(number)
+}
+
+/// The field `RateLimit` of draft-ietf-httpapi-ratelimit-headers: since its eighth version a list of policies
+/// (`"day";r=0;t=30`), in the seventh one with members (`limit=9, remaining=0, reset=30`). Of several that are spent, the one
+/// that is so for the longest.
+fn in_one_field(headers: &HeaderMap) -> Option<Left> {
+    let lines = headers
+        .get_all("ratelimit")
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let text = lines.map(without_names).collect::<Vec<_>>().join(",");
+    let parameter = |part: &str, name: &str| {
+        let mut pairs = part.split([';', ',']).filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name))?;
+        number(value)
+    };
+    let of = |part: &str, remaining: &str, reset: &str| {
+        Some(Left {
+            remaining: count(parameter(part, remaining)?)?,
+            reset: parameter(part, reset),
+        })
+    };
+    let policies: Vec<Left> = text.split(',').filter_map(|policy| of(policy, "r", "t")).collect();
+    let spent = policies.iter().filter(|left| left.remaining <= 0.0);
+    spent
+        .max_by(|one, other| one.reset.unwrap_or(-1.0).total_cmp(&other.reset.unwrap_or(-1.0)))
+        .or(policies.first())
+        .copied()
+        .or_else(|| of(&text, "remaining", "reset"))
+}
+
+/// Without what stands in quotes: the names of policies, which may hold anything.
+fn without_names(line: &str) -> String {
+    line.split('"').step_by(2).collect()
 }
 
 #[cfg(test)]
@@ -145,6 +181,75 @@ mod tests {
             Some(0),
             "it is over"
         );
+    }
+
+    #[test]
+    fn the_fields_are_read_in_each_shape_of_the_ietfs_draft() {
+        // draft-ietf-httpapi-ratelimit-headers: -03 has three fields, -07 one with three members, -08 and later one of policies.
+        assert_eq!(spent(&[("ratelimit", "limit=100, remaining=0, reset=50")]), Some(50));
+        assert_eq!(spent(&[("ratelimit", "limit=100, remaining=1, reset=50")]), None);
+        // Whoever is spent longest is waited for.
+        assert_eq!(
+            spent(&[(
+                "ratelimit",
+                "\"minute\";r=0;t=12, \"day\";r=0;t=3600;pk=:cHsu:, \"x\";r=0"
+            )]),
+            Some(3600)
+        );
+        assert_eq!(
+            spent(&[("ratelimit", "\"a,b;r=0;t=77\";r=5;t=3")]),
+            None,
+            "a name is no value"
+        );
+        assert_eq!(
+            spent(&[
+                ("ratelimit-policy", "\"day\";q=100;w=60"),
+                ("ratelimit", "\"day\";r=0;t=9")
+            ]),
+            Some(9)
+        );
+        let mut several = headers(&[("ratelimit", "\"minute\";r=4;t=12")]);
+        several.append("ratelimit", "\"day\";r=0;t=90".parse().unwrap());
+        assert_eq!(spent_for(&several, None), Some(Duration::from_secs(90)));
+        // A field that says nothing of use leaves the word to the next.
+        assert_eq!(
+            spent(&[
+                ("ratelimit", "none"),
+                ("x-ratelimit-remaining", "0"),
+                ("x-ratelimit-reset", "8")
+            ]),
+            Some(8)
+        );
+    }
+
+    #[test]
+    fn a_hostile_limit_is_bounded_or_nothing() {
+        let reset = |value: &'static str| spent(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", value)]);
+        for value in [
+            "1000000000000000000",
+            "1e300",
+            "253402300799",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(reset(value), Some(LONGEST.as_secs()), "{value}");
+        }
+        for value in ["-1", "-1e300", "0", "-0"] {
+            assert!(reset(value).is_none_or(|pause| pause == 0), "{value}");
+        }
+        for value in ["NaN", "inf", "-inf", "soon", ""] {
+            assert_eq!(reset(value), None, "{value}");
+        }
+        // Not a number of requests: some write it for "no limit".
+        assert_eq!(
+            spent(&[("x-ratelimit-remaining", "-1"), ("x-ratelimit-reset", "600")]),
+            None
+        );
+        assert_eq!(spent(&[("ratelimit", "\"x\";r=-1;t=600")]), None);
+        assert_eq!(
+            spent(&[("ratelimit", "\"x\";r=0;t=1000000000000000000")]),
+            Some(LONGEST.as_secs())
+        );
+        assert_eq!(spent(&[("ratelimit", "\"x\";r=0;t=-600")]).unwrap_or(0), 0);
     }
 
     #[test]

@@ -4,14 +4,20 @@
 //! cannot be asked safely is not asked at all. A refusal of one question is `Unknown`; trouble of the system is an
 //! error that closes its gate; only the system's own "no" is `Absent`.
 //!
-//! `question` renders, `auth` signs, `budget` keeps to the system's rate limit, `answer` reads, `pages` reads on.
+//! `question` renders; `auth` signs, by what `token_server` gives for an `assertion` or a secret; `budget` keeps to the system's
+//! rate limit; `answer` reads, `absence` tells whose "no" it is; `pages` reads on by `links`, or as far as what is `counted` is new.
 
+mod absence;
 mod answer;
+mod assertion;
 mod auth;
 mod budget;
+mod counted;
+mod links;
 mod pages;
 mod probe;
 mod question;
+mod token_server;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -171,7 +177,6 @@ pub struct HttpRecords {
     signs: Signs,
     /// How lists go on, for lookups that do not say.
     pages: Option<PagesOf>,
-    probe: Option<String>,
     lookups: BTreeMap<String, Lookups>,
 }
 
@@ -220,13 +225,21 @@ impl HttpRecords {
             source,
         })?;
         let signer =
-            Signer::new(config.auth, upstream.clone(), client.clone(), config.timeout, own).map_err(|reason| {
+            Signer::new(&config.auth, upstream.clone(), client.clone(), config.timeout, own).map_err(|reason| {
                 HttpRecordsError::Auth {
                     system: name.clone(),
                     reason,
                 }
             })?;
         let (signs, pages) = compile_api(&name, &config.api)?;
+        let mut templates = Templates::new(config.values);
+        if let Some(probe) = &config.api.probe {
+            templates.add_probe(probe).map_err(|reason| HttpRecordsError::Api {
+                system: name.clone(),
+                part: "probe",
+                reason,
+            })?;
+        }
         let mut records = Self {
             upstream,
             name,
@@ -243,10 +256,9 @@ impl HttpRecords {
             client,
             signer,
             budget: Budget::default(),
-            templates: Templates::new(config.values),
+            templates,
             signs,
             pages,
-            probe: config.api.probe,
             lookups: BTreeMap::new(),
         };
         for (record, lookup) in lookups {
@@ -409,8 +421,8 @@ impl SystemOfRecord for HttpRecords {
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
-        match &self.probe {
-            Some(target) => self.look_at(target).await,
+        match self.templates.probe() {
+            Some(target) => self.look_at(&target).await,
             None => self.look_for_what_cannot_be().await,
         }
     }

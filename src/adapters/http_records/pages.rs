@@ -6,20 +6,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use reqwest::{
-    Url,
-    header::{HeaderMap, LINK},
-};
+use reqwest::{Url, header::HeaderMap};
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 use tokio::time::Instant;
 
-use super::{Asked, HttpRecords, Lookups, answer::Answered};
+use super::{
+    Asked, HttpRecords, Lookups,
+    answer::Answered,
+    counted::Known,
+    links::{below, next_link, with_parameter},
+};
 use crate::{
-    adapters::{
-        client::{self, Reply},
-        percent,
-    },
+    adapters::client::{self, Reply},
     domain::{
         http_api::{PageBy, Pages},
         lookup::{Fact, HttpMethod, MOST_ELEMENTS},
@@ -99,6 +98,14 @@ impl PagesOf {
         })
     }
 
+    /// The parameter that counts, where one does.
+    fn counted(&self) -> Option<&str> {
+        match &self.by {
+            By::Page { parameter, .. } | By::Offset { parameter, .. } => Some(parameter),
+            By::Link(_) | By::LinkHeader | By::Cursor { .. } => None,
+        }
+    }
+
     /// The address of the page after this one; `None` at the end.
     fn next(&self, page: &Page<'_>) -> Result<Option<Url>, String> {
         let with = |parameter: &str, value: &str| Some(with_parameter(page.first_address, parameter, value));
@@ -117,7 +124,7 @@ impl PagesOf {
             },
             By::Page { size, .. } | By::Offset { size, .. } if is_last(*size) => None,
             By::Page { parameter, first, .. } => with(parameter, &(u64::from(*first) + page.pages as u64).to_string()),
-            By::Offset { parameter, .. } => with(parameter, &page.so_far.to_string()),
+            By::Offset { parameter, .. } => with(parameter, &page.received.to_string()),
             By::Cursor { parameter, next, more } => {
                 let goes_on = more
                     .as_ref()
@@ -144,8 +151,8 @@ struct Page<'p> {
     headers: &'p HeaderMap,
     /// Elements on this page.
     on_it: usize,
-    /// Elements on this page and those before it.
-    so_far: usize,
+    /// Elements on this page and those before it, as they came.
+    received: usize,
     /// Pages read.
     pages: usize,
 }
@@ -155,6 +162,8 @@ struct List {
     /// The first answer that has a list, now empty, and where in it.
     holder: Option<(Value, String)>,
     elements: Vec<Value>,
+    /// How many came, those included that had come before.
+    received: usize,
     pages: usize,
     bytes: usize,
     /// Addresses of its pages.
@@ -240,6 +249,7 @@ impl HttpRecords {
         };
         let mut list = List {
             holder: pointer.map(|pointer| (answer.clone(), pointer)),
+            received: elements.len(),
             elements,
             pages: 1,
             bytes: reply.body.len(),
@@ -268,6 +278,10 @@ impl HttpRecords {
         let mut on_it = list.elements.len();
         let mut headers = first.headers.clone();
         let mut address = asked.address.clone();
+        let mut known = Known::default();
+        if how.counted().is_some() {
+            known.new_of(list.elements.clone());
+        }
         loop {
             let next = how.next(&Page {
                 base: &self.base,
@@ -276,7 +290,7 @@ impl HttpRecords {
                 answer: &page,
                 headers: &headers,
                 on_it,
-                so_far: list.elements.len(),
+                received: list.received,
                 pages: list.pages,
             });
             let Some(next) = next.map_err(Stop::Unknown)? else {
@@ -302,6 +316,8 @@ impl HttpRecords {
             let number = list.pages;
             page = match self.read(&reply, lookup)? {
                 Answered::Json(page) => page,
+                // Whoever counts finds the end by stepping over it, and some servers have no page there.
+                Answered::Fact(Fact::Absent) if how.counted().is_some() => return list.check_size(self),
                 Answered::Fact(_) => {
                     let status = client::status_name(reply.status);
                     let words = format!("page {number} of the list is not there ({status})");
@@ -315,8 +331,25 @@ impl HttpRecords {
                 list.holder = Some((page.clone(), pointer));
             }
             on_it = more.len();
-            list.elements.append(&mut more);
             headers = reply.headers;
+            list.received += on_it;
+            let Some(parameter) = how.counted() else {
+                list.elements.append(&mut more);
+                continue;
+            };
+            let mut new = known.new_of(more);
+            if !new.is_empty() {
+                list.elements.append(&mut new);
+                continue;
+            }
+            // The second page is the first: there may be no other, or the server counts by another name.
+            if number == 2 && on_it > 0 {
+                return Err(Stop::Unknown(format!(
+                    "page 2 of the list is page 1 again, so that nobody knows whether there is more: check that the system heeds \
+                     `{parameter}`, and say in `size` how many elements a full page has"
+                )));
+            }
+            return list.check_size(self);
         }
     }
 }
@@ -341,157 +374,5 @@ fn as_word(value: &Value) -> Option<String> {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
-    }
-}
-
-/// The address with this parameter, in place of one of the same name.
-fn with_parameter(address: &Url, name: &str, value: &str) -> Url {
-    let mine = percent::encode(name);
-    let is_mine = |pair: &str| {
-        let key = pair.split('=').next().unwrap_or_default();
-        key == name || key == mine
-    };
-    let mut query: Vec<String> = address
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !is_mine(pair))
-        .map(str::to_owned)
-        .collect();
-    query.push(format!("{mine}={}", percent::encode(value)));
-    let mut address = address.clone();
-    address.set_query(Some(&query.join("&")));
-    address
-}
-
-/// The address that an answer names, where it is below the base address; `from` is what a relative one is relative to.
-pub(super) fn below(base: &Url, from: &Url, link: &str) -> Result<Url, String> {
-    let leads_away = || "the next page of the list is not below base_url, and is not asked for".to_owned();
-    let mut address = from.join(link).map_err(|_| leads_away())?;
-    address.set_fragment(None);
-    let same_origin =
-        address.origin() == base.origin() && address.username().is_empty() && address.password().is_none();
-    // `/v1` is not below `/v10`, nor the other way round.
-    let root = base.path().trim_end_matches('/');
-    let inside = address
-        .path()
-        .strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !same_origin || !inside || climbs(address.path()) {
-        return Err(leads_away());
-    }
-    Ok(address)
-}
-
-/// Whether a segment is `..` once a server has decoded what is inside it, slashes included.
-fn climbs(path: &str) -> bool {
-    let Some(decoded) = percent::decode(path) else {
-        return true;
-    };
-    decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
-}
-
-/// The target of `rel="next"` (RFC 8288). Addresses stand between angle brackets, so commas in them separate nothing.
-fn next_link(headers: &HeaderMap) -> Option<String> {
-    for value in headers.get_all(LINK) {
-        let mut rest = value.to_str().ok()?;
-        while let Some((_, after)) = rest.split_once('<') {
-            let (target, after) = after.split_once('>')?;
-            let (parameters, following) = match after.find('<') {
-                Some(at) => after.split_at(at),
-                None => (after, ""),
-            };
-            let is_next = parameters.split([';', ',']).any(|parameter| {
-                let Some((name, value)) = parameter.split_once('=') else {
-                    return false;
-                };
-                let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
-                name.trim().eq_ignore_ascii_case("rel") && relations.any(|word| word.eq_ignore_ascii_case("next"))
-            });
-            if is_next {
-                return Some(target.trim().to_owned());
-            }
-            rest = following;
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leads(link: &str) -> Option<String> {
-        let base = Url::parse("https://ehr.example/fhir").unwrap();
-        let from = Url::parse("https://ehr.example/fhir/Patient?name=a").unwrap();
-        below(&base, &from, link).ok().map(|url| url.to_string())
-    }
-
-    #[test]
-    fn an_answer_leads_nowhere_but_below_the_base_address() {
-        for (link, to) in [
-            (
-                "https://ehr.example/fhir?_getpages=7&x=1#y",
-                "https://ehr.example/fhir?_getpages=7&x=1",
-            ),
-            (
-                "https://ehr.example:443/fhir/Patient?page=2",
-                "https://ehr.example/fhir/Patient?page=2",
-            ),
-            ("?page=2", "https://ehr.example/fhir/Patient?page=2"),
-            (
-                "/fhir/Patient/s%2F1?page=2",
-                "https://ehr.example/fhir/Patient/s%2F1?page=2",
-            ),
-        ] {
-            assert_eq!(leads(link).as_deref(), Some(to), "{link}");
-        }
-        for link in [
-            "https://evil.example/fhir/Patient?page=2",
-            "//evil.example/fhir",
-            "http://ehr.example/fhir/Patient?page=2",
-            "https://ehr.example:8443/fhir",
-            "https://user:pw@ehr.example/fhir",
-            "https://ehr.example@evil.example/fhir",
-            "https://ehr.example/admin",
-            "https://ehr.example/fhir2/Patient",
-            "../admin",
-            "/fhir/%2e%2e/admin",
-            "/fhir/..%2f..%2fadmin",
-            "/fhir/..%5cadmin",
-            "\\\\evil.example\\fhir",
-            "javascript:alert(1)",
-            "file:///etc/passwd",
-            "https://",
-        ] {
-            assert_eq!(leads(link), None, "{link}");
-        }
-    }
-
-    #[test]
-    fn the_next_link_is_found_among_others() {
-        let found = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LINK, text.parse().unwrap());
-            next_link(&headers)
-        };
-        assert_eq!(
-            found(r#"<https://h/a?p=1,2>; rel="prev", <https://h/a?p=3>; rel="next""#).as_deref(),
-            Some("https://h/a?p=3")
-        );
-        assert_eq!(found("</a?p=3>; title=x; REL=next").as_deref(), Some("/a?p=3"));
-        assert_eq!(found(r#"</a>; rel="last next""#).as_deref(), Some("/a"));
-        for none in [r#"</a>; rel="nextish""#, "</a", "next", r#"</a>; title="next""#] {
-            assert_eq!(found(none), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn a_parameter_takes_the_place_of_its_namesake_and_is_escaped() {
-        let address = Url::parse("https://h/list?page=1&q=a%20b").unwrap();
-        assert_eq!(
-            with_parameter(&address, "page", "2&admin=1#x").as_str(),
-            "https://h/list?q=a%20b&page=2%26admin%3D1%23x"
-        );
     }
 }

@@ -1,9 +1,9 @@
 //! Whether a system of record answers as an API does, by asking for a record that cannot exist.
 //!
 //! The trap is an address that is almost right: a proxy, a login page or a web site that answers 404 to everything looks
-//! like a system in which every record is missing.
+//! like a system in which every record is missing, and every question to it ends as unknown.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::{Asked, HttpRecords, Lookups, Reply, answer::Answered};
 use crate::{
@@ -14,8 +14,6 @@ use crate::{
 
 /// Stands for every value of a session in the question.
 const NOBODY: &str = "aftercall-probe";
-/// Between the two calls: the pace of a lane that nobody configured.
-const PAUSE: Duration = Duration::from_millis(200);
 
 impl HttpRecords {
     /// Only GETs are sent: a POST may be more than a search.
@@ -33,15 +31,19 @@ impl HttpRecords {
             return Err(refused);
         }
         let status = client::status_name(reply.status);
-        if reply.is_html() {
-            return self.doubt(probe, &reply, &target).await;
-        }
         let fact = self.read(&reply, lookups).map(|answered| match answered {
             Answered::Fact(fact) => fact,
             Answered::Json(answer) => Self::select(answer, lookups),
         });
         match fact {
             Ok(Fact::Absent) => probe.ok(format!("it answers, and has no `{record}` called {NOBODY} ({status})")),
+            _ if matches!(reply.status, 404 | 410) => probe.warn(format!(
+                "it answers {status} to GET {target}, and not as an API does: a wrong base_url looks like this; check base_url and the \
+                 playbook's lookup of `{record}`; where the API itself says so that there is no such record, name its words in absent_when"
+            )),
+            _ if reply.is_html() => probe.warn(format!(
+                "it answers {status} with a page for people to GET {target}: check base_url and sign-in"
+            )),
             Ok(Fact::Unknown { .. }) => probe.ok(format!(
                 "it answers; a made-up `{record}` is refused ({status}), which tells no more"
             )),
@@ -79,26 +81,6 @@ impl HttpRecords {
                 "it answers {status}{what} to GET {target}, where its API describes itself: check base_url and preset"
             ));
         }
-        Ok(probe)
-    }
-
-    /// A page for people: only there, or everywhere?
-    async fn doubt(&self, mut probe: Probe, reply: &Reply, target: &str) -> Result<Probe, UpstreamError> {
-        let status = client::status_name(reply.status);
-        if matches!(reply.status, 404 | 410) {
-            tokio::time::sleep(PAUSE).await;
-            let base = self.get("").await?;
-            if base.is_success() && !base.is_html() {
-                probe.ok(format!(
-                    "it answers, and has no record called {NOBODY} ({status}, said in a page)"
-                ));
-                return Ok(probe);
-            }
-        }
-        probe.warn(format!(
-            "it answers {status} with a page for people to GET {target}: a wrong base_url looks like this, and would make every \
-             record missing; check base_url and sign-in"
-        ));
         Ok(probe)
     }
 

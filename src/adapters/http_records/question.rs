@@ -14,6 +14,8 @@ use crate::{
 
 /// In a template, what the configuration says of the system.
 const SYSTEM: &str = "system";
+/// The template of a probe: no kind of record is called so.
+const PROBE: &str = "\nprobe";
 
 /// A rendered request.
 pub(super) struct Question {
@@ -75,6 +77,23 @@ impl Templates {
         Ok(())
     }
 
+    /// Compiles where an API describes itself; it may speak of `system` alone.
+    pub(super) fn add_probe(&mut self, path: &str) -> Result<(), String> {
+        let added = self.address.add_template_owned(PROBE, path.to_owned());
+        added.map_err(|error| error.to_string())
+    }
+
+    /// Where the API describes itself; `None` where nobody says, or the configuration not what it takes.
+    pub(super) fn probe(&self) -> Option<String> {
+        let values = BTreeMap::from([(SYSTEM, self.system())]);
+        self.address.get_template(PROBE).ok()?.render(values).ok()
+    }
+
+    fn system(&self) -> minijinja::Value {
+        let values = self.values.iter();
+        minijinja::Value::from_pairs(values.map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
     /// What the configuration has to say is known before anything is asked.
     fn refuse_unset(&self, templates: &Environment<'static>, name: &str) -> Result<(), String> {
         let Ok(template) = templates.get_template(name) else {
@@ -104,10 +123,8 @@ impl HttpRecords {
         if let Some(id) = &lookup.id {
             values.insert("id", minijinja::Value::from(id.as_str()));
         }
-        let system = self.templates.values.iter();
-        let system = minijinja::Value::from_pairs(system.map(|(name, value)| (name.as_str(), value.as_str())));
         // Last, so that no key of a session stands in its place.
-        values.insert(SYSTEM, system);
+        values.insert(SYSTEM, self.templates.system());
         let render = |templates: &Environment<'static>, name: &str, part: &str| {
             let template = templates
                 .get_template(name)

@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+mod absence;
+mod assertion;
 mod hostile;
 mod limits;
 mod lists;
@@ -252,8 +254,11 @@ async fn a_probe_asks_for_what_cannot_be_and_reads_the_answer_as_an_api_would_gi
         (json(200, "{\"id\": "), "not complete JSON"),
         (Some(page(200)), "page for people"),
         (Some(Fault::Html), "page for people"),
-        // Its base answers 404 as JSON, which is no API that is there either.
-        (Some(page(404)), "would make every record missing"),
+        (Some(page(404)), "not as an API does"),
+        (
+            Some(Fault::Body(404, "text/plain", "404 page not found\n".to_owned())),
+            "not as an API does",
+        ),
     ] {
         let note = answered(fault).await;
         assert!(note.warning && note.text.contains(says), "{}", note.text);

@@ -107,6 +107,148 @@ async fn pages_and_offsets_are_counted_until_one_is_short_or_empty() {
     assert_eq!(peer.arrived().len(), 3, "without a size only an empty page is the last");
 }
 
+fn counted(name: &str, size: Option<u32>) -> HttpLookup {
+    let parameter = name.to_owned();
+    let by = match name {
+        "offset" => PageBy::Offset { parameter, size },
+        _ => PageBy::Page {
+            parameter,
+            first: 1,
+            size,
+        },
+    };
+    list(by, &["$.rows"])
+}
+
+fn number(arrived: &peer::Arrived, parameter: &str) -> Option<usize> {
+    let (_, query) = arrived.target.split_once('?')?;
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(parameter)?.strip_prefix('='))?
+        .parse()
+        .ok()
+}
+
+#[tokio::test]
+async fn counting_ends_where_nothing_new_comes_however_the_server_says_so() {
+    // Yii shows its last page again, Django has no such page, others an empty one.
+    let again = |page: usize| match page {
+        1 => says(200, json!({"rows": [{"id": 1}, {"id": 2}]})),
+        _ => says(200, json!({"rows": [{"id": 3, "seen": page}]})),
+    };
+    let none = |page: usize| match page {
+        1 => says(200, json!({"rows": [{"id": 1}, {"id": 2}]})),
+        2 => says(200, json!({"rows": [{"id": 3, "seen": 2}]})),
+        _ => says(404, json!({"detail": "Invalid page."})),
+    };
+    let empty = |page: usize| match page {
+        1 => says(200, json!({"rows": [{"id": 1}, {"id": 2}]})),
+        2 => says(200, json!({"rows": [{"id": 3, "seen": 2}]})),
+        _ => says(200, json!({"rows": []})),
+    };
+    let ends: [fn(usize) -> peer::Says; 3] = [again, none, empty];
+    for end in ends {
+        let peer = Peer::start(move |_, arrived, _| end(number(arrived, "page").unwrap_or(1))).await;
+        let answer = system(config(&peer), counted("page", None))
+            .look_up(&thing("9"))
+            .await
+            .unwrap();
+        assert_eq!(answer.request, "GET /list?of=9 (3 pages)");
+        assert_eq!(
+            found(answer)["rows"],
+            json!([{"id": 1}, {"id": 2}, {"id": 3, "seen": 2}])
+        );
+    }
+    // The same by offset, where a row moved on between two pages: it is one row.
+    let peer = Peer::start(|_, arrived, _| match number(arrived, "offset").unwrap_or(0) {
+        0 => says(200, json!({"rows": [{"id": 1}, {"id": 2}]})),
+        2 => says(200, json!({"rows": [{"id": 2}, {"id": 3}]})),
+        _ => says(200, json!({"rows": [{"id": 3}]})),
+    })
+    .await;
+    let answer = system(config(&peer), counted("offset", None))
+        .look_up(&thing("9"))
+        .await
+        .unwrap();
+    assert_eq!(found(answer)["rows"], json!([{"id": 1}, {"id": 2}, {"id": 3}]));
+    assert!(peer.targets()[2].ends_with("offset=4"), "{:?}", peer.targets());
+}
+
+#[tokio::test]
+async fn rows_that_share_an_id_are_not_taken_for_one() {
+    // Lines of two orders: their `id` is the order's.
+    let peer = Peer::start(|_, arrived, _| match number(arrived, "page").unwrap_or(1) {
+        1 => says(200, json!({"rows": [{"id": 7, "line": 1}, {"id": 7, "line": 2}]})),
+        2 => says(200, json!({"rows": [{"id": 7, "line": 3}]})),
+        _ => says(200, json!({"rows": []})),
+    })
+    .await;
+    let answer = system(config(&peer), counted("page", None))
+        .look_up(&thing("9"))
+        .await
+        .unwrap();
+    assert_eq!(found(answer)["rows"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_parameter_that_the_server_does_not_heed_does_not_cut_the_list() {
+    for (size, rows) in [(None, json!([1, 2])), (Some(2), json!([1, 2]))] {
+        let peer = Peer::start(move |_, _, _| says(200, json!({"rows": rows}))).await;
+        let answer = system(config(&peer), counted("page", size))
+            .look_up(&thing("9"))
+            .await
+            .unwrap();
+        let reason = unknown(&answer);
+        assert!(reason.contains("page 2 of the list is page 1 again"), "{reason}");
+        assert!(reason.contains("`page`") && reason.contains("size"), "{reason}");
+        assert_eq!(peer.arrived().len(), 2);
+    }
+    // A page that is not full is the last, whatever the server would show next.
+    let peer = Peer::start(|_, _, _| says(200, json!({"rows": [1, 2]}))).await;
+    let answer = system(config(&peer), counted("page", Some(3)))
+        .look_up(&thing("9"))
+        .await
+        .unwrap();
+    assert_eq!(found(answer)["rows"], json!([1, 2]));
+}
+
+#[tokio::test]
+async fn counting_is_bounded_in_pages_and_bytes_and_stops_at_what_is_not_the_apis() {
+    let cases: [(Script, usize, &str); 3] = [
+        (
+            Box::new(|_, _, before| says(200, json!({"rows": [before]}))),
+            4,
+            "longer than 4 pages",
+        ),
+        (
+            Box::new(|_, _, before| says(200, json!({"rows": [format!("{before}{}", "x".repeat(60_000))]}))),
+            2,
+            "longer than 100000 bytes",
+        ),
+        (
+            Box::new(|_, _, before| match before {
+                0 => says(200, json!({"rows": [1]})),
+                _ => says(404, "<html>nothing here"),
+            }),
+            2,
+            "page 2 of the list is not there",
+        ),
+    ];
+    for (script, requests, words) in cases {
+        let peer = Peer::start(script).await;
+        let config = HttpRecordsConfig {
+            max_list_bytes: 100_000,
+            ..config(&peer)
+        };
+        let answer = system(config, counted("page", None))
+            .look_up(&thing("1"))
+            .await
+            .unwrap();
+        assert!(unknown(&answer).contains(words), "{words}: {answer:?}");
+        assert_eq!(peer.arrived().len(), requests, "{words}");
+    }
+}
+
 #[tokio::test]
 async fn a_cursor_is_followed_while_there_is_more_also_by_post() {
     let peer = Peer::start(|_, arrived, _| {

@@ -1,7 +1,7 @@
 //! NexHealth by its preset alone: the key's exchange, a search in pages, an appointment.
 
 use super::{
-    peer::{Peer, found, says},
+    peer::{Peer, Says, found, says},
     *,
 };
 use crate::domain::playbook::{Playbook, presets};
@@ -45,6 +45,10 @@ async fn practice() -> (Peer, HttpRecords, Playbook) {
                 answer(&json!([patient(2, "Ben")]), false)
             }
             "/patients" => answer(&json!([patient(1, "Ada")]), true),
+            "/locations" => answer(
+                &json!([{"id": 1, "subdomain": "demo", "locations": [{"id": 12}]}]),
+                false,
+            ),
             "/appointments/7" => answer(
                 &json!({"id": 7, "patient_id": 1, "provider_id": 3, "start_time": "2026-09-14T13:30:00.000Z",
                     "end_time": "2026-09-14T14:00:00.000Z", "cancelled": false, "unavailable": false}),
@@ -52,10 +56,26 @@ async fn practice() -> (Peer, HttpRecords, Playbook) {
             ),
             "/appointments/8" => answer(&json!({"appt": {"id": 8, "cancelled": true}}), false),
             "/appointments/9" => says(200, json!({"code": false, "data": null, "error": ["Not found"]})),
-            _ => says(404, json!({"code": false, "error": ["Not found"]})),
+            // Its own media type.
+            _ => Says {
+                headers: vec![(
+                    "content-type".to_owned(),
+                    "application/vnd.Nexhealth+json;version=2".to_owned(),
+                )],
+                ..says(
+                    404,
+                    json!({"code": false, "description": null, "data": null, "error": ["Not found"]}),
+                )
+            },
         }
     })
     .await;
+    let playbook = Playbook::parse("practice.toml", PLAYBOOK).unwrap();
+    let records = asked(&peer);
+    (peer, records, playbook)
+}
+
+fn asked(peer: &Peer) -> HttpRecords {
     let playbook = Playbook::parse("practice.toml", PLAYBOOK).unwrap();
     let config = HttpRecordsConfig {
         api: presets::api("nexhealth").unwrap(),
@@ -71,8 +91,7 @@ async fn practice() -> (Peer, HttpRecords, Playbook) {
         ]),
         ..HttpRecordsConfig::new(&peer.url)
     };
-    let records = HttpRecords::new("ehr", config, playbook.http_lookups("ehr")).unwrap();
-    (peer, records, playbook)
+    HttpRecords::new("ehr", config, playbook.http_lookups("ehr")).unwrap()
 }
 
 fn of(record: &str, id: Option<&str>, keys: &[(&str, &str)]) -> Lookup {
@@ -128,8 +147,31 @@ async fn an_appointment_is_found_cancelled_or_absent() {
         let cancelled = record.cancelled.as_ref().unwrap();
         assert_eq!(cancelled.holds(&json!({"record": appointment})), is_cancelled);
     }
-    for id in ["9", "10"] {
-        let answer = records.look_up(&of("appointment", Some(id), &[])).await.unwrap();
-        assert_eq!(answer.fact, Fact::Absent, "{id}");
+    let none = records.look_up(&of("appointment", Some("10"), &[])).await.unwrap();
+    assert_eq!(none.fact, Fact::Absent);
+    // A request that failed, whatever its status: nobody looked for the appointment.
+    let error = records.look_up(&of("appointment", Some("9"), &[])).await.unwrap_err();
+    assert_eq!(error.reason, UpstreamReason::BadAnswer);
+    assert!(!error.detail.contains("Not found"), "{error}");
+}
+
+#[tokio::test]
+async fn a_probe_asks_for_the_practices_own_locations() {
+    let (peer, records, _) = practice().await;
+    let probe = records.probe().await.unwrap();
+    assert!(!probe.notes[0].warning, "{probe:?}");
+    assert_eq!(peer.targets()[1], "/locations?subdomain=demo");
+    for (answer, warns) in [
+        (says(403, json!({"code": false, "error": ["no access"]})), None),
+        (says(404, json!({"code": false, "error": ["Not found"]})), Some(true)),
+        (says(200, json!({"code": true, "data": []})), Some(false)),
+    ] {
+        let peer = Peer::start(move |_, arrived, _| match arrived.target.as_str() {
+            "/authenticates" => says(201, json!({"code": true, "data": {"token": "jwt"}, "error": []})),
+            _ => answer.clone(),
+        })
+        .await;
+        let probe = asked(&peer).probe().await;
+        assert_eq!(probe.ok().map(|probe| probe.notes[0].warning), warns);
     }
 }

@@ -1,6 +1,10 @@
 //! Tokens: fetched once, kept, fetched anew when refused, and never shown.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::{Json, Router};
 use base64::Engine as _;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::{
     peer::{Arrived, Peer, Says, found, says, system, thing},
@@ -237,4 +241,109 @@ async fn an_api_key_is_exchanged_for_a_token() {
     );
     assert_eq!(arrived[0].header("nex-api-version"), "v20240412");
     assert_eq!(arrived[0].header("x-other"), "", "other secrets are the system's alone");
+}
+
+/// A token server that answers only as often as it is let.
+struct Slow {
+    url: String,
+    asked: Arc<AtomicUsize>,
+    answers: Arc<Semaphore>,
+}
+
+impl Slow {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (counted, let_go) = (Arc::clone(&asked), Arc::clone(&answers));
+        let router = Router::new().fallback(move || {
+            let (counted, let_go) = (Arc::clone(&counted), Arc::clone(&let_go));
+            async move {
+                let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                let_go.acquire().await.unwrap().forget();
+                Json(json!({"access_token": format!("t-{number}"), "token_type": "Bearer", "expires_in": 3600}))
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, asked, answers }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn records(&self, peer: &Peer, timeout: Duration) -> HttpRecords {
+        let mut config = client(peer, true);
+        if let HttpAuth::ClientCredentials { token_url, .. } = &mut config.auth {
+            *token_url = format!("{}/token", self.url);
+        }
+        system(HttpRecordsConfig { timeout, ..config }, by_id("/things/{{ id }}"))
+    }
+}
+
+async fn echoing() -> Peer {
+    Peer::start(|_, arrived, _| says(200, json!({"with": arrived.header("authorization")}))).await
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_token_share_one_request_and_its_failure_and_a_later_call_tries_afresh() {
+    let (slow, peer) = (Slow::start().await, echoing().await);
+    let records = slow.records(&peer, Duration::from_millis(300));
+    let things: Vec<Lookup> = (0..8).map(|id| thing(&id.to_string())).collect();
+    let answers = futures::future::join_all(things.iter().map(|thing| records.look_up(thing))).await;
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.reason, UpstreamReason::Unreachable);
+        assert!(error.detail.contains("no token from auth.token_url"), "{error}");
+    }
+    assert_eq!(slow.asked(), 1, "one request for all eight");
+    assert_eq!(peer.arrived().len(), 0);
+    // One answer for the request that nobody waits for any more, one for the next.
+    slow.answers.add_permits(2);
+    let answer = records.look_up(&thing("later")).await.unwrap();
+    assert_eq!(found(answer), json!({"with": "Bearer t-2"}));
+    assert_eq!(slow.asked(), 2);
+}
+
+#[tokio::test]
+async fn who_goes_away_takes_the_token_from_nobody() {
+    let (slow, peer) = (Slow::start().await, echoing().await);
+    let records = slow.records(&peer, Duration::from_secs(20));
+    let (one, two) = (thing("1"), thing("2"));
+    let mut first = Box::pin(records.look_up(&one));
+    let mut second = Box::pin(records.look_up(&two));
+    assert!(futures::poll!(&mut first).is_pending());
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(first);
+    slow.answers.add_permits(1);
+    assert_eq!(found(second.await.unwrap()), json!({"with": "Bearer t-1"}));
+    assert_eq!(slow.asked(), 1);
+
+    // Nobody waits any more: what was asked for is not finished in a later call's name.
+    let records = slow.records(&peer, Duration::from_secs(20));
+    let mut gone = Box::pin(records.look_up(&one));
+    assert!(futures::poll!(&mut gone).is_pending());
+    drop(gone);
+    slow.answers.add_permits(2);
+    let answer = found(records.look_up(&two).await.unwrap());
+    assert!(answer["with"].as_str().unwrap().starts_with("Bearer t-"), "{answer}");
+}
+
+#[tokio::test]
+async fn calls_whose_token_is_refused_at_once_fetch_one_new_token_for_all() {
+    let peer = Peer::start(|_, arrived, before| match is_token(arrived) {
+        true => token(&format!("t-{before}"), json!(3600)),
+        false if arrived.header("authorization") == "Bearer t-0" => says(401, "{}"),
+        false => says(200, json!({"with": arrived.header("authorization")})),
+    })
+    .await;
+    let records = system(client(&peer, false), by_id("/things/{{ id }}"));
+    let things: Vec<Lookup> = (0..6).map(|id| thing(&id.to_string())).collect();
+    let answers = futures::future::join_all(things.iter().map(|thing| records.look_up(thing))).await;
+    for answer in answers {
+        assert_ne!(found(answer.unwrap()), json!({"with": "Bearer t-0"}));
+    }
+    let tokens = peer.arrived().into_iter().filter(is_token).count();
+    assert_eq!(tokens, 2, "the first, and one in its place");
+    assert!(!format!("{records:?}").contains("t-0") && !format!("{records:?}").contains("t-7"));
 }

@@ -6,7 +6,11 @@ use super::{lookups::ReadLookup, words::one_of};
 use crate::domain::{
     http_api::{HttpApi, PageBy, Pages},
     lookup::{ANSWER_VARIABLES, HttpLookup, HttpMethod, RecordLookup},
-    playbook::{fault::suggestion, reader::Table, template},
+    playbook::{
+        fault::suggestion,
+        reader::{Placed, Table},
+        template,
+    },
 };
 
 /// In a template, what the configuration says of the system: `{{ system.subdomain }}`.
@@ -67,6 +71,9 @@ pub(super) fn http_lookup(inner: &Table<'_, '_>) -> ReadLookup {
     spared.remove(SYSTEM);
     let absent_when = condition(inner, "absent_when");
     let pages = inner.table("pages").and_then(|pages| read_pages(&pages));
+    if let Some(pages) = &pages {
+        refuse_another_start(inner, pages, &path, &query);
+    }
     inner.finish();
     ReadLookup {
         lookup: RecordLookup::Http(HttpLookup {
@@ -134,6 +141,13 @@ fn read_pages(table: &Table<'_, '_>) -> Option<Pages> {
         By::Page | By::Offset => table.count("size"),
         By::Link | By::LinkHeader | By::Cursor => None,
     };
+    if size == Some(0) {
+        table.fault(
+            &table.at,
+            "size",
+            "must be at least 1: how many elements a full page has",
+        );
+    }
     let by = match by {
         By::Link => next.map(|next| PageBy::Link { next }),
         By::LinkHeader => Some(PageBy::LinkHeader),
@@ -163,6 +177,43 @@ fn read_pages(table: &Table<'_, '_>) -> Option<Pages> {
     let page_when = condition(table, "page_when");
     table.finish();
     by.map(|by| Pages { by, items, page_when })
+}
+
+/// A list that the lookup itself starts elsewhere is not read whole, and nobody would see it.
+fn refuse_another_start(
+    lookup: &Table<'_, '_>,
+    pages: &Pages,
+    path: &Placed<String>,
+    query: &[(Placed<String>, Placed<String>)],
+) {
+    let (parameter, start) = match &pages.by {
+        PageBy::Page { parameter, first, .. } => (parameter, first.to_string()),
+        PageBy::Offset { parameter, .. } => (parameter, "0".to_owned()),
+        PageBy::Cursor { parameter, .. } => (parameter, String::new()),
+        PageBy::Link { .. } | PageBy::LinkHeader => return,
+    };
+    let in_path = path.value.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    let in_path = in_path.split('&').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name, value, &path.at, "path"))
+    });
+    let in_query = query
+        .iter()
+        .map(|(name, value)| (name.value.as_str(), value.value.as_str(), &value.at, "query"));
+    for (_, value, at, key) in in_path.chain(in_query).filter(|(name, ..)| name == parameter) {
+        if value == start {
+            continue;
+        }
+        let reason = if start.is_empty() {
+            format!("holds `{parameter}`, which leads from one page to the next: leave it out")
+        } else {
+            format!(
+                "starts the list at {parameter} = \"{value}\", and its pages are counted from {start}: leave it out, or let `first` \
+                 say the same"
+            )
+        };
+        lookup.fault(at, key, reason);
+    }
 }
 
 /// `[system]` of a preset.
@@ -246,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn a_lookup_may_say_itself_where_its_list_starts() {
+        for lookup in [
+            "query = { p = \"0\" }\n[search.lookup.pages]\nby = \"page\"\nparameter = \"p\"\nfirst = 0\n",
+            "query = { skip = \"0\" }\n[search.lookup.pages]\nby = \"offset\"\nparameter = \"skip\"\n",
+        ] {
+            assert!(search(lookup).is_ok(), "{:?}", search(lookup));
+        }
+    }
+
+    #[test]
     fn what_only_optional_parameters_need_ends_no_search() {
         let playbook = search(
             "query = { name = \"{{ name }}\", born = \"{{ born }}\", site = \"{{ system.site }}\" }\noptional = [\"born\"]\n",
@@ -286,6 +347,26 @@ mod tests {
             (
                 "[search.lookup.pages]\nby = \"link_header\"\nnext = \"$.a\"",
                 "lookup: pages: unknown key \"next\"",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"page\"\nparameter = \"p\"\nsize = 0",
+                "lookup: pages: size: must be at least 1",
+            ),
+            (
+                "[search.lookup.pages]\nby = \"page\"\nparameter = \" \"",
+                "lookup: pages: parameter: must not be empty",
+            ),
+            (
+                "query = { p = \"3\" }\n[search.lookup.pages]\nby = \"page\"\nparameter = \"p\"",
+                "x.toml:14: [[search]] found: lookup: query: starts the list at p = \"3\", and its pages are counted from 1",
+            ),
+            (
+                "query = { skip = \"{{ name }}\" }\n[search.lookup.pages]\nby = \"offset\"\nparameter = \"skip\"",
+                "lookup: query: starts the list at skip",
+            ),
+            (
+                "query = { after = \"x\" }\n[search.lookup.pages]\nby = \"cursor\"\nparameter = \"after\"\nnext = \"$.a\"",
+                "lookup: query: holds `after`, which leads from one page to the next",
             ),
             (
                 "[search.lookup.pages]\nby = \"link_header\"\nitems = \"$[\"",

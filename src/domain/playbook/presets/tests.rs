@@ -153,3 +153,73 @@ fn names_and_numbers_of_a_fhir_patient_are_found() {
     let text = serde_json::json!({"name": [{"text": "Ada Lind"}]});
     assert_eq!(record.field("name").unwrap().of(&text), Some("Ada Lind".into()));
 }
+
+#[test]
+fn a_fhir_patient_is_called_by_the_name_in_use_and_reached_by_numbers_in_use() {
+    let playbook = parse("[[record]]\npreset = \"fhir-r4/patient\"\nsystem = \"s\"\n");
+    let record = playbook.record("patient").unwrap();
+    let called = |name: serde_json::Value| record.field("name").unwrap().of(&serde_json::json!({"name": name}));
+    let lind = serde_json::json!({"use": "official", "family": "Lind", "given": ["Ada", "Maria"]});
+    for before in [
+        serde_json::json!({"use": "nickname", "given": ["Addie"]}),
+        serde_json::json!({"use": "maiden", "family": "Berg", "given": ["Ada"]}),
+        serde_json::json!({"use": "old", "family": "Berg", "given": ["Ada"], "text": "Ada Berg"}),
+        serde_json::json!({"use": "anonymous", "family": "Doe", "given": ["Jane"]}),
+        serde_json::json!({"family": "Lind"}),
+    ] {
+        assert_eq!(
+            called(serde_json::json!([before, lind])),
+            Some("Ada Lind".into()),
+            "{before}"
+        );
+    }
+    let text = serde_json::json!([{"use": "old", "text": "Ada Berg"}, {"text": "Ada Lind"}]);
+    assert_eq!(called(text), Some("Ada Lind".into()));
+    assert_eq!(called(serde_json::json!([{"family": "Lind"}])), Some("Lind".into()));
+    let telecom = serde_json::json!({"telecom": [
+        {"system": "phone", "use": "old", "value": "1"}, {"system": "phone", "use": "mobile", "value": "2"},
+        {"system": "fax", "value": "3"}, {"system": "sms", "value": "4"}]});
+    assert_eq!(
+        record.field("phone").unwrap().of(&telecom),
+        Some(serde_json::json!(["2", "4"]))
+    );
+}
+
+#[test]
+fn each_status_of_a_fhir_appointment_is_there_cancelled_or_absent() {
+    let playbook = parse(
+        "[[record]]\npreset = \"fhir-r4/appointment\"\nsystem = \"s\"\n[[record]]\npreset = \"fhir-r4/patient\"\nsystem = \"s\"\n",
+    );
+    let appointment = playbook.record("appointment").unwrap();
+    // All of http://hl7.org/fhir/R4/valueset-appointmentstatus.html.
+    for (status, is) in [
+        ("proposed", "absent"),
+        ("pending", "absent"),
+        ("booked", "there"),
+        ("arrived", "there"),
+        ("fulfilled", "there"),
+        ("cancelled", "cancelled"),
+        ("noshow", "there"),
+        ("entered-in-error", "absent"),
+        ("checked-in", "there"),
+        ("waitlist", "absent"),
+    ] {
+        let record = serde_json::json!({"resourceType": "Appointment", "id": "a", "status": status, "participant": [
+            {"actor": {"reference": "Patient/17"}, "status": "accepted"}, {"actor": {"reference": "Practitioner/3"}}]});
+        let holds = |condition: &Option<crate::domain::playbook::Expression>| {
+            condition
+                .as_ref()
+                .unwrap()
+                .holds(&serde_json::json!({"record": record}))
+        };
+        let found = match (holds(&appointment.absent), holds(&appointment.cancelled)) {
+            (true, false) => "absent",
+            (false, true) => "cancelled",
+            (false, false) => "there",
+            (true, true) => "both",
+        };
+        assert_eq!(found, is, "{status}");
+        let patients = appointment.field("patient").unwrap().of(&record);
+        assert_eq!(patients, Some(serde_json::json!(["Patient/17", "Practitioner/3"])));
+    }
+}
