@@ -6,7 +6,7 @@ use crate::{
     on_each_engine,
     support::{
         bakery::{ordered, vanished},
-        state::{broken_promises, count, document, verdict, waiting},
+        state::{broken_promises, count, verdict, waiting},
         until,
         world::{Plan, idle},
     },
@@ -15,7 +15,7 @@ use crate::{
 on_each_engine! {
     a_system_that_answers_errors_is_waited_for,
     a_system_that_answers_a_page_or_broken_json_is_waited_for,
-    a_404_that_somebody_else_sends_makes_no_record_missing,
+    a_404_that_somebody_else_sends_is_waited_for,
     a_system_that_never_answers_is_waited_for,
     a_system_that_is_not_there_is_waited_for,
     a_record_that_is_not_there_is_missing_only_after_all_looks,
@@ -82,22 +82,16 @@ async fn a_system_that_answers_a_page_or_broken_json_is_waited_for() {
     .await;
 }
 
-async fn a_404_that_somebody_else_sends_makes_no_record_missing() {
-    for (media_type, body) in [
-        ("text/html", "<html><head><title>404 Not Found</title></head></html>"),
-        ("text/plain", "404 page not found\n"),
+async fn a_404_that_somebody_else_sends_is_waited_for() {
+    for (what, media_type, body) in [
+        (
+            "a page for people",
+            "text/html",
+            "<html><head><title>404 Not Found</title></head></html>",
+        ),
+        ("the words of a router", "text/plain", "404 page not found\n"),
     ] {
-        let world = Plan::of(&[ordered("s-1")]).start().await;
-        let page = Fault::Body(404, media_type, body.to_owned());
-        world.records.fail("", page, u64::MAX);
-        let db = world.db().await;
-        world.run_until_idle(&db).await;
-        assert_eq!(verdict(&db, "s-1").await.0, "error", "{media_type}: nobody knows");
-        let document = document(&db, "s-1").await;
-        let finding = &document["findings"][0];
-        assert_eq!(finding["outcome"], "unknown", "{finding}");
-        assert!(finding.to_string().contains("need not come from the API"), "{finding}");
-        assert_eq!(broken_promises(&db).await, Vec::<String>::new());
+        waits_out(what, what, Fault::Body(404, media_type, body.to_owned())).await;
     }
 }
 

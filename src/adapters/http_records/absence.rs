@@ -8,10 +8,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    adapters::client::{self, Reply},
-    domain::lookup::Fact,
-};
+use crate::adapters::client::Reply;
 
 /// A longer text is no "not found" of an API's.
 const LONGEST_TEXT: usize = 256;
@@ -24,26 +21,26 @@ const NO_ROUTE: [&str; 4] = [
     "the page could not be found",
 ];
 
-/// What an answer with 404 or 410 says; `body` is its JSON, null where it is empty.
-pub(super) fn of(reply: &Reply, body: Option<&Value>) -> Fact {
-    let somebody_elses = match body {
+/// Why an answer with 404 or 410 need not come from the API, in words; `None` where it is the API's own. `body` is its JSON, null where
+/// it is empty.
+pub(super) fn somebody_elses(reply: &Reply, body: Option<&Value>) -> Option<&'static str> {
+    match body {
         Some(Value::Null) if is_blank(reply) => None,
-        _ if is_a_routers(reply) => Some("with the words of a router that found no API"),
+        _ if is_a_routers(reply) => Some(
+            "the words of a router that found no API: check base_url and the lookup's path; where the API itself says so that \
+             there is no such record, name its words in absent_when",
+        ),
         // Its type does not matter: older APIs call their JSON text/html.
         Some(_) => None,
-        None if is_page(reply) => Some("with a page for people"),
+        None if is_page(reply) => Some(
+            "a page for people, which need not come from the API: check base_url and the lookup's path; where the API itself says \
+             so that there is no such record, name its words in absent_when",
+        ),
         None if is_short_text(reply) => None,
-        None => Some("with no JSON"),
-    };
-    match somebody_elses {
-        None => Fact::Absent,
-        Some(how) => Fact::Unknown {
-            reason: format!(
-                "answered {} {how}, which need not come from the API: check base_url and the lookup's path; where the API itself \
-                 says so that there is no such record, name its words in absent_when",
-                client::status_name(reply.status)
-            ),
-        },
+        None => Some(
+            "no JSON, and need not come from the API: check base_url and the lookup's path; where the API itself says so that there \
+             is no such record, name its words in absent_when",
+        ),
     }
 }
 

@@ -105,7 +105,11 @@ impl HttpRecords {
             }
         }
         if says_no {
-            return fact(absence::of(reply, body.as_ref()));
+            // It is waited for, as any answer that is none: a proxy says this while a service is rolled out.
+            return match absence::somebody_elses(reply, body.as_ref()) {
+                None => fact(Fact::Absent),
+                Some(how) => Err(self.bad_answer(reply, &format!("the answer is {how}"))),
+            };
         }
         match reply.status {
             204 | 205 => {

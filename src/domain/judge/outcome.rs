@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     claim::{Claim, ClaimState},
-    compare::{Match, compare},
+    compare::{Match, compare, same_name},
     lookup::{Facts, Lookup},
     playbook::{Field, Playbook},
     reading::{Operation, Says},
@@ -65,7 +65,11 @@ impl Result {
 pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Check<'_>]) -> Vec<Judged> {
     let locator = Locator::new(playbook, case, facts);
     let mut judged = Vec::new();
+    let mut met_earlier: Vec<&Check<'_>> = Vec::new();
     for check in checks {
+        if met_earlier.iter().any(|earlier| std::ptr::eq(*earlier, check)) {
+            continue;
+        }
         if check.role == Role::Withdrawn {
             judged.push(withdrawn(check));
             continue;
@@ -76,6 +80,16 @@ pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Chec
             (_, Operation::Cancel) => cancel(playbook, case, check, &located),
             _ => there(playbook, check, &located),
         };
+        if result.outcome == Outcome::Missing
+            && let Some((earlier, found, met)) = earlier(&locator, check, checks)
+        {
+            located.ask.extend(found.ask);
+            located.used.extend(found.used);
+            if met.outcome == Outcome::Confirmed {
+                met_earlier.push(earlier);
+                result = met;
+            }
+        }
         if let Some(previous) = &check.previous {
             let old = locator.find(check, Some(previous));
             moved(check, previous, &old, &mut result);
@@ -113,6 +127,31 @@ pub(super) fn of(playbook: &Playbook, case: &Case, facts: &Facts, checks: &[Chec
         }
     }
     judged
+}
+
+/// Of something made twice for one request, the first one: where it is there as asked, the caller has what they asked for, whatever
+/// became of the second.
+fn earlier<'c, 'a>(
+    locator: &Locator<'_>,
+    check: &Check<'a>,
+    checks: &'c [Check<'a>],
+) -> Option<(&'c Check<'a>, Located, Result)> {
+    if check.role != Role::Request || check.operation != Operation::Create || !check.is_done() {
+        return None;
+    }
+    let earlier = checks.iter().find(|other| {
+        let of_same =
+            other.subject.as_deref().map(fold) == check.subject.as_deref().map(fold) && other.keys == check.keys;
+        other.role == Role::Extra
+            && other.operation == Operation::Create
+            && other.record.kind == check.record.kind
+            && other.id.is_some()
+            && other.keys == check.keys
+            && of_same
+    })?;
+    let found = locator.find(earlier, earlier.id.as_deref());
+    let met = there(locator.playbook, check, &found);
+    Some((earlier, found, met))
 }
 
 fn withdrawn(check: &Check<'_>) -> Judged {

@@ -1,7 +1,7 @@
 //! Whose "no" it is: the API's own says that there is no such record, anybody else's says nothing.
 
 use super::{
-    peer::{Peer, Says, system, thing, unknown},
+    peer::{Peer, Says, system, thing},
     *,
 };
 
@@ -16,7 +16,7 @@ fn told(status: u16, media_type: &str, body: &str) -> Says {
     }
 }
 
-async fn asked(answer: &Says, absent_when: Option<&str>) -> Answer {
+async fn asked(answer: &Says, absent_when: Option<&str>) -> Result<Answer, UpstreamError> {
     let answer = answer.clone();
     let peer = Peer::start(move |_, _, _| answer.clone()).await;
     let how = HttpLookup {
@@ -24,7 +24,7 @@ async fn asked(answer: &Says, absent_when: Option<&str>) -> Answer {
         ..by_id("/orders/{{ id }}")
     };
     let records = system(HttpRecordsConfig::new(&peer.url), how);
-    records.look_up(&thing("1")).await.unwrap()
+    records.look_up(&thing("1")).await
 }
 
 /// Express's own, for a path that no route has.
@@ -64,7 +64,7 @@ async fn the_apis_own_no_is_absent() {
         told(404, "text/html; charset=utf-8", "No such order"),
         told(404, "", "no such order"),
     ] {
-        let answered = asked(&answer, None).await;
+        let answered = asked(&answer, None).await.unwrap();
         assert_eq!(answered.fact, Fact::Absent, "{answer:?}");
     }
 }
@@ -107,15 +107,16 @@ async fn an_answer_that_does_not_come_from_the_api_is_never_absent() {
     for (answer, words) in cases {
         // A condition that speaks of JSON is not met by what is none.
         for absent_when in [None, Some("body == null || has(body.error) || body.code == 5")] {
-            let answered = asked(&answer, absent_when).await;
-            let reason = unknown(&answered);
+            let error = asked(&answer, absent_when).await.unwrap_err();
+            assert_eq!(error.reason, UpstreamReason::BadAnswer);
+            let reason = error.detail;
             assert!(reason.contains(words), "{words}: {reason}");
             assert!(
                 reason.contains("base_url") && reason.contains("absent_when"),
                 "{reason}"
             );
             assert!(!reason.contains("nginx") && !reason.contains("orders/1"), "{reason}");
-            assert_eq!(answered.status, Some(answer.status));
+            assert!(reason.contains(&answer.status.to_string()), "{reason}");
         }
     }
 }
@@ -128,12 +129,18 @@ async fn a_playbook_may_name_the_words_of_an_api_that_says_no_in_a_page() {
         "text/html",
         "<!doctype html><title>404</title><p>No such order</p>",
     );
-    assert_eq!(asked(&flask, says_no).await.fact, Fact::Absent);
+    assert_eq!(asked(&flask, says_no).await.unwrap().fact, Fact::Absent);
     let go = told(404, "text/plain", "404 page not found\n");
     assert_eq!(
-        asked(&go, Some("body == '404 page not found\\n'")).await.fact,
+        asked(&go, Some("body == '404 page not found\\n'")).await.unwrap().fact,
         Fact::Absent
     );
     let proxy = told(404, "text/html", NGINX);
-    assert!(unknown(&asked(&proxy, says_no).await).contains("a page for people"));
+    assert!(
+        asked(&proxy, says_no)
+            .await
+            .unwrap_err()
+            .detail
+            .contains("a page for people")
+    );
 }

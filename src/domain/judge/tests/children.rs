@@ -32,6 +32,7 @@ fn both_readings(words: &Transcript, answer: impl Fn(&Lookup) -> Fact) -> [Verdi
 fn the_last_outcome_of_a_child_counts() {
     let a1 = ("P-Ada", "A-1", AT, "Scheduled");
     let a2 = ("P-Ada", "A-2", AT, "Scheduled");
+    let a1_at_another_time = ("P-Ada", "A-1", "3/18/2026 9:00:00 AM", "Scheduled");
     for (outcomes, there, status) in [
         (vec![Err("slot taken"), Ok("A-1")], vec![a1], Status::Pass),
         (vec![Err("queued"), Ok("A-1")], vec![a1], Status::Pass),
@@ -42,6 +43,9 @@ fn the_last_outcome_of_a_child_counts() {
         // Booked twice: the later one stands in the place of the earlier one, or beside it.
         (vec![Ok("A-1"), Ok("A-2")], vec![a2], Status::Pass),
         (vec![Ok("A-1"), Ok("A-2")], vec![a1, a2], Status::Fail),
+        // The second one left no trace: the caller has what they asked for.
+        (vec![Ok("A-1"), Ok("A-2")], vec![a1], Status::Pass),
+        (vec![Ok("A-1"), Ok("A-2")], vec![a1_at_another_time], Status::Fail),
         (vec![Ok("A-1"), Ok("A-2")], vec![], Status::Partial),
     ] {
         for verdict in both_readings(&calls(&outcomes), with_appointments(&there)) {
