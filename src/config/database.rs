@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{
-    secret::Secret,
-    section::{Given, Section},
-};
+use super::{database_url, secret::Secret, section::Section};
 use crate::db::{Durability, Location, PostgresLocation};
 
 /// `[database]`.
@@ -87,61 +84,22 @@ fn is_address(text: &str) -> bool {
     text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
-/// Whether an address has a password in it: between the user and the host, or as a parameter.
-pub(super) fn holds_password(address: &str) -> bool {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    user.contains(':') || rest.contains("?password=") || rest.contains("&password=")
-}
-
 fn url(section: &mut Section<'_>) -> Option<Secret> {
-    let literal = match section.given("url") {
-        Some((Given::File(value), place)) => value.as_str().map(|text| (text.to_owned(), place)),
-        Some((Given::Env(_), _)) | None => None,
-    };
-    if let Some((text, place)) = literal.filter(|(text, _)| is_address(text)) {
-        section.know("url");
-        if holds_password(&text) {
-            section.fault(
-                place,
-                "url",
-                "a password is not written here: take it out and write password = \"env:NAME\", or name the whole address: \
-                 url = \"env:DATABASE_URL\"",
-            );
-            return None;
+    const SHAPE: &str = "is no address of a PostgreSQL database: postgres://user@host:5432/database, or a reference to one such as \
+                         \"env:DATABASE_URL\"; an embedded file is named by `path`";
+    let check = |text: &str| {
+        if is_address(text) {
+            Ok(())
+        } else {
+            Err(SHAPE.to_owned())
         }
-        return Some(Secret::new("the configuration", text));
-    }
-    let url = section.own_secret("url")?;
-    if !is_address(url.expose()) {
-        section.fault_at(
-            "url",
-            "is no address of a PostgreSQL database: postgres://user@host:5432/database, or a reference to one such as \
-             \"env:DATABASE_URL\"; an embedded file is named by `path`",
-        );
-        return None;
-    }
-    Some(url)
+    };
+    database_url::read(section, "DATABASE_URL", check, |section| section.own_secret("url"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_found_wherever_an_address_may_hold_one() {
-        for (address, holds) in [
-            ("postgres://user@host/db", false),
-            ("postgres://user:pw@host/db", true),
-            ("postgres://user@host:5432/db?sslmode=require", false),
-            ("postgres://host/db?user=a&password=b", true),
-            ("postgres://host/db?password=b", true),
-            ("postgres:///db?host=/run/postgresql", false),
-        ] {
-            assert_eq!(holds_password(address), holds, "{address}");
-        }
-    }
 
     #[test]
     fn a_flag_names_a_file_or_a_server() {

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod cloud9;
 pub mod database;
+mod database_url;
 pub mod duration;
 mod fault;
 pub mod http_records;

@@ -459,6 +459,18 @@ fn a_database_of_records_is_named_by_an_address_without_a_password() {
         ("url = \"very-secret\"", "should be the address of a database"),
         ("url = \"env:NOT_SET\"", "NOT_SET is not set"),
         (
+            "url = \"sqlite:shop.db?mode=rwc\"",
+            "conf/aftercall.toml:4: records.shop.url: `mode=rwc` would make the file",
+        ),
+        (
+            "url = \"sqlite::memory:\"",
+            "conf/aftercall.toml:4: records.shop.url: `:memory:` is a new and empty database",
+        ),
+        (
+            "url = \"env:RECORDS_MEMORY\"",
+            ":4: records.shop.url: `mode=memory` is a new and empty database",
+        ),
+        (
             "url = \"sqlite:shop.db\"\npassword = \"env:RECORDS_SECRET\"",
             ":5: records.shop.password: an SQLite file has no password",
         ),
@@ -472,7 +484,11 @@ fn a_database_of_records_is_named_by_an_address_without_a_password() {
             ":5: records.shop.timeout: should be at least 100ms",
         ),
     ] {
-        let env = |name: &str| (name == "RECORDS_SECRET").then(|| "very-secret".to_owned());
+        let env = |name: &str| match name {
+            "RECORDS_SECRET" => Some("very-secret".to_owned()),
+            "RECORDS_MEMORY" => Some("sqlite:very-secret.db?mode=memory".to_owned()),
+            _ => None,
+        };
         let file = Some(PathBuf::from("conf/aftercall.toml"));
         let found = parse(file, &text(settings), &env, Overrides::default())
             .unwrap_err()

@@ -96,3 +96,50 @@ fn doctor_names_a_statement_that_the_database_does_not_take_and_one_that_is_down
     );
     assert!(!doctor.stdout.contains("password-5e1d"), "{}", doctor.stdout);
 }
+
+#[test]
+fn check_names_an_address_that_would_make_a_database_and_a_statement_that_its_database_reads_otherwise() {
+    for (url, statement, says) in [
+        (
+            "sqlite:kitchen.db?mode=rwc",
+            "SELECT id, cake FROM orders WHERE id = :id",
+            "does not exist yet is a mistake",
+        ),
+        (
+            "sqlite::memory:",
+            "SELECT id, cake FROM orders WHERE id = :id",
+            "name the file that holds them",
+        ),
+        (
+            "sqlite:kitchen.db",
+            "SELECT id, [a?b] AS cake FROM orders WHERE id = :id",
+            "quotes a name in SQLite",
+        ),
+        (
+            "mysql://h/db",
+            "SELECT id, cake FROM orders WHERE id = :id # it",
+            "begins a comment in MySQL",
+        ),
+        (
+            "postgres://h/db",
+            "SELECT id, `cake` FROM orders WHERE id = :id",
+            "quotes no name in PostgreSQL",
+        ),
+        (
+            "postgres://h/db",
+            "SELECT id, cake FROM orders WHERE id = :id; DELETE FROM orders",
+            "several statements",
+        ),
+    ] {
+        let checked = bakery(statement).run_with(&["check"], &[("KITCHEN_URL", url)]).exits(1);
+        assert!(
+            checked.stdout.contains(says),
+            "{url}: {says} is not in\n{}",
+            checked.stdout
+        );
+        if url.contains("mode") || url.contains("memory") {
+            let place = "aftercall.toml:9: records.kitchen.url: ";
+            assert!(checked.stdout.contains(place), "{}", checked.stdout);
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! The adapter of databases, against each of them: what they say becomes the fact that it is, and nothing that a session says
 //! can do anything.
 
+mod bounds;
+mod by_number;
 mod columns;
 mod hostile;
+mod moments;
 mod outages;
 mod probe;
 mod rows;

@@ -70,6 +70,20 @@ pub(super) fn read_row<'r, R: Row>(
     Ok((read, bytes))
 }
 
+/// Asks for a row that is larger than an answer may be, so that none is read: `length` is what a value takes.
+pub(super) fn a_large_row(sql: &str, columns: usize, length: &str, bytes: usize) -> String {
+    let names: Vec<String> = (1..=columns).map(|number| format!("c{number}")).collect();
+    let lengths: Vec<String> = names
+        .iter()
+        .map(|name| format!("COALESCE({length}({name}), 0)"))
+        .collect();
+    format!(
+        "WITH aftercall_row ({}) AS (\n{sql}\n) SELECT 1 FROM aftercall_row WHERE {} > {bytes} LIMIT 1",
+        names.join(", "),
+        lengths.join(" + ")
+    )
+}
+
 pub(super) fn too_large(bytes: usize) -> Trouble {
     Trouble::Refused(format!(
         "the answer is larger than {bytes} bytes: select fewer columns, or fewer rows"

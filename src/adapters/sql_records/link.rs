@@ -16,7 +16,7 @@ use super::{
     server::{Connection, Server},
     trouble::Trouble,
 };
-use crate::domain::sql::Statement;
+use crate::domain::lookup::SqlLookup;
 
 /// The server ends a statement itself; we wait a little longer, for a server that has fallen silent.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -53,12 +53,7 @@ impl Link {
     }
 
     /// Asks. A connection that turns out to have died while it was idle is replaced once.
-    pub(super) async fn ask(
-        &self,
-        statement: &Statement,
-        values: &[&str],
-        bounds: Bounds,
-    ) -> Result<Vec<Value>, Trouble> {
+    pub(super) async fn ask(&self, how: &SqlLookup, values: &[&str], bounds: Bounds) -> Result<Vec<Value>, Trouble> {
         let mut held = self.held.lock().await;
         loop {
             // Taken out: whoever is cancelled in the middle of a statement leaves no half-read answer behind.
@@ -68,7 +63,7 @@ impl Link {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
-            let asked = timeout(bounds.timeout + SILENCE, connection.ask(statement, values, bounds)).await;
+            let asked = timeout(bounds.timeout + SILENCE, connection.ask(how, values, bounds)).await;
             match asked {
                 // A file may be replaced by another, and who has the old one open goes on reading that. Opening costs little.
                 Ok(Ok(rows)) if connection.is_a_file() => {

@@ -3,13 +3,15 @@
 //! What a session says is bound to parameters and never written into a statement. Every statement runs in a transaction that
 //! the database itself holds to reading, is bounded there in time, and is rolled back. `server` is where to connect to,
 //! `postgres`, `mysql` and `sqlite` are what differs between them, `link` is the one connection, `answer` what rows are as
-//! JSON, `trouble` what a database's errors mean, `probe` what `doctor` shows.
+//! JSON, `moment` what is bound as a date, `by_number` what SQLite would not find by a text, `trouble` what a database's errors mean, `probe` what `doctor` shows.
 //!
 //! No row is [`Fact::Absent`]. A statement that the database refuses is [`Fact::Unknown`] and says what to change; a database
 //! that cannot be reached, or is too slow, is an error that closes its gate. No error text carries a value or an address.
 
 mod answer;
+mod by_number;
 mod link;
+mod moment;
 mod mysql;
 mod number;
 mod postgres;
@@ -216,7 +218,7 @@ impl SystemOfRecord for SqlRecords {
             Ok(values) => values,
             Err(reason) => return Ok(Answer::unasked(reason)),
         };
-        let fact = match self.link.ask(&how.statement, &values, self.bounds).await {
+        let fact = match self.link.ask(how, &values, self.bounds).await {
             Ok(rows) => fact(rows, how.is_list),
             Err(trouble) => Fact::Unknown {
                 reason: self.down(trouble)?,

@@ -2,8 +2,12 @@
 //!
 //! Parameters are sent as text, and where a column is a number the server turns the text into one: `12abc` becomes 12, with no
 //! more than a warning. Such an answer is about another record, so the warning is looked for.
+//!
+//! Where a column is a date, `26-05-04`, `260504` and `2026.5.4` become one without even that, and the server does not say of which
+//! type a parameter is. So where a value is such a text, the statement is run once more with a text in its place that is no date:
+//! only where a date was expected does the server complain.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use futures::TryStreamExt as _;
@@ -11,11 +15,12 @@ use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, MySqlConnection, Row as _,
     SqlSafeStr as _, Statement as _, TypeInfo as _, ValueRef as _,
-    mysql::{MySqlColumn, MySqlConnectOptions, MySqlRow, types::MySqlTime},
+    mysql::{MySqlArguments, MySqlColumn, MySqlConnectOptions, MySqlRow, types::MySqlTime},
 };
 
 use super::{
-    answer::{Bounds, Rows, check_names, read_row, unreadable},
+    answer::{Bounds, Rows, a_large_row, check_names, read_row, too_large, unreadable},
+    moment::Moment,
     number,
     probe::About,
     trouble::Trouble,
@@ -55,6 +60,8 @@ pub(super) struct MySql {
     inner: MySqlConnection,
     is_mariadb: bool,
     version: String,
+    /// By the statement, how many columns it has, where some of them are wide.
+    wide: HashMap<String, Option<usize>>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -67,14 +74,38 @@ fn failed(error: &sqlx::Error) -> Trouble {
     Trouble::of(error, Dialect::MySql)
 }
 
-/// Digits, perhaps with a sign and a fraction: what the server reads as the same number. "NaN" and "1e1" are other words for it.
-fn is_plain_number(value: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let unsigned = value.strip_prefix(['+', '-']).unwrap_or(value);
-    match unsigned.split_once('.') {
-        Some((whole, fraction)) => digits(whole) && digits(fraction),
-        None => digits(unsigned),
+/// Whether the server may read a date or a time in it that nobody wrote so. Digits alone are one of six, eight, twelve or fourteen.
+fn may_be_guessed_at(value: &str) -> bool {
+    let begins = value.trim_start().trim_start_matches(['+', '-']);
+    let of_a_date = |letter: char| {
+        letter.is_ascii_digit()
+            || letter.is_ascii_punctuation()
+            || letter.is_whitespace()
+            || matches!(letter, 'T' | 't' | 'Z' | 'z')
+    };
+    let is_digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    begins.starts_with(|first: char| first.is_ascii_digit())
+        && value.chars().all(of_a_date)
+        && (!is_digits || matches!(value.len(), 6 | 8 | 12 | 14))
+        && !Moment::DayOrLocal.takes(value)
+}
+
+/// A text that is no date, in place of a value.
+fn marker(number: usize) -> String {
+    format!("aftercall:{number}:")
+}
+
+/// Whether a column may be larger than a row of other columns can be.
+fn is_wide(kind: &str) -> bool {
+    kind.ends_with("TEXT") || kind.ends_with("BLOB") || kind == "JSON"
+}
+
+fn bind(sql: &str, values: &[impl AsRef<str>]) -> sqlx::query::Query<'static, sqlx::MySql, MySqlArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);
+    for value in values {
+        query = query.bind(value.as_ref().to_owned());
     }
+    query
 }
 
 impl MySql {
@@ -87,6 +118,7 @@ impl MySql {
             inner,
             is_mariadb: version.contains("MariaDB"),
             version,
+            wide: HashMap::new(),
         })
     }
 
@@ -122,38 +154,118 @@ impl MySql {
     ) -> Result<Vec<Value>, Trouble> {
         self.begin(bounds).await?;
         let sql = statement.with_placeholders(|_| "?".to_owned());
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        for value in values {
-            query = query.bind(*value);
-        }
+        self.refuse_a_large_row(&sql, values, bounds.bytes).await?;
         let mut rows = Rows::within(bounds);
-        let mut answer = query.fetch(&mut self.inner);
+        let mut answer = bind(&sql, values).fetch(&mut self.inner);
         while let Some(row) = answer.try_next().await.map_err(|error| failed(&error))? {
             let (row, bytes) = read_row(&row, value)?;
             rows.push(row, bytes)?;
         }
         drop(answer);
-        if !values.iter().all(|value| is_plain_number(value)) {
-            self.refuse_what_was_cut().await?;
-        }
+        self.refuse_what_was_cut().await?;
+        self.refuse_what_was_guessed(statement, &sql, values).await?;
         self.command("ROLLBACK".to_owned()).await?;
         Ok(rows.into_rows())
     }
 
-    async fn refuse_what_was_cut(&mut self) -> Result<(), Trouble> {
+    /// What the server says of values that it turned into something else. It repeats them: not to be shown.
+    async fn warnings_of_cuts(&mut self) -> Result<Vec<String>, Trouble> {
         let warnings = sqlx::raw_sql("SHOW WARNINGS").fetch_all(&mut self.inner).await;
-        for warning in warnings.map_err(|error| failed(&error))? {
-            if warning
+        let warnings = warnings.map_err(|error| failed(&error))?;
+        let cuts = warnings.iter().filter(|warning| {
+            warning
                 .try_get_unchecked::<u32, _>(1)
                 .is_ok_and(|code| code == CUT_TO_FIT)
-            {
-                return Err(Trouble::Refused(format!(
-                    "a value was cut to fit the type that it is compared with (warning {CUT_TO_FIT}): compare as text, such as \
-                     CAST(id AS CHAR) = :id"
-                )));
+        });
+        Ok(cuts
+            .map(|warning| warning.try_get_unchecked::<String, _>(2).unwrap_or_default())
+            .collect())
+    }
+
+    async fn refuse_what_was_cut(&mut self) -> Result<(), Trouble> {
+        if self.warnings_of_cuts().await?.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::Refused(format!(
+            "a value was cut to fit the type that it is compared with (warning {CUT_TO_FIT}): compare as text, such as \
+             CAST(id AS CHAR) = :id; a date is taken as 2026-05-04"
+        )))
+    }
+
+    async fn refuse_what_was_guessed(
+        &mut self,
+        statement: &Statement,
+        sql: &str,
+        values: &[&str],
+    ) -> Result<(), Trouble> {
+        if !values.iter().any(|value| may_be_guessed_at(value)) {
+            return Ok(());
+        }
+        let marked = values.iter().enumerate().map(|(number, value)| {
+            if may_be_guessed_at(value) {
+                marker(number)
+            } else {
+                (*value).to_owned()
+            }
+        });
+        let marked: Vec<String> = marked.collect();
+        let mut answer = bind(sql, &marked).fetch(&mut self.inner);
+        let refused = loop {
+            match answer.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                // MySQL refuses where MariaDB warns.
+                Err(sqlx::Error::Database(refused)) if refused.message().contains("aftercall:") => {
+                    break Some(refused.message().to_owned());
+                }
+                Err(error) => return Err(failed(&error)),
+            }
+        };
+        drop(answer);
+        let said = match refused {
+            Some(refused) => vec![refused],
+            None => self.warnings_of_cuts().await?,
+        };
+        for (number, (name, value)) in statement.parameters().zip(values).enumerate() {
+            let said = said.iter().find(|said| said.contains(&marker(number)));
+            let said = said.map(|said| said.to_lowercase()).unwrap_or_default();
+            let moment = if said.contains("date") {
+                Moment::DayOrLocal
+            } else if said.contains("time") {
+                Moment::Clock
+            } else {
+                continue;
+            };
+            if !moment.takes(value) {
+                return Err(Trouble::Refused(moment.refusal(name)));
             }
         }
         Ok(())
+    }
+
+    async fn refuse_a_large_row(&mut self, sql: &str, values: &[&str], most: usize) -> Result<(), Trouble> {
+        // Before its version 8 MySQL has no WITH.
+        if self.version.starts_with("5.") {
+            return Ok(());
+        }
+        if !self.wide.contains_key(sql) {
+            let described = (&mut self.inner)
+                .prepare(AssertSqlSafe(sql.to_owned()).into_sql_str())
+                .await
+                .map_err(|error| failed(&error))?;
+            let columns = described.columns();
+            let is_wide = columns.iter().any(|column| is_wide(column.type_info().name()));
+            self.wide.insert(sql.to_owned(), is_wide.then_some(columns.len()));
+        }
+        let Some(columns) = self.wide.get(sql).copied().flatten() else {
+            return Ok(());
+        };
+        let large = a_large_row(sql, columns, "LENGTH", most);
+        let found = bind(&large, values).fetch_optional(&mut self.inner).await;
+        match found.map_err(|error| failed(&error))? {
+            None => Ok(()),
+            Some(_) => Err(too_large(most)),
+        }
     }
 
     pub(super) async fn check(&mut self, statement: &Statement) -> Result<(), Trouble> {

@@ -1,7 +1,7 @@
 //! PostgreSQL.
 //!
 //! Parameters are sent as text, and the server is asked of which type each is, so that `id = :id` holds for numbers and UUIDs
-//! as well. Rows come back as the server's own JSON: it knows how each of its types is written.
+//! as well. What is read as a date or a time is first looked at by us (`moment`). Rows come back as the server's own JSON: it knows how each of its types is written.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,15 +19,26 @@ use sqlx::{
 
 use super::{
     answer::{Bounds, Rows, check_names, too_large},
+    moment::Moment,
     number,
     probe::About,
     trouble::Trouble,
 };
 use crate::domain::sql::{Dialect, Statement};
 
-/// The names that casts know the types by; unlike `regtype` without a length that would cut a value.
-const TYPE_NAMES: &str = "-- lookup_types
-SELECT format_type(o, -1) FROM unnest($1) WITH ORDINALITY AS t(o, n) ORDER BY n";
+/// The names that casts know the types by; unlike `regtype` without a length that would cut a value. Beside it what a domain, an
+/// array or a range is made of, which may be several steps away, and whether a value holds several of these.
+const TYPES: &str = "-- lookup_types
+WITH RECURSIVE made(n, whole, o, several) AS (
+  SELECT n, o, o, false FROM unnest($1) WITH ORDINALITY AS t(o, n)
+  UNION ALL
+  SELECT made.n, made.whole,
+    CASE t.typtype WHEN 'd' THEN t.typbasetype WHEN 'r' THEN r.rngsubtype ELSE t.typelem END,
+    made.several OR t.typtype <> 'd'
+  FROM made JOIN pg_type t ON t.oid = made.o LEFT JOIN pg_range r ON r.rngtypid = t.oid
+  WHERE t.typtype IN ('d', 'r') OR t.typcategory = 'A')
+SELECT format_type(made.whole, -1), format_type(made.o, -1), made.several FROM made JOIN pg_type t ON t.oid = made.o
+WHERE t.typtype NOT IN ('d', 'r') AND t.typcategory <> 'A' ORDER BY made.n";
 
 /// One table, with a name, that the role may write to; system tables left out.
 const WRITABLE: &str = "-- lookup_writable
@@ -65,6 +76,8 @@ struct Learnt {
     sql: String,
     /// Columns of bytes.
     bytes: BTreeSet<String>,
+    /// Of each parameter, whether it is read as a date or a time.
+    moments: Vec<Option<Moment>>,
 }
 
 fn failed(error: &sqlx::Error) -> Trouble {
@@ -115,18 +128,24 @@ impl Postgres {
             Some(Either::Left(types)) => types.iter().filter_map(sqlx::postgres::PgTypeInfo::oid).collect(),
             Some(Either::Right(_)) | None => Vec::new(),
         };
-        let names: Vec<String> = sqlx::query_scalar(TYPE_NAMES)
+        let types: Vec<(String, String, bool)> = sqlx::query_as(TYPES)
             .bind(types)
             .fetch_all(&mut self.inner)
             .await
             .map_err(|error| failed(&error))?;
-        let cast = |number: usize| match names.get(number - 1) {
-            Some(name) => format!("CAST(CAST(${number} AS text) AS {name})"),
+        let moments = types.iter().map(|(_, base, several)| {
+            let moment = Moment::of_postgres(base)?;
+            Some(if *several { Moment::Several } else { moment })
+        });
+        let moments = moments.collect();
+        let cast = |number: usize| match types.get(number - 1) {
+            Some((name, ..)) => format!("CAST(CAST(${number} AS text) AS {name})"),
             None => format!("CAST(${number} AS text)"),
         };
         let learnt = Learnt {
             sql: statement.with_placeholders(cast),
             bytes,
+            moments,
         };
         self.learnt.insert(statement.text().to_owned(), learnt.clone());
         Ok(learnt)
@@ -140,6 +159,11 @@ impl Postgres {
     ) -> Result<Vec<Value>, Trouble> {
         self.begin(bounds.timeout).await?;
         let learnt = self.learn(statement).await?;
+        for ((name, value), moment) in statement.parameters().zip(values).zip(&learnt.moments) {
+            if let Some(moment) = moment.filter(|moment| !moment.takes(value)) {
+                return Err(Trouble::Refused(moment.refusal(name)));
+            }
+        }
         // The server does not send a row that is too large.
         let sql = format!(
             "SELECT CASE WHEN octet_length(line) <= {} THEN line END FROM (\

@@ -8,7 +8,10 @@ use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions, postgres::PgConnectO
 use super::{
     SqlRecordsConfig, answer::Bounds, mysql::MySql, postgres::Postgres, probe::About, sqlite::Sqlite, trouble::Trouble,
 };
-use crate::domain::sql::{Dialect, Statement};
+use crate::domain::{
+    lookup::SqlLookup,
+    sql::{Dialect, Statement},
+};
 
 /// The options hold the password: not to be printed.
 pub(super) enum Server {
@@ -49,6 +52,11 @@ impl Server {
             }
             Some(Dialect::Sqlite) => {
                 let options = SqliteConnectOptions::from_str(url).map_err(|_| ": look at its options")?;
+                let name = options.get_filename().to_string_lossy();
+                // Databases in memory are named like this, and addresses within the address, which the engine would follow.
+                if name.is_empty() || name.starts_with(':') || name.starts_with("file:") {
+                    return Err(": it names no file");
+                }
                 let file = config.folder.join(options.get_filename());
                 Ok(Self::Sqlite(super::sqlite::prepared(
                     options.filename(file),
@@ -93,14 +101,14 @@ impl Connection {
     /// Runs a statement in a transaction that only reads, and rolls it back. After an error the connection is not used again.
     pub(super) async fn ask(
         &mut self,
-        statement: &Statement,
+        how: &SqlLookup,
         values: &[&str],
         bounds: Bounds,
     ) -> Result<Vec<Value>, Trouble> {
         match self {
-            Self::Postgres(inner) => inner.ask(statement, values, bounds).await,
-            Self::MySql(inner) => inner.ask(statement, values, bounds).await,
-            Self::Sqlite(inner) => inner.ask(statement, values, bounds).await,
+            Self::Postgres(inner) => inner.ask(&how.statement, values, bounds).await,
+            Self::MySql(inner) => inner.ask(&how.statement, values, bounds).await,
+            Self::Sqlite(inner) => inner.ask(how, values, bounds).await,
         }
     }
 

@@ -174,7 +174,7 @@ fn of_mysql(refused: &dyn DatabaseError) -> Trouble {
         }
         1021 | 1037 | 1038 | 1041 => Trouble::unreachable(format!("the database cannot work now ({code})")),
         // Also letters that the column's character set does not have.
-        1264 | 1265 | 1267 | 1270 | 1271 | 1292 | 1366 | 1367 | 1411 | 1977 | 3141 | 3988 | 4037 | 4038 => {
+        1264 | 1265 | 1267 | 1270 | 1271 | 1292 | 1366 | 1367 | 1411 | 1525 | 1977 | 3141 | 3988 | 4037 | 4038 => {
             value_does_not_fit(&code)
         }
         _ => {
