@@ -140,8 +140,8 @@ fn earlier<'c, 'a>(
         return None;
     }
     let earlier = checks.iter().find(|other| {
-        let of_same =
-            other.subject.as_deref().map(fold) == check.subject.as_deref().map(fold) && other.keys == check.keys;
+        let subjects = other.subject.as_deref().zip(check.subject.as_deref());
+        let of_same = subjects.is_some_and(|(one, other)| same_name(&locator.playbook.head.nicknames, one, other));
         other.role == Role::Extra
             && other.operation == Operation::Create
             && other.record.kind == check.record.kind
