@@ -5,6 +5,7 @@
 mod chaos;
 mod clocks;
 mod frozen;
+mod incident;
 mod kills;
 mod lanes;
 mod partitions;
