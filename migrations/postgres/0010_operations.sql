@@ -1,8 +1,8 @@
 -- What operators do to many jobs or sessions at once, in the background: resumable, with its progress, and discards undone.
 CREATE TABLE operations (
     id           uuid PRIMARY KEY,
-    verb         jsonb NOT NULL,           -- JSON: retry, cancel, discard, delete, reprioritise, move, restore, reprocess
-    target       jsonb NOT NULL,           -- JSON: the filter over jobs or sessions
+    verb         text NOT NULL,           -- retry, cancel, discard, delete, reprioritise, move, restore, reprocess
+    target       jsonb NOT NULL,          -- JSON: what is done, to which jobs or sessions
     actor        text NOT NULL,
     reason       text,
     state        text NOT NULL CHECK (state IN ('running', 'done', 'stopped')),

@@ -1,8 +1,8 @@
 -- What operators do to many jobs or sessions at once, in the background: resumable, with its progress, and discards undone.
 CREATE TABLE operations (
     id           TEXT PRIMARY KEY,
-    verb         TEXT NOT NULL,           -- JSON: retry, cancel, discard, delete, reprioritise, move, restore, reprocess
-    target       TEXT NOT NULL,           -- JSON: the filter over jobs or sessions
+    verb         TEXT NOT NULL,           -- retry, cancel, discard, delete, reprioritise, move, restore, reprocess
+    target       TEXT NOT NULL,          -- JSON: what is done, to which jobs or sessions
     actor        TEXT NOT NULL,
     reason       TEXT,
     state        TEXT NOT NULL CHECK (state IN ('running', 'done', 'stopped')),

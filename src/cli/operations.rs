@@ -129,7 +129,8 @@ impl Operations {
                 }
                 let task = Task::Discarded { operation: undo.id };
                 let matched = task.count(&db).await?;
-                perform(context, &db, &task, matched, None, undo.background).await
+                perform(context, &db, &task, matched, None, undo.background).await?;
+                Ok(())
             }
         }
     }
@@ -151,7 +152,7 @@ pub(super) async fn perform(
     matched: u64,
     reason: Option<&str>,
     background: bool,
-) -> Result<(), Failure> {
+) -> Result<Operation, Failure> {
     let mut tx = db.begin().await?;
     let id = operation::begin(&mut tx, task, &context::actor(), reason, matched).await?;
     tx.commit().await?;
@@ -165,7 +166,8 @@ pub(super) async fn perform(
         } else {
             said(&operation)
         }
-    })
+    })?;
+    Ok(operation)
 }
 
 async fn work(db: &Db, id: Uuid, matched: u64, is_json: bool) -> Result<(), Failure> {
@@ -198,15 +200,13 @@ async fn work(db: &Db, id: Uuid, matched: u64, is_json: bool) -> Result<(), Fail
 
 /// What an operation came to.
 fn said(operation: &Operation) -> String {
-    let mut text = format!("{}: {} changed", operation.task.verb(), operation.done);
+    let mut parts = vec![format!("{}: {} changed", operation.task.verb(), operation.done)];
     for (why, count) in &operation.skipped {
-        text.push_str(&format!("; {count} left alone ({})", why.replace('_', " ")));
+        parts.push(format!("{count} left alone ({})", why.replace('_', " ")));
     }
+    let text = parts.join("; ");
     if operation.task.verb() == "discard" && operation.done > 0 {
-        text.push_str(&format!(
-            "\n`aftercall operations undo {}` gives them back",
-            operation.id
-        ));
+        return format!("{text}\n`aftercall operations undo {}` gives them back", operation.id);
     }
     text
 }

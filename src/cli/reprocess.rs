@@ -97,7 +97,8 @@ impl Reprocess {
         if self.dry_run || !self.how.yes {
             return preview(context, db, &listed::list(db, &filter).await?, matched).await;
         }
-        operations::perform(context, db, &task, matched, None, self.how.background).await
+        operations::perform(context, db, &task, matched, None, self.how.background).await?;
+        Ok(())
     }
 
     async fn lines(&self, db: &Db) -> Result<Vec<SessionLine>, Failure> {

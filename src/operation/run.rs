@@ -42,7 +42,7 @@ pub async fn step(tx: &mut Tx, id: Uuid) -> Result<Step, DbError> {
     if operation.state != "running" {
         return Ok(Step::Ended);
     }
-    let done = match &operation.task {
+    let part = match &operation.task {
         Task::Jobs { change, filter } => {
             let reason = discard_reason(&operation);
             let order = Order {
@@ -54,16 +54,16 @@ pub async fn step(tx: &mut Tx, id: Uuid) -> Result<Step, DbError> {
             // Ids are made by the clock: the operation's own is the end of what was there when it was called for.
             let batch = bulk::apply(tx, &registry(), &order, operation.after(), id).await?;
             let more = batch.position < id;
-            Done::of_jobs(batch, more)
+            Part::of_jobs(batch, more)
         }
         Task::Discarded { operation: of } => match bulk::restore(tx, &registry(), *of, operation.after()).await? {
-            Some(batch) => Done::of_jobs(batch, true),
-            None => Done::nothing(),
+            Some(batch) => Part::of_jobs(batch, true),
+            None => Part::nothing(),
         },
         Task::Sessions { filter } => sessions::reprocess(tx, &operation, filter).await?,
     };
-    write(tx, &operation, &done).await?;
-    Ok(if done.more { Step::More } else { Step::Ended })
+    write(tx, &operation, &part).await?;
+    Ok(if part.more { Step::More } else { Step::Ended })
 }
 
 fn discard_reason(operation: &Operation) -> String {
@@ -73,17 +73,17 @@ fn discard_reason(operation: &Operation) -> String {
 }
 
 /// What one batch did.
-pub(super) struct Done {
-    pub(super) done: u64,
+pub(super) struct Part {
+    pub(super) changed: u64,
     pub(super) skipped: BTreeMap<String, u64>,
     pub(super) position: Option<Position>,
     pub(super) more: bool,
 }
 
-impl Done {
+impl Part {
     fn of_jobs(batch: Batch, more: bool) -> Self {
         Self {
-            done: batch.done,
+            changed: batch.done,
             skipped: batch.skipped,
             position: Some(Position::Job(batch.position)),
             more,
@@ -92,7 +92,7 @@ impl Done {
 
     pub(super) fn nothing() -> Self {
         Self {
-            done: 0,
+            changed: 0,
             skipped: BTreeMap::new(),
             position: None,
             more: false,
@@ -109,14 +109,14 @@ impl Operation {
     }
 }
 
-async fn write(tx: &mut Tx, operation: &Operation, done: &Done) -> Result<(), DbError> {
+async fn write(tx: &mut Tx, operation: &Operation, part: &Part) -> Result<(), DbError> {
     let mut skipped = operation.skipped.clone();
-    for (why, count) in &done.skipped {
+    for (why, count) in &part.skipped {
         *skipped.entry(why.clone()).or_default() += count;
     }
     let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|error| DbError::other(error.to_string()));
-    let position = done.position.as_ref().or(operation.position.as_ref());
-    let total = operation.done + done.done;
+    let position = part.position.as_ref().or(operation.position.as_ref());
+    let total = operation.done + part.changed;
     let now = tx.now().await?;
     tx.execute(
         "-- write_operation
@@ -126,12 +126,12 @@ async fn write(tx: &mut Tx, operation: &Operation, done: &Done) -> Result<(), Db
             total,
             json(serde_json::to_value(&skipped))?,
             json(serde_json::to_value(position))?,
-            if done.more { "running" } else { "done" },
-            (!done.more).then_some(now)
+            if part.more { "running" } else { "done" },
+            (!part.more).then_some(now)
         ],
     )
     .await?;
-    if !done.more {
+    if !part.more {
         let detail = format!("changed: {total}; left alone: {}", serde_json::json!(skipped));
         let action = format!("{}_done", operation.task.verb());
         control::audit(tx, &operation.actor, &action, &operation.id.to_string(), Some(&detail)).await?;

@@ -72,9 +72,8 @@ impl Change {
             _ if state == "running" && !matches!(self, Self::Cancel) => Some("running"),
             Self::Retry if state == "available" => Some("due_already"),
             Self::Retry if state == "completed" && !named => Some("completed"),
-            Self::Retry => None,
             Self::Delete if waits => Some("live"),
-            Self::Delete => None,
+            Self::Retry | Self::Delete => None,
             _ if ended => Some("ended"),
             _ => None,
         }

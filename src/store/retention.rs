@@ -32,6 +32,16 @@ const FINISHED_JOBS: &[&str] = &[
      DELETE FROM workers WHERE id IN (SELECT id FROM workers WHERE last_seen_at < $1 LIMIT $2)",
     "-- prune_discovery_cycles
      DELETE FROM discovery_cycles WHERE id IN (SELECT id FROM discovery_cycles WHERE started_at < $1 LIMIT $2)",
+    // What was given up is deleted by then: there is nothing left to give back.
+    "-- prune_discarded_jobs
+     DELETE FROM discarded_jobs WHERE (operation, job_id) IN (
+         SELECT d.operation, d.job_id FROM discarded_jobs d JOIN operations o ON o.id = d.operation
+         WHERE o.state <> 'running' AND o.finished_at < $1 LIMIT $2)",
+    "-- prune_operations
+     DELETE FROM operations WHERE id IN (
+         SELECT id FROM operations o WHERE o.state <> 'running' AND o.finished_at < $1
+            AND NOT EXISTS (SELECT 1 FROM discarded_jobs d WHERE d.operation = o.id)
+         ORDER BY o.created_at LIMIT $2)",
 ];
 
 pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots

@@ -177,6 +177,40 @@ impl Incident {
             .filter(|row| row.get::<String>("held_by").unwrap() == gate)
             .count() as u64
     }
+
+    async fn names_every_cause(&self, at_till: &[Session], at_model: &[Session]) {
+        self.rests().await;
+        for session in at_till {
+            self.is_held(&session.id, "gate_shut", &[TILL_GATE, "unreachable"])
+                .await;
+        }
+        for session in at_model {
+            self.is_held(&session.id, "gate_shut", &[MODEL_GATE, "billing_exhausted", "402"])
+                .await;
+        }
+        self.is_held("verify_session", "gate_shut", &[TILL_GATE, "jobs held: 4"])
+            .await;
+        self.is_held("analyze_session", "gate_shut", &[MODEL_GATE, "jobs held: 4"])
+            .await;
+        let (reasons, _) = self.why("fails-1").await;
+        assert!(reasons.iter().any(|(code, _)| code == "no_worker"), "{reasons:?}");
+    }
+
+    async fn accounts_for_every_session(&self, waiting: u64) {
+        // Every session is accounted for, and none is lost or an error.
+        let sources = coverage::by_source(&self.db).await.unwrap();
+        let [source] = sources.as_slice() else {
+            panic!("one source: {sources:?}")
+        };
+        assert_eq!(
+            (source.seen, source.fail, source.waiting),
+            (12, 4, waiting),
+            "{source:?}"
+        );
+        assert_eq!((source.unexplained, source.error), (0, 0), "{source:?}");
+        assert_eq!(source.waiting_for.values().sum::<u64>(), waiting, "{source:?}");
+        assert_eq!(source.waiting_for.len(), 2, "each cause is named: {source:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,40 +279,10 @@ async fn i9_of_an_incident_every_cause_is_named_and_afterwards_the_backlog_drain
         })
         .await;
 
-    incident.rests().await;
-    for session in &at_till {
-        incident
-            .is_held(&session.id, "gate_shut", &[TILL_GATE, "unreachable"])
-            .await;
-    }
-    for session in &at_model {
-        incident
-            .is_held(&session.id, "gate_shut", &[MODEL_GATE, "billing_exhausted", "402"])
-            .await;
-    }
+    incident.names_every_cause(&at_till, &at_model).await;
     incident
-        .is_held("verify_session", "gate_shut", &[TILL_GATE, "jobs held: 4"])
+        .accounts_for_every_session((at_till.len() + at_model.len()) as u64)
         .await;
-    incident
-        .is_held("analyze_session", "gate_shut", &[MODEL_GATE, "jobs held: 4"])
-        .await;
-    let (reasons, _) = incident.why("fails-1").await;
-    assert!(reasons.iter().any(|(code, _)| code == "no_worker"), "{reasons:?}");
-
-    // Every session is accounted for, and none is lost or an error.
-    let sources = coverage::by_source(&incident.db).await.unwrap();
-    let [source] = sources.as_slice() else {
-        panic!("one source: {sources:?}")
-    };
-    let waiting = (at_till.len() + at_model.len()) as u64;
-    assert_eq!(
-        (source.seen, source.fail, source.waiting),
-        (12, 4, waiting),
-        "{source:?}"
-    );
-    assert_eq!((source.unexplained, source.error), (0, 0), "{source:?}");
-    assert_eq!(source.waiting_for.values().sum::<u64>(), waiting, "{source:?}");
-    assert_eq!(source.waiting_for.len(), 2, "each cause is named: {source:?}");
 
     // It is over: paid, answered, and a worker started again.
     incident.unpaid.store(false, Ordering::SeqCst);

@@ -213,6 +213,15 @@ impl Target {
                 },
             );
         }
-        operations::perform(context, db, &task, matched, self.reason.as_deref(), self.how.background).await
+        let reason = self.reason.as_deref();
+        let operation = operations::perform(context, db, &task, matched, reason, self.how.background).await?;
+        let seen = operation.done + operation.skipped.values().sum::<u64>();
+        if by_id && !self.how.background && seen < matched {
+            return Err(Failure::Fault(format!(
+                "{} of these jobs are not known; `aftercall jobs list` lists what is",
+                matched - seen
+            )));
+        }
+        Ok(())
     }
 }

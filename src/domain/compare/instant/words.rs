@@ -101,6 +101,10 @@ fn timestamp(text: &str) -> Option<DateTime<Utc>> {
 
 /// What was read so far.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that the words say or do not say"
+)]
 struct Read {
     parts: Parts,
     phrases: Vec<Phrase>,

@@ -152,7 +152,7 @@ fn looked_at() -> (Value, Value) {
 }
 
 /// The verdict on these calls, where the account is so.
-fn verdict_on(calls: &[(Value, Value)], requests: Value, street: &str, loans: Value) -> Verdict {
+fn verdict_on(calls: &[(Value, Value)], requests: &Value, street: &str, loans: &Value) -> Verdict {
     let playbook = Playbook::parse("library.toml", LIBRARY).unwrap();
     let mut words = transcript(vec![Caller("Lend me Emma"), Agent("Certainly")]);
     for (input, output) in calls {
@@ -199,11 +199,11 @@ fn wrong_fields(verdict: &Verdict) -> Vec<&str> {
 #[test]
 fn an_operation_changes_what_its_effect_says_and_keeps_the_rest() {
     let calls = [account(), lent()];
-    let verdict = verdict_on(&calls, borrow(), "Elm 1", json!(["L0", "L1"]));
+    let verdict = verdict_on(&calls, &borrow(), "Elm 1", &json!(["L0", "L1"]));
     assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
-    let verdict = verdict_on(&calls, borrow(), "Elm 1", json!(["L0"]));
+    let verdict = verdict_on(&calls, &borrow(), "Elm 1", &json!(["L0"]));
     assert_eq!(wrong_fields(&verdict), ["loans"]);
-    let verdict = verdict_on(&calls, borrow(), "Oak 2", json!(["L0", "L1"]));
+    let verdict = verdict_on(&calls, &borrow(), "Oak 2", &json!(["L0", "L1"]));
     assert_eq!(wrong_fields(&verdict), ["street"]);
 }
 
@@ -211,9 +211,9 @@ fn an_operation_changes_what_its_effect_says_and_keeps_the_rest() {
 fn what_was_there_before_is_what_all_earlier_calls_showed_of_it_not_the_last_one_alone() {
     // The second look at the account shows less of it than the first.
     let calls = [account(), looked_at(), lent()];
-    let verdict = verdict_on(&calls, borrow(), "Elm 1", json!(["L0"]));
+    let verdict = verdict_on(&calls, &borrow(), "Elm 1", &json!(["L0"]));
     assert_eq!(wrong_fields(&verdict), ["loans"]);
-    let verdict = verdict_on(&calls, borrow(), "Oak 2", json!(["L0", "L1"]));
+    let verdict = verdict_on(&calls, &borrow(), "Oak 2", &json!(["L0", "L1"]));
     assert_eq!(wrong_fields(&verdict), ["street"]);
 }
 
@@ -221,9 +221,9 @@ fn what_was_there_before_is_what_all_earlier_calls_showed_of_it_not_the_last_one
 fn what_another_call_wrote_is_not_kept_whether_it_wrote_before_or_after() {
     let moved = || move_house(json!({"ok": true}));
     for calls in [[account(), moved(), lent()], [account(), lent(), moved()]] {
-        let verdict = verdict_on(&calls, and_move(), "Oak 2", json!(["L0", "L1"]));
+        let verdict = verdict_on(&calls, &and_move(), "Oak 2", &json!(["L0", "L1"]));
         assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
-        let verdict = verdict_on(&calls, and_move(), "Oak 2", json!(["L0"]));
+        let verdict = verdict_on(&calls, &and_move(), "Oak 2", &json!(["L0"]));
         assert_eq!(
             wrong_fields(&verdict),
             ["loans"],
@@ -235,9 +235,9 @@ fn what_another_call_wrote_is_not_kept_whether_it_wrote_before_or_after() {
 #[test]
 fn a_call_that_failed_says_nothing_of_what_was_there() {
     let calls = [account(), move_house(json!({"error": "no such street"})), lent()];
-    let verdict = verdict_on(&calls, borrow(), "Elm 1", json!(["L0", "L1"]));
+    let verdict = verdict_on(&calls, &borrow(), "Elm 1", &json!(["L0", "L1"]));
     assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
     // It was done in spite of its answer.
-    let verdict = verdict_on(&calls, borrow(), "Oak 2", json!(["L0", "L1"]));
+    let verdict = verdict_on(&calls, &borrow(), "Oak 2", &json!(["L0", "L1"]));
     assert_eq!(wrong_fields(&verdict), ["street"]);
 }
