@@ -17,7 +17,7 @@
 //!   which SQLite and PostgreSQL differ.
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
 //!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
-//! - [`mod@why`] says what holds a queue, a job or a session; [`operation`] is what an operator does to many of them.
+//! - [`mod@why`] says what holds a queue, a job or a session, [`timeline`] what became of a session when; [`operation`] is what an operator does to many of them.
 //! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`http`] says how it is; [`doctor`] looks at what it
 //!   needs; [`sandbox`] is a world to try it in.
 
@@ -50,6 +50,7 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod test_support;
+pub mod timeline;
 pub mod trial;
 pub mod verdict_writer;
 pub mod why;

@@ -216,7 +216,8 @@ fn page(out: &Output, detail: &JobDetail, now: DateTime<Utc>) -> String {
         job.cancel_requested_at.map(when::instant).unwrap_or_default(),
     );
     fact("finished", job.finished_at.map(when::instant).unwrap_or_default());
-    let mut attempts = Grid::new(["attempt", "started", "took", "worker", "outcome", "error"]);
+    fact("trace", job.trace_id().unwrap_or_default().to_owned());
+    let mut attempts = Grid::new(["attempt", "started", "took", "outcome", "worker", "on", "error"]);
     for attempt in &detail.attempts {
         let took = attempt
             .duration_us
@@ -224,9 +225,10 @@ fn page(out: &Output, detail: &JobDetail, now: DateTime<Utc>) -> String {
         attempts.row([
             Cell::from(attempt.attempt.to_string()),
             Cell::from(when::instant(attempt.started_at)),
-            Cell::from(took.unwrap_or_else(|| "runs".to_owned())),
+            Cell::from(took.unwrap_or_else(|| format!("{} so far", when::age(now, attempt.started_at)))),
+            Cell::from(attempt.outcome.as_deref().unwrap_or("runs")),
             Cell::from(&attempt.worker),
-            Cell::from(attempt.outcome.clone().unwrap_or_default()),
+            Cell::from(place(attempt)),
             Cell::from(attempt.error.clone().unwrap_or_default()),
         ]);
     }
@@ -234,6 +236,14 @@ fn page(out: &Output, detail: &JobDetail, now: DateTime<Utc>) -> String {
         return format!("{}\n\nnever started", out.table(&facts));
     }
     format!("{}\n\n{}", out.table(&facts), out.table(&attempts))
+}
+
+/// The machine and the process, while `workers` knows it.
+fn place(attempt: &AttemptRow) -> String {
+    match (&attempt.host, attempt.pid) {
+        (Some(host), Some(pid)) => format!("{host} {pid}"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -268,6 +278,7 @@ mod tests {
             wait_reason: Some("look again: not found yet".to_owned()),
             last_error: None,
             progress: None,
+            trace_context: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             created_at: at,
             started_at: None,
             finished_at: None,
@@ -322,6 +333,8 @@ mod tests {
             job_id: Uuid::nil(),
             attempt: 1,
             worker: "host-1".to_owned(),
+            host: Some("box".to_owned()),
+            pid: Some(4711),
             slot: Some(0),
             started_at: at,
             finished_at: Some(at),
@@ -340,6 +353,8 @@ mod tests {
             "1970-01-01 00:16:40Z",
             "2s",
             "retried",
+            "box 4711",
+            "4bf92f3577b34da6a3ce929d0e0e4736",
             "bad \\x1b[31manswer",
             "s\\u{202e}",
         ] {

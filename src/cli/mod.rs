@@ -41,6 +41,7 @@ mod when;
 mod why;
 mod wiring;
 mod worker;
+mod workers;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -108,6 +109,7 @@ enum Command {
     Sessions(sessions::Sessions),
     Show(show::Show),
     Queues(queues::Queues),
+    Workers(workers::Workers),
     Why(why::Why),
     Jobs(Box<jobs::Jobs>),
     Operations(operations::Operations),
@@ -164,6 +166,7 @@ impl Cli {
             Command::Sessions(command) => command.execute(&context).await,
             Command::Show(command) => command.execute(&context).await,
             Command::Queues(command) => command.execute(&context).await,
+            Command::Workers(command) => command.execute(&context).await,
             Command::Why(command) => command.execute(&context).await,
             Command::Jobs(command) => command.execute(&context).await,
             Command::Operations(command) => command.execute(&context).await,

@@ -14,14 +14,16 @@ use super::{
 use crate::{
     config::duration,
     db::Db,
-    store::inspect::sessions::{self, SessionFilter, SessionLine},
+    store::inspect::sessions::{self, Cursor, SessionFilter, SessionLine, SessionPage},
 };
 
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall sessions --status fail --status partial
   $ aftercall sessions --status waiting --source calls
-  $ aftercall sessions --since 24h --json";
+  $ aftercall sessions --waiting-for records:practice --older-than 1h
+  $ aftercall sessions --since 24h --json | jq -r '.sessions[].session_id'
+  $ aftercall sessions --after WzE3ODgwMDAwMDAwMDAwMDAsImNhbGxzIiwiYS8xIl0     # the next page";
 
 /// Lists sessions with their latest verdict, or why they have none yet
 #[derive(Debug, Args)]
@@ -29,9 +31,24 @@ Examples:
 pub(super) struct Sessions {
     #[command(flatten)]
     which: Which,
+    /// In this state on the way to a verdict
+    #[arg(long, value_name = "STATE", value_parser = ["open", "settled", "analyzing", "verifying", "done", "reopened"])]
+    state: Option<String>,
+    /// That wait for a reason which contains this, as it is shown: a gate, "looked 1 of 4", …
+    #[arg(long, value_name = "TEXT")]
+    waiting_for: Option<String>,
+    /// With an id that contains this
+    #[arg(long, value_name = "TEXT")]
+    id_contains: Option<String>,
+    /// Without activity for so long or longer (30m, 24h, 7d)
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    older_than: Option<Duration>,
     /// At most this many, latest activity first
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
+    /// The next page: the last line of the page before says after what
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Cursor>,
 }
 
 /// Which sessions: shared by the commands that take a filter.
@@ -70,6 +87,7 @@ impl Which {
             intent: self.intent.clone(),
             since,
             limit,
+            ..SessionFilter::default()
         })
     }
 }
@@ -77,27 +95,36 @@ impl Which {
 impl Sessions {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
-        let filter = self.which.filter(&db, self.limit).await?;
-        let lines = sessions::list(&db, &filter).await?;
         let now = db.now().await?;
-        context.out.print(&lines, |out| table(out, &lines, now, self.limit))
+        let filter = SessionFilter {
+            state: self.state,
+            id_contains: self.id_contains,
+            until: self
+                .older_than
+                .map(|ago| now - chrono::Duration::from_std(ago).unwrap_or_default()),
+            ..self.which.filter(&db, self.limit).await?
+        };
+        let page = sessions::page(&db, &filter, self.waiting_for.as_deref(), self.after.as_ref()).await?;
+        context.out.print(&page, |out| text(out, &page, now))
     }
 }
 
-fn table(out: &Output, lines: &[SessionLine], now: DateTime<Utc>, limit: u32) -> String {
-    if lines.is_empty() {
+fn text(out: &Output, page: &SessionPage, now: DateTime<Utc>) -> String {
+    if page.sessions.is_empty() {
         return "no such sessions".to_owned();
     }
-    let text = rows(out, lines, now);
-    if lines.len() == usize::try_from(limit).unwrap_or(usize::MAX) {
-        return format!("{text}\n(the latest {limit}; more with --limit)");
+    let text = rows(out, &page.sessions, now);
+    match &page.next {
+        Some(next) => format!("{text}\n\nthere are more: --after {next}"),
+        None => text,
     }
-    text
 }
 
 /// The table of sessions, as `run` prints it, too.
 pub(super) fn rows(out: &Output, lines: &[SessionLine], now: DateTime<Utc>) -> String {
-    let mut grid = Grid::new(["session", "source", "status", "intent", "diagnosis", "age", "why"]);
+    let mut grid = Grid::new([
+        "session", "source", "status", "intent", "diagnosis", "age", "until", "why",
+    ]);
     for line in lines {
         let verdict = line.verdict.as_ref();
         grid.row([
@@ -111,24 +138,23 @@ pub(super) fn rows(out: &Output, lines: &[SessionLine], now: DateTime<Utc>) -> S
                     .unwrap_or_default(),
             ),
             Cell::from(when::age(now, line.last_activity_at)),
-            Cell::from(why(line, now)),
+            Cell::from(
+                line.waiting_until
+                    .filter(|_| line.status == "waiting")
+                    .map(|until| when::until(now, until))
+                    .unwrap_or_default(),
+            ),
+            Cell::from(why(line)),
         ]);
     }
     out.table(&grid)
 }
 
-fn why(line: &SessionLine, now: DateTime<Utc>) -> String {
+fn why(line: &SessionLine) -> &str {
     if line.status == "waiting" {
-        let reason = line.waiting_reason.as_deref().unwrap_or(line.state.as_str());
-        return match line.waiting_until {
-            Some(until) => format!("{reason} ({})", when::until(now, until)),
-            None => reason.to_owned(),
-        };
+        return line.waiting_reason.as_deref().unwrap_or(line.state.as_str());
     }
-    line.verdict
-        .as_ref()
-        .map(|verdict| verdict.summary.clone())
-        .unwrap_or_default()
+    line.verdict.as_ref().map_or("", |verdict| verdict.summary.as_str())
 }
 
 #[cfg(test)]
@@ -168,20 +194,30 @@ mod tests {
 
     #[test]
     fn sessions_show_their_verdict_or_what_they_wait_for() {
-        let lines = [line("a/b", "fail"), line("c", "waiting")];
-        let text = table(&Output::plain(), &lines, at(120), 50);
+        let next: Cursor = "WzYwLCJjYWxscyIsImMiXQ".parse().unwrap();
+        let page = |next: Option<Cursor>| SessionPage {
+            sessions: vec![line("a/b", "fail"), line("c", "waiting")],
+            next,
+        };
+        let shown_page = text(&Output::plain(), &page(None), at(120));
         for shown in [
             "a/b",
             "fail",
             "booking",
             "pending",
             "said \\x1b[32mdone",
-            "not found yet: looked 1 of 4 times (in 5m)",
+            "not found yet: looked 1 of 4 times",
+            "in 5m",
         ] {
-            assert!(text.contains(shown), "{shown} is not in\n{text}");
+            assert!(shown_page.contains(shown), "{shown} is not in\n{shown_page}");
         }
-        assert!(!text.contains('\u{1b}'));
-        assert!(table(&Output::plain(), &lines, at(120), 2).contains("--limit"));
-        assert_eq!(table(&Output::plain(), &[], at(120), 2), "no such sessions");
+        assert!(!shown_page.contains('\u{1b}') && !shown_page.contains("--after"));
+        let more = text(&Output::plain(), &page(Some(next)), at(120));
+        assert!(more.ends_with("--after WzYwLCJjYWxscyIsImMiXQ"), "{more}");
+        let none = SessionPage {
+            sessions: Vec::new(),
+            next: None,
+        };
+        assert_eq!(text(&Output::plain(), &none, at(120)), "no such sessions");
     }
 }

@@ -1,6 +1,6 @@
 //! `aftercall show`: everything known of one session.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     domain::{diagnosis::Diagnosis, lookup::Fact, reading::Reader, verdict::Finding, verdict_diff::Diff},
-    store::inspect::session::{self, GenerationDetail, SessionDetail},
+    store::inspect::session::{self, GenerationDetail, SessionDetail, money},
+    timeline::{self, Timeline, Totals},
 };
 
 const EXAMPLE: &str = "\
@@ -46,8 +47,8 @@ impl Show {
         let db = context.open_existing().await?;
         let found = session::find(&db, self.source.as_deref(), &self.session).await?;
         let [line] = <[_; 1]>::try_from(found).map_err(|found| not_one(&self.session, &found))?;
-        let detail = session::detail(&db, line).await?;
-        context.out.print(&detail, |out| page(out, &detail, self.all))
+        let timeline = timeline::of(&db, line).await?;
+        context.out.print(&timeline, |out| page(out, &timeline, self.all))
     }
 }
 
@@ -65,7 +66,8 @@ pub(super) fn not_one(id: &str, found: &[crate::store::inspect::sessions::Sessio
 }
 
 /// The whole page.
-fn page(out: &Output, detail: &SessionDetail, all: bool) -> String {
+fn page(out: &Output, timeline: &Timeline, all: bool) -> String {
+    let Timeline { detail, totals } = timeline;
     let mut page = head(out, detail);
     let newest = detail.generations.iter().take(if all { usize::MAX } else { 1 });
     for generation in newest {
@@ -75,7 +77,7 @@ fn page(out: &Output, detail: &SessionDetail, all: bool) -> String {
     if let Some(report) = &detail.diagnosis {
         page.push_str(&diagnosis(out, report));
     }
-    page.push_str(&cost(detail));
+    page.push_str(&sums(out, totals));
     let older = detail.generations.len().saturating_sub(1);
     if older > 0 && !all {
         let _ = writeln!(page, "\n{older} older verdict(s): --all");
@@ -118,7 +120,7 @@ fn head(out: &Output, detail: &SessionDetail) -> String {
         head.push_str("incomplete: it never came to rest, or was cut; what was seen may not be all\n");
     }
     head.push_str(&title(out, "timeline"));
-    let mut grid = Grid::new(["when", "after", "what", ""]);
+    let mut grid = Grid::new(["when", "after", "what", "waited", "took", "", "worker"]);
     let mut before = None;
     for event in &detail.timeline {
         let after = before
@@ -129,7 +131,10 @@ fn head(out: &Output, detail: &SessionDetail) -> String {
             Cell::from(when::instant(event.at)),
             Cell::from(after),
             Cell::from(event.what.replace('_', " ")),
+            Cell::from(event.waited_us.map(micros).unwrap_or_default()),
+            Cell::from(event.took_us.map(micros).unwrap_or_default()),
             Cell::from(&event.detail),
+            Cell::toned(event.worker.clone().unwrap_or_default(), Tone::Dim),
         ]);
     }
     head.push_str(&out.table(&grid));
@@ -316,23 +321,39 @@ pub(super) fn diagnosis(out: &Output, report: &Value) -> String {
     text
 }
 
-fn cost(detail: &SessionDetail) -> String {
-    let calls = &detail.llm_calls;
-    if calls.is_empty() {
-        return String::new();
+/// What all of it took and cost.
+fn sums(out: &Output, totals: &Totals) -> String {
+    let mut text = title(out, "in all");
+    let _ = writeln!(text, "{} from the last activity on", micros(totals.since_last_activity_us));
+    if totals.attempts > 0 {
+        let Totals {
+            attempts,
+            ran_us,
+            waited_us,
+            ..
+        } = totals;
+        let (ran, waited) = (micros(*ran_us), micros(*waited_us));
+        let _ = writeln!(text, "jobs: {attempts} attempt(s) ran for {ran} and waited for {waited}");
     }
-    let tokens: u64 = calls
-        .iter()
-        .map(|call| call.prompt_tokens + call.completion_tokens)
-        .sum();
-    let micros: u64 = calls.iter().map(|call| call.cost_micros).sum();
-    let lost = calls.iter().filter(|call| call.state == "lost").count();
-    format!(
-        "\nLLM: {} call(s), {lost} lost, {tokens} tokens, cost {}.{:06}\n",
-        calls.len(),
-        micros / 1_000_000,
-        micros % 1_000_000
-    )
+    if totals.lookups > 0 {
+        let _ = writeln!(text, "lookups: {}, took {}", totals.lookups, micros(totals.lookups_us));
+    }
+    if totals.llm_calls > 0 {
+        let _ = writeln!(
+            text,
+            "LLM: {} call(s), {} lost, {} tokens, cost {}, took {}",
+            totals.llm_calls,
+            totals.llm_lost,
+            totals.tokens,
+            money(totals.cost_micros),
+            micros(totals.llm_us)
+        );
+    }
+    text
+}
+
+fn micros(length: i64) -> String {
+    when::rough(Duration::from_micros(length.max(0).unsigned_abs()))
 }
 
 /// A value on one line, cut where it is long. A text is shown without its quotes.
@@ -355,7 +376,7 @@ mod tests {
 
     use super::*;
 
-    fn detail() -> SessionDetail {
+    fn timeline() -> Timeline {
         let hostile = "\u{1b}]0;owned\u{7}\u{202e}";
         let verdict = json!({
             "status": "fail", "reason": "said_done_not_there", "severity": "critical",
@@ -374,7 +395,7 @@ mod tests {
             "at": "2026-09-14T12:00:00Z", "latency_ms": 12, "round": 0
         }]);
         let at = chrono::DateTime::from_timestamp(1_789_000_000, 0).unwrap();
-        SessionDetail {
+        let detail = SessionDetail {
             line: crate::store::inspect::sessions::SessionLine {
                 key: crate::domain::session::SessionKey::new("calls", format!("s/1{hostile}")),
                 status: "fail".to_owned(),
@@ -390,8 +411,11 @@ mod tests {
             },
             timeline: vec![session::Event {
                 at,
-                what: "discovered",
-                detail: hostile.to_owned(),
+                what: "ran",
+                detail: format!("verify_session attempt 1, retried: status 503{hostile}"),
+                took_us: Some(2_500_000),
+                waited_us: Some(65_000_000),
+                worker: Some("0199-worker".to_owned()),
             }],
             generations: vec![GenerationDetail {
                 generation: 1,
@@ -411,12 +435,28 @@ mod tests {
                 "steps": [{"step": "book_child", "status": "failed", "expected": 1, "calls": ["o1"], "error": "slot taken"}]
             })),
             llm_calls: Vec::new(),
+        };
+        Timeline {
+            detail,
+            totals: Totals {
+                since_last_activity_us: 754_000_000,
+                attempts: 1,
+                ran_us: 2_500_000,
+                waited_us: 65_000_000,
+                lookups: 4,
+                lookups_us: 120_000,
+                llm_calls: 2,
+                llm_us: 3_100_000,
+                llm_lost: 1,
+                tokens: 1_234,
+                cost_micros: 1_000_250,
+            },
         }
     }
 
     #[test]
     fn a_session_is_shown_with_verdict_by_field_evidence_and_diagnosis() {
-        let text = page(&Output::plain(), &detail(), false);
+        let text = page(&Output::plain(), &timeline(), false);
         for shown in [
             "create appointment A1",
             "missing",
@@ -431,6 +471,13 @@ mod tests {
             "book_child",
             "1 of 1",
             "\n+b",
+            "verify_session attempt 1, retried: status 503",
+            "1m5s",
+            "0199-worker",
+            "12m34s from the last activity on",
+            "jobs: 1 attempt(s) ran for 2s and waited for 1m5s",
+            "lookups: 4, took 120ms",
+            "LLM: 2 call(s), 1 lost, 1234 tokens, cost 1.000250, took 3s",
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }
@@ -438,7 +485,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_session_reaches_the_terminal_raw() {
-        let text = page(&Output::plain(), &detail(), true);
+        let text = page(&Output::plain(), &timeline(), true);
         assert!(
             !text.chars().any(|letter| letter.is_control() && letter != '\n'),
             "{text:?}"

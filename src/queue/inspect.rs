@@ -1,6 +1,8 @@
 //! What the queue holds, for people and for `run --until-idle`. Reads only.
 
+pub mod attempts;
 pub mod gates;
+pub mod processes;
 pub mod service;
 pub mod why;
 
@@ -117,9 +119,20 @@ pub struct JobRow {
     pub wait_reason: Option<String>,
     pub last_error: Option<String>,
     pub progress: Option<Json>,
+    /// W3C `traceparent` of who enqueued it.
+    pub trace_context: Option<String>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl JobRow {
+    /// The trace that it belongs to: the second part of a `traceparent`. `None` where there is none, or it is not well-formed.
+    pub fn trace_id(&self) -> Option<&str> {
+        let id = self.trace_context.as_deref()?.split('-').nth(1)?;
+        let is_hex = |letter: char| letter.is_ascii_digit() || matches!(letter, 'a'..='f');
+        (id.len() == 32 && id.chars().all(is_hex) && id.contains(|letter| letter != '0')).then_some(id)
+    }
 }
 
 /// One claim of a job, and what became of it.
@@ -130,6 +143,9 @@ pub struct AttemptRow {
     pub job_id: Uuid,
     pub attempt: u32,
     pub worker: String,
+    /// Where that process is, as long as it is known.
+    pub host: Option<String>,
+    pub pid: Option<u32>,
     pub slot: Option<u32>,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -401,11 +417,12 @@ pub async fn job(db: &Db, id: Uuid) -> Result<Option<JobRow>, DbError> {
 
 /// Ended runs stand in the history, the one under way on the job's own row.
 const ATTEMPTS: &str = "-- attempts
-    SELECT lease, job_id, attempt, worker, slot, started_at, finished_at, outcome, error, duration_us
-    FROM job_attempts WHERE job_id = $1
-    UNION ALL
-    SELECT lease, id, attempt, worker, slot, started_at, NULL, NULL, NULL, NULL FROM jobs WHERE id = $1 AND state = 'running'
-    ORDER BY 6, 1";
+    SELECT a.*, w.host, w.pid FROM (
+        SELECT lease, job_id, attempt, worker, slot, started_at, finished_at, outcome, error, duration_us
+        FROM job_attempts WHERE job_id = $1
+        UNION ALL
+        SELECT lease, id, attempt, worker, slot, started_at, NULL, NULL, NULL, NULL FROM jobs WHERE id = $1 AND state = 'running'
+    ) AS a LEFT JOIN workers w ON w.id = a.worker ORDER BY a.started_at, a.lease";
 
 /// All attempts of a job, oldest first.
 ///
@@ -421,6 +438,8 @@ pub async fn attempts(db: &Db, id: Uuid) -> Result<Vec<AttemptRow>, DbError> {
                 job_id: row.get("job_id")?,
                 attempt: row.get("attempt")?,
                 worker: row.get("worker")?,
+                host: row.get("host")?,
+                pid: row.get("pid")?,
                 slot: row.get("slot")?,
                 started_at: row.get("started_at")?,
                 finished_at: row.get("finished_at")?,
@@ -440,22 +459,24 @@ pub async fn workers(db: &Db) -> Result<Vec<WorkerRow>, DbError> {
     db.fetch_all("-- workers\nSELECT * FROM workers ORDER BY started_at DESC", &[])
         .await?
         .iter()
-        .map(|row| {
-            let queues: Json = row.get("queues")?;
-            Ok(WorkerRow {
-                id: row.get("id")?,
-                host: row.get("host")?,
-                pid: row.get("pid")?,
-                version: row.get("version")?,
-                role: row.get("role")?,
-                queues: serde_json::from_value(queues)
-                    .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
-                started_at: row.get("started_at")?,
-                last_seen_at: row.get("last_seen_at")?,
-                stopped_at: row.get("stopped_at")?,
-            })
-        })
+        .map(worker_row)
         .collect()
+}
+
+fn worker_row(row: &Row) -> Result<WorkerRow, DbError> {
+    let queues: Json = row.get("queues")?;
+    Ok(WorkerRow {
+        id: row.get("id")?,
+        host: row.get("host")?,
+        pid: row.get("pid")?,
+        version: row.get("version")?,
+        role: row.get("role")?,
+        queues: serde_json::from_value(queues)
+            .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
+        started_at: row.get("started_at")?,
+        last_seen_at: row.get("last_seen_at")?,
+        stopped_at: row.get("stopped_at")?,
+    })
 }
 
 fn job_row(row: &Row, shut: &Shut) -> Result<JobRow, DbError> {
@@ -500,6 +521,7 @@ fn stored_job(row: &Row) -> Result<JobRow, DbError> {
         wait_reason: row.get("wait_reason")?,
         last_error: row.get("last_error")?,
         progress: row.get("progress")?,
+        trace_context: row.get("trace_context")?,
         created_at: row.get("created_at")?,
         started_at: row.get("started_at")?,
         finished_at: row.get("finished_at")?,

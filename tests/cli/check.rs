@@ -185,7 +185,7 @@ fn commands_that_only_look_need_no_secret_and_make_no_database() {
     program.run(&["migrate"]).exits(0);
     assert_eq!(
         program.run(&["sessions", "--json"]).exits(0).json(),
-        serde_json::json!([])
+        serde_json::json!({ "sessions": [], "next": null })
     );
 }
 

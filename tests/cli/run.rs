@@ -180,7 +180,7 @@ fn work_that_is_left_after_max_wait_exits_1_and_goes_on_at_the_next_run() {
         .run(&["sessions", "--status", "waiting", "--json"])
         .exits(0)
         .json();
-    assert!(waiting[0]["waiting_reason"].is_string(), "{waiting}");
+    assert!(waiting["sessions"][0]["waiting_reason"].is_string(), "{waiting}");
 }
 
 fn a_system_of_record_that_is_down_is_not_a_verdict() {
@@ -207,9 +207,9 @@ fn a_system_of_record_that_is_down_is_not_a_verdict() {
     let queues = program.run(&["queues"]).exits(0).stdout;
     assert!(queues.contains("records:airline is not available"), "{queues}");
     let waiting = program.run(&["sessions", "--json"]).exits(0).json();
-    assert_eq!(waiting[0]["status"], "waiting");
+    assert_eq!(waiting["sessions"][0]["status"], "waiting");
     assert!(
-        waiting[0]["waiting_reason"].as_str().unwrap().contains("records:"),
+        waiting["sessions"][0]["waiting_reason"].as_str().unwrap().contains("records:"),
         "{waiting}"
     );
 }

@@ -45,7 +45,7 @@ async fn the_tutorial_ends_as_it_says() {
 
     let sessions = program.run(&["sessions", "--json"]).exits(0).json();
     let verdict = |id: &str| {
-        let lines = sessions.as_array().unwrap();
+        let lines = sessions["sessions"].as_array().unwrap();
         let line = lines.iter().find(|line| line["session_id"] == id).unwrap();
         let verdict = &line["verdict"];
         format!(

@@ -203,7 +203,7 @@ impl Drill {
         let shown = self
             .shown(&["sessions", "--status", "waiting", "--limit", "1000", "--json"])
             .await;
-        let mut named: Vec<&str> = shown
+        let mut named: Vec<&str> = shown["sessions"]
             .as_array()
             .unwrap()
             .iter()

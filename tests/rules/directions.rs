@@ -27,6 +27,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "sandbox",
             "store",
             "telemetry",
+            "timeline",
             "trial",
             "why",
         ],
@@ -35,6 +36,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "operation",
         &["db", "domain", "jobs", "params", "queue", "reprocess", "store"],
     ),
+    ("timeline", &["db", "queue", "store"]),
     ("why", &["db", "jobs", "params", "queue", "store"]),
     (
         "demo",

@@ -32,14 +32,23 @@ pub struct SessionDetail {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
+    /// When it began.
     pub at: DateTime<Utc>,
     /// What, as a stable word.
     pub what: &'static str,
     /// In words.
     pub detail: String,
+    /// How long it took, in microseconds, where it took any time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<i64>,
+    /// How long it waited before it began, in microseconds, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited_us: Option<i64>,
+    /// The process that did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
 }
 
 /// One analysis of a session.
@@ -82,6 +91,35 @@ pub struct LlmCall {
     pub cost_micros: u64,
     /// When.
     pub started_at: DateTime<Utc>,
+    /// When it was answered, failed or given up as lost.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl LlmCall {
+    fn event(&self) -> Event {
+        let tokens = self.prompt_tokens + self.completion_tokens;
+        let paid = if tokens > 0 {
+            format!(", {tokens} tokens, cost {}", money(self.cost_micros))
+        } else {
+            String::new()
+        };
+        let why = self.detail.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let Self {
+            purpose, model, state, ..
+        } = self;
+        Event {
+            at: self.started_at,
+            what: "asked_llm",
+            detail: of_generation(self.generation, &format!("{purpose} by {model}, {state}{paid}{why}")),
+            took_us: self.finished_at.and_then(|end| (end - self.started_at).num_microseconds()),
+            ..Event::default()
+        }
+    }
+}
+
+/// Millionths as a number: `1.000250`.
+pub fn money(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 /// The sessions of this id, in any source.
@@ -104,7 +142,10 @@ pub async fn find(db: &Db, source: Option<&str>, session_id: &str) -> Result<Vec
 /// When the database cannot answer.
 pub async fn detail(db: &Db, line: SessionLine) -> Result<SessionDetail, DbError> {
     let key = line.key.clone();
-    let timeline = timeline(db, &key).await?;
+    let llm_calls = llm_calls(db, &key).await?;
+    let mut timeline = timeline(db, &key).await?;
+    timeline.extend(llm_calls.iter().map(LlmCall::event));
+    timeline.sort_by_key(|event| event.at);
     let mut generations = Vec::new();
     for generation in (1..=line.generation).rev() {
         let reading = readings::load(db, &key, generation).await?;
@@ -132,7 +173,7 @@ pub async fn detail(db: &Db, line: SessionLine) -> Result<SessionDetail, DbError
         timeline,
         generations,
         diagnosis: diagnosis(db, &key).await?,
-        llm_calls: llm_calls(db, &key).await?,
+        llm_calls,
     })
 }
 
@@ -162,7 +203,8 @@ async fn llm_calls(db: &Db, key: &SessionKey) -> Result<Vec<LlmCall>, DbError> {
     let rows = db
         .fetch_all(
             "-- llm_calls_of_session
-             SELECT purpose, generation, model, state, detail, prompt_tokens, completion_tokens, cost_micros, started_at
+             SELECT purpose, generation, model, state, detail, prompt_tokens, completion_tokens, cost_micros, started_at,
+                    finished_at
              FROM llm_calls WHERE source = $1 AND session_id = $2 ORDER BY started_at, id",
             &params![&key.source, &key.session_id],
         )
@@ -179,6 +221,7 @@ async fn llm_calls(db: &Db, key: &SessionKey) -> Result<Vec<LlmCall>, DbError> {
                 completion_tokens: row.get("completion_tokens")?,
                 cost_micros: row.get("cost_micros")?,
                 started_at: row.get("started_at")?,
+                finished_at: row.get("finished_at")?,
             })
         })
         .collect()
@@ -217,17 +260,18 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
     let rows = db
         .fetch_all(
             "-- timeline_of_stages
-             SELECT created_at AS at, 'read_content' AS what, generation, CAST(observations AS TEXT) AS detail FROM snapshots
+             SELECT created_at AS at, 'read_content' AS what, generation, CAST(observations AS TEXT) AS detail,
+                    CAST(NULL AS bigint) AS took_ms
+                FROM snapshots WHERE source = $1 AND session_id = $2
+             UNION ALL
+             SELECT created_at, 'understood', generation, '', NULL FROM readings WHERE source = $1 AND session_id = $2
+             UNION ALL
+             SELECT created_at, 'judged', generation, status, NULL FROM verdicts WHERE source = $1 AND session_id = $2
+             UNION ALL
+             SELECT asked_at, 'looked_up', generation, record || ' in ' || system || ', look ' || (round + 1), latency_ms FROM lookups
                 WHERE source = $1 AND session_id = $2
              UNION ALL
-             SELECT created_at, 'understood', generation, '' FROM readings WHERE source = $1 AND session_id = $2
-             UNION ALL
-             SELECT created_at, 'judged', generation, status FROM verdicts WHERE source = $1 AND session_id = $2
-             UNION ALL
-             SELECT MIN(asked_at), 'looked_up', generation, system FROM lookups WHERE source = $1 AND session_id = $2
-                GROUP BY generation, system, round
-             UNION ALL
-             SELECT diagnosed_at, 'diagnosed', generation, COALESCE(diagnostic_status, '') FROM monitoring_results
+             SELECT diagnosed_at, 'diagnosed', generation, COALESCE(diagnostic_status, ''), NULL FROM monitoring_results
                 WHERE source = $1 AND session_id = $2 AND diagnosed_at IS NOT NULL",
             session,
         )
@@ -238,24 +282,30 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
         let (what, detail) = match row.get::<String>("what")?.as_str() {
             "read_content" => ("read_content", format!("{detail} observations")),
             "understood" => ("understood", detail),
-            "looked_up" => ("looked_up", format!("in {detail}")),
+            "looked_up" => ("looked_up", detail),
             "judged" => ("judged", detail),
             "diagnosed" => ("diagnosed", detail),
             other => return Err(row.bad("what", &format!("unknown stage `{other}`"))),
         };
-        let detail = if generation == 1 {
-            detail
-        } else {
-            format!("generation {generation} {detail}")
-        };
+        let took_ms: Option<i64> = row.get("took_ms")?;
         events.push(Event {
             at: row.get("at")?,
             what,
-            detail: detail.trim_end().to_owned(),
+            detail: of_generation(generation, &detail),
+            took_us: took_ms.map(|ms| ms.saturating_mul(1_000)),
+            ..Event::default()
         });
     }
     events.sort_by_key(|event| event.at);
     Ok(events)
+}
+
+/// The first generation is the usual one, and not named.
+fn of_generation(generation: u32, detail: &str) -> String {
+    if generation == 1 {
+        return detail.to_owned();
+    }
+    format!("generation {generation} {detail}").trim_end().to_owned()
 }
 
 fn push(
@@ -270,6 +320,7 @@ fn push(
             at,
             what,
             detail: detail(),
+            ..Event::default()
         });
     }
     Ok(())
