@@ -112,6 +112,17 @@ const OLDEST: &str = "-- oldest_waiting
     SELECT (SELECT queue FROM jobs WHERE id = firsts.id) AS queue, (SELECT run_at FROM jobs WHERE id = firsts.id) AS oldest
     FROM firsts";
 
+const BY_STATE: &str = "-- depth_by_state\nSELECT queue, state, held_by, n FROM queue_depths WHERE n > 0";
+
+const RUNNING: &str = "-- running_jobs
+    SELECT id, queue, partition, limit_key, worker, started_at, attempt FROM jobs WHERE state = 'running'
+    ORDER BY started_at";
+
+const FIRST_LATER: &str = "-- first_later
+    SELECT run_at, wait_reason FROM jobs
+    WHERE queue = $1 AND state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at > $2
+    ORDER BY run_at LIMIT $3";
+
 /// All queues that have a job, a limit or a pause.
 ///
 /// # Errors
@@ -169,12 +180,7 @@ fn entry(depths: &mut BTreeMap<String, QueueDepth>, queue: String) -> &mut Queue
 /// One statement, so that no job slips from one state to the next between two looks.
 async fn counters(db: &Db, depths: &mut BTreeMap<String, QueueDepth>) -> Result<(), DbError> {
     let shut = Shut::read(db).await?;
-    let rows = db
-        .fetch_all(
-            "-- depth_by_state\nSELECT queue, state, held_by, n FROM queue_depths WHERE n > 0",
-            &[],
-        )
-        .await?;
+    let rows = db.fetch_all(BY_STATE, &[]).await?;
     for row in rows {
         let depth = entry(depths, row.get("queue")?);
         let count: u64 = row.get("n")?;
@@ -190,14 +196,7 @@ async fn counters(db: &Db, depths: &mut BTreeMap<String, QueueDepth>) -> Result<
 
 /// What runs, and how many by limit key.
 async fn running(db: &Db, depths: &mut BTreeMap<String, QueueDepth>) -> Result<BTreeMap<String, u64>, DbError> {
-    let rows = db
-        .fetch_all(
-            "-- running_jobs
-             SELECT id, queue, partition, limit_key, worker, started_at, attempt FROM jobs WHERE state = 'running'
-             ORDER BY started_at",
-            &[],
-        )
-        .await?;
+    let rows = db.fetch_all(RUNNING, &[]).await?;
     let mut running_of: BTreeMap<String, u64> = BTreeMap::new();
     for row in rows {
         *running_of.entry(row.get("limit_key")?).or_default() += 1;
@@ -285,15 +284,7 @@ pub async fn later(db: &Db, queues: &[QueueDepth]) -> Result<BTreeMap<String, Ve
 }
 
 async fn first_later(db: &Db, queue: &str, now: DateTime<Utc>, waiting: u64) -> Result<Vec<Later>, DbError> {
-    let rows = db
-        .fetch_all(
-            "-- first_later
-             SELECT run_at, wait_reason FROM jobs
-             WHERE queue = $1 AND state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at > $2
-             ORDER BY run_at LIMIT $3",
-            &params![queue, now, LOOKED_AT],
-        )
-        .await?;
+    let rows = db.fetch_all(FIRST_LATER, &params![queue, now, LOOKED_AT]).await?;
     let mut groups: Vec<Later> = Vec::new();
     let mut last = now;
     for row in &rows {
@@ -319,4 +310,38 @@ async fn first_later(db: &Db, queue: &str, now: DateTime<Utc>, waiting: u64) -> 
         });
     }
     Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Location;
+
+    #[tokio::test]
+    async fn whoever_looks_at_the_queues_of_a_file_reads_what_waits_by_its_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::sqlite(folder.path().join("test.db")))
+            .await
+            .unwrap();
+        let now = db.now().await.unwrap();
+        for (sql, values, index) in [
+            (BY_STATE, params![].to_vec(), None),
+            (OLDEST, params![].to_vec(), Some("jobs_claim")),
+            (RUNNING, params![].to_vec(), Some("jobs_leases")),
+            (
+                FIRST_LATER,
+                params!["plain", now, LOOKED_AT].to_vec(),
+                Some("jobs_later (queue=? AND run_at>?)"),
+            ),
+        ] {
+            let plan = db.plan_of(sql, &values).await;
+            let of_jobs = plan.iter().filter(|step| step.contains("jobs") || step.contains(" j "));
+            assert_eq!(of_jobs.clone().count() > 0, index.is_some(), "{plan:#?}");
+            for step in of_jobs {
+                let index = index.unwrap_or_default();
+                let of_one = step.contains("sqlite_autoindex_jobs_1 (id=?)");
+                assert!(step.contains(index) || of_one, "{index}: {plan:#?}");
+            }
+        }
+    }
 }
