@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     config::{Overrides, duration},
-    doctor::{self, Finding, Level, Scope},
+    doctor::{self, Depth, Finding, Level, Scope},
 };
 
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall doctor
   $ aftercall doctor --timeout 30s
+  $ aftercall doctor --deep --timeout 2m
   $ aftercall doctor --json | jq '.checks[] | select(.level != \"ok\")'";
 
 /// Checks everything outside the process: configuration, database, clocks, sources, LLM, systems of record and the work
@@ -32,6 +33,10 @@ pub(super) struct Doctor {
     /// How long to wait for each check; they run at the same time
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
     timeout: Duration,
+    /// Count all jobs, however many there are, to see whether the counters of the queues are right; without it that is done up to
+    /// 100,000
+    #[arg(long)]
+    deep: bool,
 }
 
 /// What was found.
@@ -57,6 +62,7 @@ impl Report {
 
 impl Doctor {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
+        let depth = if self.deep { Depth::Everything } else { Depth::Quick };
         let checked = check::report(context, Vec::new())?;
         let mut checks: Vec<Finding> = Vec::new();
         checks.extend(
@@ -72,7 +78,7 @@ impl Doctor {
                 .map(|line| Finding::ok("configuration", line)),
         );
         if let Ok(config) = context.config(Overrides::default()) {
-            checks.extend(doctor::examine(&config, Scope::Everything, self.timeout).await);
+            checks.extend(doctor::examine(&config, Scope::Everything, depth, self.timeout).await);
         } else {
             checks.push(Finding::warn(
                 "upstreams",
@@ -81,7 +87,7 @@ impl Doctor {
             ));
             // With its secrets alone missing, the database can be looked at all the same.
             if let Ok(config) = context.config_to_look() {
-                checks.extend(doctor::examine(&config, Scope::DatabaseOnly, self.timeout).await);
+                checks.extend(doctor::examine(&config, Scope::DatabaseOnly, depth, self.timeout).await);
             }
         }
         let report = Report::new(checks);

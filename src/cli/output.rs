@@ -141,6 +141,15 @@ impl Cell {
         }
     }
 
+    /// What is read like a number: right-aligned.
+    pub(crate) fn number(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            tone: Tone::Plain,
+            right: true,
+        }
+    }
+
     /// A number: right-aligned, and nothing to see when it is zero.
     pub(crate) fn count(count: u64) -> Self {
         Self {

@@ -1,6 +1,8 @@
-//! `aftercall queues`: depth, age, limits and pauses of every queue, and the upstreams that hold jobs.
+//! `aftercall queues`: depth, age, limits, pauses and pace of every queue, and the upstreams that hold jobs.
+//!
+//! It costs the database nothing that shows: depths and paces are counters, and what stands beside them is found by an index.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -16,14 +18,16 @@ use super::{
 use crate::queue::inspect::{
     self, Later, LimitUse, QueueDepth,
     gates::{self, GateLine},
+    pace::{Pace, Trend},
 };
 
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall queues
-  $ aftercall queues --json | jq '.[] | select(.paused)'";
+  $ aftercall queues --json | jq '.[] | select(.paused)'
+  $ aftercall queues --json | jq '.[] | select(.pace.trend == \"growing\") | {queue, pace}'";
 
-/// Shows every queue: depth by state, oldest age, what runs, limits and pauses
+/// Shows every queue: depth by state, oldest age, what runs, limits, pauses, and the pace of the last 15 minutes
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Queues {}
@@ -31,12 +35,9 @@ pub(super) struct Queues {}
 impl Queues {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
-        let mut later: BTreeMap<String, Vec<Later>> = BTreeMap::new();
-        for group in inspect::pending_work(&db).await?.later {
-            later.entry(group.queue.clone()).or_default().push(group);
-        }
-        let shown: Vec<Shown> = inspect::queue_depths(&db)
-            .await?
+        let depths = inspect::queue_depths(&db).await?;
+        let mut later = inspect::later(&db, &depths).await?;
+        let shown: Vec<Shown> = depths
             .into_iter()
             .map(|depth| Shown {
                 later: later.remove(&depth.queue).unwrap_or_default(),
@@ -110,6 +111,11 @@ fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>)
         ]);
     }
     let mut text = out.table(&grid);
+    let paces = paces(queues);
+    if !paces.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&out.table(&paces));
+    }
     if !gates.is_empty() {
         text.push_str("\n\n");
         text.push_str(&gate::table(out, gates, now));
@@ -144,6 +150,70 @@ fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>)
     text
 }
 
+/// How fast jobs came and went in the last minutes, how long they had waited, and where that goes.
+fn paces(queues: &[Shown]) -> Grid {
+    let mut grid = Grid::new([
+        "last 15 min",
+        "in/min",
+        "out/min",
+        "starts",
+        "waited p50",
+        "p95",
+        "trend",
+    ]);
+    for Shown { depth, .. } in queues {
+        let Pace {
+            came,
+            went,
+            started,
+            in_per_minute,
+            out_per_minute,
+            wait_p50_us,
+            wait_p95_us,
+            before,
+            now,
+            trend,
+            seconds: _,
+        } = depth.pace;
+        if came == 0 && went == 0 && started == 0 {
+            continue;
+        }
+        let tone = match trend {
+            Trend::Growing => Tone::Warn,
+            Trend::Shrinking | Trend::Steady => Tone::Plain,
+        };
+        grid.row([
+            Cell::from(&depth.queue),
+            Cell::number(rate(in_per_minute)),
+            Cell::number(rate(out_per_minute)),
+            Cell::count(started),
+            Cell::number(wait_p50_us.map(waited).unwrap_or_default()),
+            Cell::number(wait_p95_us.map(waited).unwrap_or_default()),
+            Cell::toned(format!("{}, {before} → {now}", trend.as_str()), tone),
+        ]);
+    }
+    grid
+}
+
+/// `12`, `3.4`, `0.07`: three digits are enough.
+fn rate(per_minute: f64) -> String {
+    match per_minute {
+        0.0 => "·".to_owned(),
+        ..0.995 => format!("{per_minute:.2}"),
+        ..99.5 => format!("{per_minute:.1}"),
+        _ => format!("{per_minute:.0}"),
+    }
+}
+
+/// `≤ 3ms`: where a bucket ends.
+fn waited(up_to_us: i64) -> String {
+    let length = Duration::from_micros(up_to_us.unsigned_abs());
+    let step = if length < Duration::from_secs(1) { 1 } else { 100 };
+    let millis = length.as_millis().div_ceil(step) * step;
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+    format!("≤ {}", when::rough(Duration::from_millis(millis)))
+}
+
 /// `3/3, 2/3 starts in 5m`; per partition with its name. A lowered limit drains: `3/1`.
 fn limits(queue: &str, limits: &[LimitUse]) -> String {
     let shown = limits.iter().map(|limit| {
@@ -160,7 +230,7 @@ fn limits(queue: &str, limits: &[LimitUse]) -> String {
         let pinned = if limit.pinned { " (set by hand)" } else { "" };
         let rate = match (limit.rate_max, limit.rate_used, limit.rate_window_us) {
             (Some(max), Some(used), Some(window)) => {
-                let window = std::time::Duration::from_micros(window.unsigned_abs());
+                let window = Duration::from_micros(window.unsigned_abs());
                 format!(", {used}/{max} starts in {}", when::rough(window))
             }
             _ => String::new(),
@@ -173,6 +243,8 @@ fn limits(queue: &str, limits: &[LimitUse]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::queue::inspect::{Pause, RunningJob};
 
@@ -209,6 +281,19 @@ mod tests {
                 reason: "incident 7".to_owned(),
             }),
             held: BTreeMap::from([("llm:default".to_owned(), 26)]),
+            pace: Pace {
+                seconds: 880.0,
+                came: 50,
+                went: 17,
+                started: 18,
+                in_per_minute: 3.41,
+                out_per_minute: 1.16,
+                wait_p50_us: Some(9_313),
+                wait_p95_us: Some(44_408_920),
+                before: 0,
+                now: 33,
+                trend: Trend::Growing,
+            },
         };
         let gate = GateLine {
             key: "llm:default".to_owned(),
@@ -242,6 +327,10 @@ mod tests {
             "billing_exhausted",
             "status 402\\x1b[2J",
             "in 30s",
+            "3.4",
+            "≤ 10ms",
+            "≤ 44s",
+            "growing, 0 → 33",
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }

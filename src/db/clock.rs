@@ -77,7 +77,31 @@ pub(super) async fn prepare(db: &Db) -> Result<(), DbError> {
         &[],
     )
     .await?;
+    note_by_it(&mut tx).await?;
     tx.commit().await
+}
+
+/// What triggers note is dated by this clock as well.
+#[cfg(feature = "fault-points")]
+async fn note_by_it(tx: &mut super::Tx) -> Result<(), DbError> {
+    const IS_TO_DO: Sql = Sql::each(
+        "SELECT 1 FROM sqlite_master WHERE name = 'queue_clock' AND sql NOT LIKE '%test_clock%'",
+        "SELECT 1 FROM pg_proc WHERE oid = to_regprocedure('aftercall_now()') AND prosrc NOT LIKE '%test_clock%'",
+    );
+    const TAKE_AWAY: Sql = Sql::each("DROP VIEW queue_clock", "SELECT 1");
+    const MAKE: Sql = Sql::each(
+        concat!("CREATE VIEW queue_clock AS SELECT ", sqlite_now!(), " AS now"),
+        concat!(
+            "CREATE OR REPLACE FUNCTION aftercall_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT ",
+            postgres_now!(),
+            "'"
+        ),
+    );
+    if tx.fetch_optional(IS_TO_DO, &[]).await?.is_some() {
+        tx.execute(TAKE_AWAY, &[]).await?;
+        tx.execute(MAKE, &[]).await?;
+    }
+    Ok(())
 }
 
 #[cfg(feature = "fault-points")]

@@ -245,6 +245,15 @@ mod tests {
             .unwrap()
             .unwrap();
         assert!(!gate.get::<bool>("releasing").unwrap());
+        // They are counted from here on.
+        let counted: Vec<(String, u64)> = db
+            .fetch_all("SELECT state, n FROM queue_depths ORDER BY state", &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| (row.get("state").unwrap(), row.get("n").unwrap()))
+            .collect();
+        assert_eq!(counted, [("available".to_owned(), 1), ("scheduled".to_owned(), 1)]);
         // What had ended says so; a run that had not is told by its job's row.
         for row in db
             .fetch_all("SELECT outcome, duration_us FROM job_attempts", &[])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Look, bounded, clock, disk, server, work};
+use super::{Depth, Finding, Look, bounded, clock, counters, disk, server, work};
 use crate::{
     config::{Config, duration},
     db::{Db, DbErrorKind, Location, applied_version, condition, latest_version, may_work_beside},
@@ -13,14 +13,12 @@ const CHECK: &str = "database";
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Everything that is read from the database and its folder.
-pub(super) fn looks(config: &Config, timeout: Duration) -> Vec<Look<'_>> {
+pub(super) fn looks(config: &Config, depth: Depth, timeout: Duration) -> Vec<Look<'_>> {
     let location = config.database.location();
     let Location::Sqlite { path, .. } = location.clone() else {
-        return vec![bounded(
-            CHECK,
-            timeout,
-            async move { on_server(config, &location).await },
-        )];
+        return vec![bounded(CHECK, timeout, async move {
+            on_server(config, &location, depth).await
+        })];
     };
     if !path.exists() {
         let found = format!("there is no database {} yet", path.display());
@@ -33,13 +31,13 @@ pub(super) fn looks(config: &Config, timeout: Duration) -> Vec<Look<'_>> {
     vec![
         bounded(CHECK, timeout, {
             let location = location.clone();
-            async move { opened(config, &location, timeout).await }
+            async move { opened(config, &location, depth, timeout).await }
         }),
         bounded("disk", timeout, disk::look(path)),
     ]
 }
 
-async fn opened(config: &Config, location: &Location, timeout: Duration) -> Vec<Finding> {
+async fn opened(config: &Config, location: &Location, depth: Depth, timeout: Duration) -> Vec<Finding> {
     let db = match Db::open_as_is(location).await {
         Ok(db) => db,
         Err(error) => {
@@ -59,11 +57,12 @@ async fn opened(config: &Config, location: &Location, timeout: Duration) -> Vec<
     if current {
         findings.push(clock::of_database(&db).await);
         findings.extend(work::look(config, &db).await);
+        findings.extend(counters::look(&db, depth).await);
     }
     findings
 }
 
-async fn on_server(config: &Config, location: &Location) -> Vec<Finding> {
+async fn on_server(config: &Config, location: &Location, depth: Depth) -> Vec<Finding> {
     let db = match Db::open_as_is(location).await {
         Ok(db) => db,
         Err(error) => return vec![Finding::fail(CHECK, error.to_string(), "look at `database.url`")],
@@ -79,6 +78,7 @@ async fn on_server(config: &Config, location: &Location) -> Vec<Finding> {
     if current {
         findings.push(clock::of_database(&db).await);
         findings.extend(work::look(config, &db).await);
+        findings.extend(counters::look(&db, depth).await);
     }
     findings
 }

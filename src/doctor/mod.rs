@@ -4,6 +4,7 @@
 //! people and hold no secret and nothing of a session.
 
 mod clock;
+mod counters;
 mod database;
 mod disk;
 mod secrets;
@@ -93,10 +94,19 @@ pub enum Scope {
     DatabaseOnly,
 }
 
+/// How much to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What takes a moment, however large the database is.
+    Quick,
+    /// All jobs.
+    Everything,
+}
+
 type Look<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
 /// Looks at the database, the work in it, and every upstream at the same time, each for `timeout` at most.
-pub async fn examine(config: &Config, scope: Scope, timeout: Duration) -> Vec<Finding> {
+pub async fn examine(config: &Config, scope: Scope, depth: Depth, timeout: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let upstreams = match scope {
         Scope::DatabaseOnly => None,
@@ -112,7 +122,7 @@ pub async fn examine(config: &Config, scope: Scope, timeout: Duration) -> Vec<Fi
             }
         },
     };
-    let mut looks: Vec<Look> = database::looks(config, timeout);
+    let mut looks: Vec<Look> = database::looks(config, depth, timeout);
     if let Some(upstreams) = &upstreams {
         looks.extend(upstreams::looks(upstreams, timeout));
     }

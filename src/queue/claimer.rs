@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     claim::{Claimed, Claimer, Pass, Wanted},
+    counters,
     cron::Cron,
     lease::{Leases, Stop},
+    marks::Marks,
 };
 use crate::{
     db::{Db, DbError},
@@ -31,6 +33,8 @@ use crate::{
 const CANCELS: Duration = Duration::from_millis(100);
 /// The longest wait after the database refused.
 const REFUSED_MOST: Duration = Duration::from_secs(1);
+/// How often to look for what claims leave behind, and to add up what was noted meanwhile.
+const BESIDE: Duration = Duration::from_secs(1);
 /// How often a process that only fires ticks looks at the database's clock, which may be set meanwhile.
 const CLOCK: Duration = Duration::from_secs(1);
 /// When a tick could not be fired.
@@ -55,6 +59,8 @@ pub(super) struct Loop {
     pub(super) crons: Vec<Cron>,
     pub(super) poll: Duration,
     pub(super) stop: CancellationToken,
+    /// Whether this process changed jobs since it last added up what was noted of that. One that is idle adds up nothing.
+    pub(super) worked: Arc<AtomicBool>,
     /// Dropped with the thread, however that ends: what tells others that it lives.
     pub(super) _alive: Arc<()>,
 }
@@ -92,10 +98,10 @@ impl Loop {
             return;
         }
         let stop = self.stop.clone();
-        let (db, marks) = (self.db.clone(), self.claimer.marks.clone());
+        let (db, marks, worked) = (self.db.clone(), self.claimer.marks.clone(), Arc::clone(&self.worked));
         tokio::select! {
             () = self.claim_until_stopped() => {}
-            () = async { tokio::join!(db.listen(), marks.look_behind(&db), stop.cancelled()); } => {}
+            () = async { tokio::join!(db.listen(), beside(&db, &marks, &worked), stop.cancelled()); } => {}
         }
     }
 
@@ -163,14 +169,17 @@ impl Loop {
                 free: served.most.saturating_sub(served.running.load(Ordering::Acquire)),
             })
             .collect();
-        let mut pass = if full {
-            self.claimer.claim(&wanted).await?
-        } else {
+        let mut pass = None;
+        if !full {
             let (any, glance) = self.claimer.glance(&wanted).await?;
-            if any {
-                self.claimer.claim(&wanted).await?
-            } else {
-                glance
+            pass = (!any).then_some(glance);
+        }
+        let mut pass = match pass {
+            Some(nothing) => nothing,
+            None => {
+                let claimed = self.claimer.claim(&wanted).await?;
+                self.worked.store(true, Ordering::Release);
+                claimed
             }
         };
         let took = pass.claimed.len();
@@ -192,6 +201,7 @@ impl Loop {
             &lease,
             Permit {
                 running: Arc::clone(&served.running),
+                worked: Arc::clone(&self.worked),
                 db: self.db.clone(),
             },
         );
@@ -270,16 +280,34 @@ impl Loop {
     }
 }
 
+/// What is done beside the claims, on the connection that they leave. Never ends.
+async fn beside(db: &Db, marks: &Marks, worked: &AtomicBool) {
+    loop {
+        tokio::time::sleep(BESIDE).await;
+        marks.look_behind(db).await;
+        // Forgotten before it is added up: what is noted meanwhile is added up the next time.
+        if worked.swap(false, Ordering::AcqRel)
+            && let Err(error) = counters::add_up(db).await
+        {
+            // Nothing is lost by it: whoever looks adds up what is noted by itself.
+            tracing::debug!(%error, "what changed in the queues is not added up yet");
+            worked.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// One of a queue's places in this process, free again when dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     running: Arc<AtomicUsize>,
+    worked: Arc<AtomicBool>,
     db: Db,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.running.fetch_sub(1, Ordering::AcqRel);
+        self.worked.store(true, Ordering::Release);
         self.db.wake();
     }
 }

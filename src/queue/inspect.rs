@@ -1,18 +1,21 @@
 //! What the queue holds, for people and for `run --until-idle`. Reads only.
 
 pub mod attempts;
+mod depths;
 pub mod gates;
+pub mod pace;
 pub mod processes;
 pub mod service;
 pub mod why;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+pub use self::depths::{LimitUse, Pause, QueueDepth, RunningJob, later, queue_depths};
 use self::gates::Shut;
 use super::select;
 pub use super::select::{ArgIs, JobFilter};
@@ -20,70 +23,6 @@ use crate::{
     db::{Db, DbError, Row},
     params,
 };
-
-/// A queue at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct QueueDepth {
-    /// The job kind.
-    pub queue: String,
-    /// How many jobs are in each state that has any.
-    pub by_state: BTreeMap<String, u64>,
-    /// Since when the oldest job that could run waits.
-    pub oldest_waiting: Option<DateTime<Utc>>,
-    /// What runs, and where.
-    pub running: Vec<RunningJob>,
-    /// The limits of the queue: one, or one per partition.
-    pub limits: Vec<LimitUse>,
-    /// When paused.
-    pub paused: Option<Pause>,
-    /// Of the scheduled jobs, those that wait for an upstream: how many, by its gate.
-    pub held: BTreeMap<String, u64>,
-}
-
-/// A job that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RunningJob {
-    /// The job.
-    pub id: Uuid,
-    /// Its partition.
-    pub partition: String,
-    /// The process.
-    pub worker: String,
-    /// Since when.
-    pub started_at: DateTime<Utc>,
-    /// Which attempt.
-    pub attempt: u32,
-}
-
-/// A limit and how much of it is used. A lowered limit drains: 3 of 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LimitUse {
-    /// The limit's key.
-    pub key: String,
-    /// Jobs that run now.
-    pub running: u64,
-    /// Jobs that may run at once; `None`: no limit.
-    pub max_running: Option<u32>,
-    /// Starts that may happen in any window.
-    pub rate_max: Option<u32>,
-    /// The window, in microseconds.
-    pub rate_window_us: Option<i64>,
-    /// Starts in the window that ends now.
-    pub rate_used: Option<u64>,
-    /// Set by an operator.
-    pub pinned: bool,
-}
-
-/// Who paused a queue, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pause {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-}
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -271,106 +210,6 @@ pub async fn pending_work(db: &Db) -> Result<Pending, DbError> {
         }
     }
     Ok(pending)
-}
-
-/// All queues that have a job, a limit or a pause.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn queue_depths(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
-    let mut depths: BTreeMap<String, QueueDepth> = BTreeMap::new();
-    let rows = db
-        .fetch_all(
-            "-- depth_by_state
-             SELECT queue, state, count(*) AS n,
-                    min(CASE WHEN state = 'available' THEN run_at END) AS oldest
-             FROM jobs GROUP BY queue, state",
-            &[],
-        )
-        .await?;
-    for row in rows {
-        let depth = entry(&mut depths, row.get("queue")?);
-        depth.by_state.insert(row.get("state")?, row.get("n")?);
-        depth.oldest_waiting = depth.oldest_waiting.or(row.get("oldest")?);
-    }
-    let rows = db
-        .fetch_all(
-            "-- running_jobs
-             SELECT id, queue, partition, limit_key, worker, started_at, attempt FROM jobs WHERE state = 'running'
-             ORDER BY started_at",
-            &[],
-        )
-        .await?;
-    let mut running_of: BTreeMap<String, u64> = BTreeMap::new();
-    for row in rows {
-        *running_of.entry(row.get("limit_key")?).or_default() += 1;
-        entry(&mut depths, row.get("queue")?).running.push(RunningJob {
-            id: row.get("id")?,
-            partition: row.get("partition")?,
-            worker: row.get::<Option<String>>("worker")?.unwrap_or_default(),
-            started_at: row.get("started_at")?,
-            attempt: row.get("attempt")?,
-        });
-    }
-    for gate in Shut::read(db).await?.all() {
-        for (queue, count) in &gate.held {
-            entry(&mut depths, queue.clone()).held.insert(gate.key.clone(), *count);
-        }
-    }
-    let now = db.now().await?;
-    for row in db
-        .fetch_all("-- limits\nSELECT * FROM limits ORDER BY key", &[])
-        .await?
-    {
-        let key: String = row.get("key")?;
-        let rate_window_us: Option<i64> = row.get("rate_window_us")?;
-        let rate_used = match rate_window_us {
-            None => None,
-            Some(window) => {
-                let since = now - chrono::TimeDelta::microseconds(window);
-                db.fetch_optional(
-                    "-- rate_used\nSELECT count(*) AS n FROM rate_starts WHERE limit_key = $1 AND started_at > $2",
-                    &params![&key, since],
-                )
-                .await?
-                .map(|row| row.get("n"))
-                .transpose()?
-            }
-        };
-        let limit = LimitUse {
-            running: running_of.get(&key).copied().unwrap_or_default(),
-            max_running: row.get("max_running")?,
-            rate_max: row.get("rate_max")?,
-            rate_window_us,
-            rate_used,
-            pinned: row.get("pinned")?,
-            key,
-        };
-        entry(&mut depths, row.get("queue")?).limits.push(limit);
-    }
-    for (queue, pause) in service::paused(db).await? {
-        entry(&mut depths, queue).paused = Some(pause);
-    }
-    // A queue that is limited per partition has a pattern under its plain name, which no job counts under.
-    for depth in depths.values_mut() {
-        if depth.limits.len() > 1 {
-            let queue = depth.queue.clone();
-            depth.limits.retain(|limit| limit.key != queue);
-        }
-    }
-    Ok(depths.into_values().collect())
-}
-
-fn entry(depths: &mut BTreeMap<String, QueueDepth>, queue: String) -> &mut QueueDepth {
-    depths.entry(queue.clone()).or_insert_with(|| QueueDepth {
-        queue,
-        by_state: BTreeMap::new(),
-        oldest_waiting: None,
-        running: Vec::new(),
-        limits: Vec::new(),
-        paused: None,
-        held: BTreeMap::new(),
-    })
 }
 
 /// The newest jobs that match, before `after`. What is looked at is bounded: a page may hold fewer than `most`, even none, and still

@@ -24,8 +24,6 @@ use crate::{
 /// Jobs that were due so long before the last one that was claimed are still seen at once: those whose transactions took a
 /// moment to commit.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
-/// Between two looks for jobs that were left behind.
-const LOOK: Duration = Duration::from_secs(1);
 /// A key without a claim for so long begins at its beginning again.
 const FORGOTTEN: Duration = Duration::from_secs(3);
 
@@ -67,27 +65,24 @@ impl Marks {
         marks.insert(key.to_owned(), mark);
     }
 
-    /// Looks for jobs that were left behind. Never ends.
+    /// Looks for jobs that were left behind: to be done about once a second.
     pub(super) async fn look_behind(&self, db: &Db) {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let marks: Vec<(String, Mark)> = self.map().iter().map(|(key, mark)| (key.clone(), *mark)).collect();
-            for (key, mark) in marks {
-                if mark.used.elapsed() >= FORGOTTEN {
-                    self.map().remove(&key);
+        let marks: Vec<(String, Mark)> = self.map().iter().map(|(key, mark)| (key.clone(), *mark)).collect();
+        for (key, mark) in marks {
+            if mark.used.elapsed() >= FORGOTTEN {
+                self.map().remove(&key);
+                db.wake();
+                continue;
+            }
+            match left_behind(db, &key, mark).await {
+                Ok(Some(run_at)) => {
+                    self.step_back(&key, mark.priority, run_at);
                     db.wake();
-                    continue;
                 }
-                match left_behind(db, &key, mark).await {
-                    Ok(Some(run_at)) => {
-                        self.step_back(&key, mark.priority, run_at);
-                        db.wake();
-                    }
-                    Ok(None) => {}
-                    // Then it begins at the beginning.
-                    Err(_) => {
-                        self.map().remove(&key);
-                    }
+                Ok(None) => {}
+                // Then it begins at the beginning.
+                Err(_) => {
+                    self.map().remove(&key);
                 }
             }
         }

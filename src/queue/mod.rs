@@ -26,6 +26,7 @@ mod claimer;
 mod completions;
 mod context;
 pub mod control;
+pub mod counters;
 mod cron;
 mod enqueue;
 mod finish;

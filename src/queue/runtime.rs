@@ -1,6 +1,11 @@
 //! Starts the workers of this process and ends them.
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -276,6 +281,8 @@ pub async fn start<E: Send + Sync + 'static>(
         crons,
         poll: settings.poll.unwrap_or_else(|| db.usual_poll()),
         stop: stop_claiming.clone(),
+        // Others may have left something.
+        worked: Arc::new(AtomicBool::new(true)),
         _alive: alive,
     }
     .start()?;

@@ -75,6 +75,13 @@ pub(super) const SEEN: &[&str] = &[
          ORDER BY t.last_activity_at LIMIT $2)",
 ];
 
+/// What happened in each minute in the queues is kept for two days.
+const MINUTES_FOR: Duration = Duration::from_hours(48);
+
+const MINUTES: &[&str] = &["-- prune_queue_minutes
+     DELETE FROM queue_minutes WHERE (minute, queue, event, wait) IN (
+         SELECT minute, queue, event, wait FROM queue_minutes WHERE minute < $1 ORDER BY minute LIMIT $2)"];
+
 /// How long each kind is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ages {
@@ -94,6 +101,7 @@ pub async fn prune_batch(db: &Db, ages: &Ages) -> Result<u64, DbError> {
         (FINISHED_JOBS, ages.finished_jobs),
         (SNAPSHOTS, ages.snapshots),
         (SEEN, SEEN_FOR),
+        (MINUTES, MINUTES_FOR),
     ] {
         for &statement in statements {
             let mut tx = db.begin().await?;

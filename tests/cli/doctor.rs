@@ -24,6 +24,7 @@ use crate::program_on_each_engine;
 
 program_on_each_engine! {
     a_healthy_world_passes_and_is_left_as_it_was,
+    counters_that_are_wrong_are_named_and_a_recount_sets_them_right,
     the_clock_of_an_upstream_is_compared_with_this_machines,
     shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown,
     a_missing_secret_fails_and_the_database_is_looked_at_all_the_same,
@@ -184,6 +185,7 @@ fn a_healthy_world_passes_and_is_left_as_it_was() {
         ("clock", "agrees"),
         ("gates", "all are open"),
         ("queues", "none is paused"),
+        ("counters", "say what a count says; number of jobs: 0"),
         ("scan of calls", "not scanned yet"),
         ("source:calls", "first line is an observation"),
         ("llm:default", "it serves m"),
@@ -222,6 +224,35 @@ fn a_healthy_world_passes_and_is_left_as_it_was() {
         "{}",
         shown.stdout
     );
+}
+
+fn counters_that_are_wrong_are_named_and_a_recount_sets_them_right() {
+    let (model, records) = (model(), records());
+    let program = configured(&model.url, &records.url);
+    let db = database(&program);
+    program
+        .run_with(&["enqueue", "discover", "--db", program.database()], &SECRETS)
+        .exits(0);
+    runtime().block_on(async {
+        let mut tx = db.begin().await.unwrap();
+        tx.execute(
+            "INSERT INTO queue_counts (queue, state, held_by, n) VALUES ('deliver', 'available', '', 7)",
+            &[],
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
+    });
+    for deep in [&["--json"][..], &["--json", "--deep"]] {
+        let ran = doctor(&program, deep).exits(0);
+        assert_row(&ran, "counters", "warn", "deliver available: 7, and there are 0");
+    }
+    let ran = program
+        .run(&["migrate", "--recount", "--json", "--db", program.database()])
+        .exits(0);
+    assert_eq!(ran.json()["recounted"], json!({"available": 1}));
+    let ran = doctor(&program, &["--json"]).exits(0);
+    assert_row(&ran, "counters", "ok", "say what a count says; number of jobs: 1");
 }
 
 /// The machine that runs the tests may have little room.

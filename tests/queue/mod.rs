@@ -4,6 +4,7 @@ mod away;
 mod bench;
 mod bulk;
 mod control;
+mod counters;
 mod cron;
 mod enqueue;
 mod finish;

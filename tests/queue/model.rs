@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aftercall::{
     db::Tx,
-    queue::{self, Enqueued, control, inspect},
+    queue::{
+        self, Enqueued, control,
+        counters::{self, Comparison},
+        inspect,
+    },
 };
 use proptest::{
     prelude::*,
@@ -248,6 +252,7 @@ async fn follow(database: &TestDb, history: &[Op]) {
             Op::Advance | Op::RestartWorker | Op::Cancel(_) | Op::Retry(_) => {}
         }
         tx.commit().await.unwrap();
+        assert_counters(database, history, step).await;
         match op {
             Op::Advance => {
                 db.advance_clock(queue::seconds(STEP)).await.unwrap();
@@ -266,8 +271,21 @@ async fn follow(database: &TestDb, history: &[Op]) {
             async || seen(database).await == expected,
         )
         .await;
+        assert_counters(database, history, step).await;
     }
     running.shutdown().await;
+    counters::add_up(db).await.unwrap();
+    assert_counters(database, history, history.len()).await;
+}
+
+/// At every moment, also while workers change something, the counters say what a count says.
+async fn assert_counters(database: &TestDb, history: &[Op], step: usize) {
+    match counters::compare(&database.db, None).await.unwrap() {
+        Comparison::Counted { differences, .. } => {
+            assert!(differences.is_empty(), "{differences:?} at step {step} of {history:?}");
+        }
+        Comparison::TooMany => unreachable!("as many as there are were to be counted"),
+    }
 }
 
 /// What an operator does to all jobs at once.

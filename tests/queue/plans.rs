@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aftercall::{
     db::{Db, Location},
-    queue::{self, control, inspect},
+    queue::{self, control, counters, inspect},
 };
 
 use super::world::{
@@ -24,6 +24,13 @@ const JOBS: &str = "INSERT INTO jobs (id, queue, limit_key, unique_key, args, st
          LATERAL (SELECT CASE n % 4 WHEN 0 THEN 'three' WHEN 1 THEN 'rated' ELSE 'plain' END AS queue,
                          CASE WHEN n % 4 < 2 THEN 'available' WHEN n % 10 IN (2, 3) THEN 'scheduled' ELSE 'completed' END AS state,
                          n % 20 IN (2, 3) AS held) AS kind";
+const LATER: &str =
+    "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at, wait_reason)
+    SELECT gen_random_uuid(), 'plain', 'plain', '{}', 'scheduled', now() + interval '1 hour' + n * interval '1 s', 8, now(), 'later'
+    FROM generate_series(1, 4000) n";
+const RUNNING: &str =
+    "UPDATE jobs SET state = 'running', started_at = now(), lease = gen_random_uuid(), lease_expires_at = now(), worker = 'w'
+    WHERE id IN (SELECT id FROM jobs WHERE queue = 'plain' AND state = 'completed' LIMIT 5)";
 const GATES: &str = "INSERT INTO gates (key, state, reason, detail, closed_at, updated_at)
     VALUES ('source:shut', 'closed', 'closed_by_hand', 'by a test', now(), now())";
 const ATTEMPTS: &str =
@@ -34,8 +41,8 @@ const ATTEMPTS: &str =
 const STARTS: &str = "INSERT INTO rate_starts (limit_key, job_id, started_at)
     SELECT limit_key, job_id, now() - interval '1 day' FROM job_attempts";
 
-/// What counts all that waits, for people.
-const COUNTS: [&str; 2] = ["pending_work", "held_jobs"];
+/// What counts all that waits, for `run --until-idle`.
+const COUNTS: [&str; 1] = ["pending_work"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_no_statement_of_a_worker_reads_all_jobs_of_a_server() {
@@ -104,6 +111,55 @@ async fn i6_no_statement_of_a_worker_reads_all_jobs_of_a_server() {
         "lock_by_lease",
         "gates_at_work",
         "park",
+    ] {
+        assert!(names.contains(name), "{name} is not among {names:?}");
+    }
+    assert!(
+        reads.is_empty(),
+        "{}",
+        reads.into_values().collect::<Vec<_>>().join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_shows_the_queues_reads_all_of_no_table_of_a_server() {
+    let place = Place::new(Engine::Postgres).await;
+    let db = Db::open(&place.location).await.unwrap();
+    super::world::prepare(&db).await;
+    // The limits of all queues are known once a process was there.
+    start(&db, &Arc::new(World::default())).await.shutdown().await;
+    for sql in [JOBS, ATTEMPTS, STARTS, GATES, LATER, RUNNING] {
+        db.write_alone(sql, &[]).await.unwrap();
+    }
+    counters::add_up(&db).await.unwrap();
+    // Some is only noted.
+    enqueue(&db, &Plain::of("noted", What::Done)).await;
+    let plans = Plans::watch(&db).await;
+    let db = Db::open(&place.location).await.unwrap();
+    // More often than it takes for a connection to plan a statement for good.
+    for _ in 0..7 {
+        let depths = inspect::queue_depths(&db).await.unwrap();
+        let later = inspect::later(&db, &depths).await.unwrap();
+        let plain = depths.iter().find(|depth| depth.queue == "plain").unwrap();
+        assert_eq!(plain.held["source:shut"], 4_000);
+        assert_eq!(plain.running.len(), 5);
+        assert!(plain.oldest_waiting.is_some() && plain.pace.came > 0);
+        // The first ones, how many more there are, and what is held.
+        assert_eq!(later["plain"].len(), 3);
+        assert_eq!(later["plain"].iter().map(|group| group.count).sum::<u64>(), 8_000);
+        assert_eq!(inspect::gates::all(&db).await.unwrap()[0].held_jobs(), 4_000);
+        assert!(inspect::service::ready(&db).await.unwrap()["three"] > 5_000);
+    }
+    let (reads, names) = plans.whole_reads(&["jobs", "job_attempts", "rate_starts"]);
+    for name in [
+        "depth_by_state",
+        "oldest_waiting",
+        "running_jobs",
+        "rate_used",
+        "queue_pace",
+        "first_later",
+        "held_jobs",
+        "ready_jobs",
     ] {
         assert!(names.contains(name), "{name} is not among {names:?}");
     }

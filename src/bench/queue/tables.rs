@@ -28,14 +28,21 @@ impl Rows {
 
 /// Takes all jobs away, and what was counted of them.
 pub(super) async fn clear(db: &Db) -> anyhow::Result<()> {
-    const JOBS: Sql = Sql::each("-- clear\nDELETE FROM jobs", "-- clear\nTRUNCATE jobs, job_attempts");
-    const ATTEMPTS: Sql = Sql::each(
-        "-- clear_attempts\nDELETE FROM job_attempts",
-        "-- clear_attempts\nSELECT 1",
+    const JOBS: Sql = Sql::each(
+        "-- clear\nDELETE FROM jobs",
+        "-- clear\nTRUNCATE jobs, job_attempts, queue_transitions, queue_counts, queue_minutes",
     );
+    const OTHERS: [Sql; 4] = [
+        Sql::each("-- clear_attempts\nDELETE FROM job_attempts", "-- cleared\nSELECT 1"),
+        Sql::each("-- clear_notes\nDELETE FROM queue_transitions", "-- cleared\nSELECT 1"),
+        Sql::each("-- clear_counts\nDELETE FROM queue_counts", "-- cleared\nSELECT 1"),
+        Sql::each("-- clear_minutes\nDELETE FROM queue_minutes", "-- cleared\nSELECT 1"),
+    ];
     let mut tx = db.begin().await?;
     tx.fetch_all(JOBS, &[]).await?;
-    tx.fetch_all(ATTEMPTS, &[]).await?;
+    for sql in OTHERS {
+        tx.fetch_all(sql, &[]).await?;
+    }
     tx.commit().await?;
     Ok(())
 }

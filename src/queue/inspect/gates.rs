@@ -96,7 +96,9 @@ async fn read(db: &Db) -> Result<Vec<GateLine>, DbError> {
 /// Gate, queue, and how many of its jobs the gate holds.
 async fn held_jobs(db: &Db) -> Result<Vec<(String, String, u64)>, DbError> {
     db.fetch_all(
-        "-- held_jobs\nSELECT held_by, queue, count(*) AS n FROM jobs WHERE held_by IS NOT NULL GROUP BY held_by, queue",
+        "-- held_jobs
+         SELECT held_by, queue, CAST(sum(n) AS bigint) AS n FROM queue_depths WHERE held_by <> '' GROUP BY held_by, queue
+         HAVING sum(n) > 0",
         &[],
     )
     .await?

@@ -30,6 +30,9 @@ pub async fn paused(db: &Db) -> Result<BTreeMap<String, Pause>, DbError> {
     .collect()
 }
 
+/// Jobs whose time has come and that nobody made ready yet, as far as they are counted.
+const DUE: u32 = 10_000;
+
 /// How many jobs of each queue could start now, as far as somebody serves it.
 ///
 /// # Errors
@@ -39,12 +42,13 @@ pub async fn ready(db: &Db) -> Result<BTreeMap<String, u64>, DbError> {
     db.fetch_all(
         "-- ready_jobs
          SELECT queue, CAST(sum(n) AS bigint) AS n FROM (
-             SELECT queue, count(*) AS n FROM jobs WHERE state = 'available' GROUP BY queue
+             SELECT queue, n FROM queue_depths WHERE state = 'available'
              UNION ALL
-             SELECT queue, count(*) FROM jobs
-             WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1 GROUP BY queue
-         ) AS waiting GROUP BY queue",
-        &params![now],
+             SELECT queue, count(*) FROM (
+                 SELECT queue FROM jobs WHERE state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at <= $1
+                 ORDER BY run_at LIMIT $2) AS due GROUP BY queue
+         ) AS waiting GROUP BY queue HAVING sum(n) > 0",
+        &params![now, DUE],
     )
     .await?
     .iter()
