@@ -111,7 +111,9 @@ impl LlmCall {
             at: self.started_at,
             what: "asked_llm",
             detail: of_generation(self.generation, &format!("{purpose} by {model}, {state}{paid}{why}")),
-            took_us: self.finished_at.and_then(|end| (end - self.started_at).num_microseconds()),
+            took_us: self
+                .finished_at
+                .and_then(|end| (end - self.started_at).num_microseconds()),
             ..Event::default()
         }
     }
