@@ -1,5 +1,7 @@
 //! In which condition a database is, for people. Changes nothing.
 
+use chrono::{DateTime, Utc};
+
 use super::{Db, DbError, Sql};
 use crate::params;
 
@@ -123,6 +125,74 @@ pub async fn open_transactions(db: &Db, seconds: u32) -> Result<Vec<OpenTransact
             application: row.get("application_name")?,
             state: row.get("state")?,
             seconds: row.get("seconds")?,
+        })
+    })
+    .collect()
+}
+
+/// How much a database takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// On its disk.
+    pub bytes: u64,
+    /// Of that, pages of an embedded database that hold nothing.
+    pub free_bytes: Option<u64>,
+    /// The tables of a server that change most.
+    pub tables: Vec<TableRows>,
+}
+
+/// What a server knows of a table's rows. Estimates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRows {
+    /// Its name.
+    pub table: String,
+    /// Rows.
+    pub live: u64,
+    /// Rows that are gone or were changed, and not cleaned away yet.
+    pub dead: u64,
+    /// When it was cleaned last by the server itself.
+    pub last_autovacuum: Option<DateTime<Utc>>,
+}
+
+/// How much the database takes.
+///
+/// # Errors
+/// When it cannot answer.
+pub async fn space(db: &Db) -> Result<Space, DbError> {
+    const SIZE: Sql = Sql::each(
+        "-- size_of_database
+         SELECT page_count * page_size AS bytes, freelist_count * page_size AS free_bytes
+         FROM pragma_page_count(), pragma_page_size(), pragma_freelist_count()",
+        "-- size_of_database\nSELECT pg_database_size(current_database()) AS bytes, CAST(NULL AS bigint) AS free_bytes",
+    );
+    let size = db
+        .fetch_optional(SIZE, &[])
+        .await?
+        .ok_or_else(|| DbError::other("statement `size_of_database` gave no row"))?;
+    Ok(Space {
+        bytes: size.get("bytes")?,
+        free_bytes: size.get("free_bytes")?,
+        tables: if db.is_server() { tables(db).await? } else { Vec::new() },
+    })
+}
+
+async fn tables(db: &Db) -> Result<Vec<TableRows>, DbError> {
+    db.fetch_all(
+        "-- rows_of_tables
+         SELECT relname::text AS name, n_live_tup AS live, n_dead_tup AS dead, last_autovacuum
+         FROM pg_stat_user_tables
+         WHERE relid IN (to_regclass('jobs'), to_regclass('job_attempts'), to_regclass('rate_starts'), to_regclass('sessions'))
+         ORDER BY relname",
+        &[],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(TableRows {
+            table: row.get("name")?,
+            live: row.get("live")?,
+            dead: row.get("dead")?,
+            last_autovacuum: row.get("last_autovacuum")?,
         })
     })
     .collect()

@@ -1,6 +1,7 @@
 //! What the queue holds, for people and for `run --until-idle`. Reads only.
 
 pub mod gates;
+pub mod schedules;
 pub mod service;
 
 use std::{collections::BTreeMap, time::Duration};
