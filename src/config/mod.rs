@@ -23,6 +23,7 @@ mod secret;
 mod section;
 pub mod source;
 pub mod sql;
+pub mod telemetry;
 mod template;
 pub(crate) mod url;
 pub mod verification;
@@ -59,6 +60,7 @@ pub use self::{
     secret::Secret,
     source::{PlaybookName, Reanalyze, Settle, SourceConfig, SourceKind},
     sql::SqlConfig,
+    telemetry::TelemetryConfig,
     template::TEMPLATE,
     verification::Verification,
 };
@@ -91,6 +93,8 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     /// How long history is kept.
     pub retention: Retention,
+    /// Where spans go.
+    pub telemetry: TelemetryConfig,
     /// The user's own readings instead of a reader (`--readings`).
     pub readings: Option<PathBuf>,
 }
@@ -108,6 +112,7 @@ impl Default for Config {
             queue: QueueConfig::default(),
             alerts: AlertRule::defaults(),
             retention: Retention::default(),
+            telemetry: TelemetryConfig::default(),
             readings: None,
         }
     }
@@ -247,7 +252,7 @@ pub fn parse(
     }
 }
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "database",
     "llm",
     "schedule",
@@ -255,6 +260,7 @@ const TABLES: [&str; 7] = [
     "verification",
     "queue",
     "retention",
+    "telemetry",
 ];
 const LISTS: [&str; 3] = ["source", "records", "alert"];
 
@@ -304,6 +310,7 @@ fn read_sections<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Config {
         queue: QueueConfig::read(table("queue")),
         alerts,
         retention: Retention::read(table("retention"), longest_window),
+        telemetry: TelemetryConfig::read(table("telemetry")),
         readings: None,
     }
 }

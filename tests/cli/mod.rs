@@ -9,6 +9,7 @@ mod eval;
 mod export;
 mod fleet;
 mod health;
+mod logs;
 mod playbook;
 mod postgres;
 mod program;

@@ -63,7 +63,9 @@ impl<const L: usize, const F: usize> Stream<L, F> {
             }
             let mut known = Known::of(kept.iter().map(|(labels, _)| labels));
             let mut totals = Totals::new();
-            kept.into_iter().for_each(|line| add(&mut totals, line));
+            for line in kept {
+                add(&mut totals, line);
+            }
             for (labels, figures) in since {
                 add(&mut totals, (known.bounded(labels, self.bounded), figures));
             }
