@@ -36,7 +36,7 @@ impl OtlpClient {
     ///
     /// # Errors
     /// When the machine has no thread for it, or TLS cannot be set up.
-    pub fn new() -> Result<Self, String> {
+    pub fn build() -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("aftercall-spans")

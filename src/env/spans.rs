@@ -1,7 +1,7 @@
 //! Where spans go, from the configuration.
 
 use crate::{
-    adapters::otlp::OtlpClient,
+    adapters::{langfuse::OWN_ENVIRONMENT, otlp::OtlpClient},
     config::TelemetryConfig,
     telemetry::export::{self, Export},
 };
@@ -28,9 +28,10 @@ pub fn send_spans(config: &TelemetryConfig) {
             .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
             .collect(),
         service_name: config.service_name.clone(),
+        environment: OWN_ENVIRONMENT,
         sample_ratio: config.sample_ratio,
     };
-    if let Err(error) = OtlpClient::new().and_then(|client| export::start(export, client)) {
+    if let Err(error) = OtlpClient::build().and_then(|client| export::start(export, client)) {
         tracing::warn!(error, "no spans are sent");
     }
 }

@@ -13,9 +13,6 @@ use opentelemetry_sdk::{
 
 use super::trace::{self, Ids};
 
-/// The environment that our own traces carry. Sources of kind `langfuse` never read it: aftercall does not judge itself.
-pub const OWN_ENVIRONMENT: &str = "aftercall";
-
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
 
 /// Where spans go.
@@ -26,6 +23,8 @@ pub struct Export {
     pub headers: HashMap<String, String>,
     /// What we are called there.
     pub service_name: String,
+    /// The environment that they carry, and that no source reads: aftercall does not judge itself.
+    pub environment: &'static str,
     /// Share of traces, from 0 to 1, decided by their id: every process of a fleet decides alike.
     pub sample_ratio: f64,
 }
@@ -62,8 +61,9 @@ pub fn start(export: Export, client: impl HttpClient + 'static) -> Result<(), St
         .with_service_name(export.service_name)
         .with_attributes([
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("langfuse.environment", OWN_ENVIRONMENT),
-            KeyValue::new("deployment.environment.name", OWN_ENVIRONMENT),
+            // What Langfuse goes by first, and what everybody else does.
+            KeyValue::new("langfuse.environment", export.environment),
+            KeyValue::new("deployment.environment.name", export.environment),
         ])
         .build();
     let ratio = || Sampler::TraceIdRatioBased(export.sample_ratio);

@@ -26,7 +26,7 @@ on_each_engine! {
 }
 
 /// The LLM is in trouble at first, so that there is something to say inside of a run.
-fn troubled(sessions: &[Session]) -> ScriptedModel {
+pub(super) fn troubled(sessions: &[Session]) -> ScriptedModel {
     let (sessions, asked_before) = (sessions.to_vec(), AtomicU32::new(0));
     ScriptedModel::new(move |asked| {
         if asked_before.fetch_add(1, Ordering::SeqCst) < 2 {

@@ -14,6 +14,7 @@ mod playbook;
 mod postgres;
 mod program;
 mod roles;
+mod traces;
 mod tutorial;
 
 mod run;

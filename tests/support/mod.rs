@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod http;
 pub(crate) mod langfuse;
 pub(crate) mod mariadb;
+pub(crate) mod otlp;
 pub(crate) mod plans;
 pub(crate) mod practice;
 pub(crate) mod shop;
