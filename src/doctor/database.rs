@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Look, bounded, clock, disk, server, work};
+use super::{Finding, Look, bloat, bounded, clock, disk, server, work};
 use crate::{
     config::{Config, duration},
     db::{Db, DbErrorKind, Location, applied_version, condition, latest_version, may_work_beside},
@@ -58,6 +58,7 @@ async fn opened(config: &Config, location: &Location, timeout: Duration) -> Vec<
     findings.extend([sound, journal, lock]);
     if current {
         findings.push(clock::of_database(&db).await);
+        findings.extend(bloat::look(&db).await);
         findings.extend(work::look(config, &db).await);
     }
     findings
@@ -78,6 +79,7 @@ async fn on_server(config: &Config, location: &Location) -> Vec<Finding> {
     findings.push(schema);
     if current {
         findings.push(clock::of_database(&db).await);
+        findings.extend(bloat::look(&db).await);
         findings.extend(work::look(config, &db).await);
     }
     findings

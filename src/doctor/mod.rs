@@ -3,9 +3,11 @@
 //! Each part looks by itself and has its own time-out: an upstream that hangs delays no other finding. Findings are for
 //! people and hold no secret and nothing of a session.
 
+mod bloat;
 mod clock;
 mod database;
 mod disk;
+mod fleet;
 mod secrets;
 mod server;
 mod upstreams;

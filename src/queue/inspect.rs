@@ -147,6 +147,8 @@ pub struct WorkerRow {
     pub queues: Vec<String>,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
+    /// Its machine's own clock at that moment.
+    pub clock_at: Option<DateTime<Utc>>,
     pub stopped_at: Option<DateTime<Utc>>,
 }
 
@@ -469,6 +471,7 @@ pub async fn workers(db: &Db) -> Result<Vec<WorkerRow>, DbError> {
                     .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
                 started_at: row.get("started_at")?,
                 last_seen_at: row.get("last_seen_at")?,
+                clock_at: row.get("clock_at")?,
                 stopped_at: row.get("stopped_at")?,
             })
         })

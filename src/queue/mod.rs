@@ -35,6 +35,7 @@ pub mod inspect;
 mod job;
 mod lease;
 mod limits;
+mod machine;
 mod marks;
 mod policy;
 mod pulse;
