@@ -244,7 +244,12 @@ mod tests {
     #[test]
     fn scans_may_be_three_of_their_ticks_behind_and_a_quarter_of_an_hour_at_least() {
         let now = DateTime::UNIX_EPOCH;
-        for (schedule, minutes) in [("* * * * *", 15), ("*/5 * * * *", 15), ("0 * * * *", 180), ("no schedule", 15)] {
+        for (schedule, minutes) in [
+            ("* * * * *", 15),
+            ("*/5 * * * *", 15),
+            ("0 * * * *", 180),
+            ("no schedule", 15),
+        ] {
             assert_eq!(patience(schedule, now), TimeDelta::minutes(minutes), "{schedule}");
         }
         let read = |seen: i64, scanned: i64| Ingestion {

@@ -10,6 +10,7 @@ mod export;
 mod fleet;
 mod health;
 mod logs;
+mod monitoring;
 mod playbook;
 mod postgres;
 mod program;
