@@ -1,5 +1,5 @@
 //! Deletes what nobody needs any more: finished jobs and their attempts, old ticks and starts, snapshots of sessions that
-//! have their verdict. Verdicts and evidence stay.
+//! have their verdict. Verdicts and evidence stay, and so do the totals that monitoring reads: what goes is added up first.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     env::Env,
     queue::{Job, JobContext, JobError, Limit, Outcome, Policy, minutes},
-    store::retention,
+    store::{retention, totals},
 };
 
 /// Prune at this tick.
@@ -36,6 +36,7 @@ impl Job for PruneHistory {
     }
 
     async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
+        totals::fold(&env.db).await?;
         let mut deleted = 0;
         loop {
             if ctx.cancelled().is_cancelled() {

@@ -1,7 +1,8 @@
 //! Makes sure that every session has the job its state calls for: rebuilds what was lost, also the whole `jobs` table.
 //!
 //! Takes no input and scans: loads sessions between settling and verdict, and verdicts that wait for a diagnosis, compares
-//! them with the live jobs, and enqueues what is missing. Also marks paid calls whose process died as `lost`.
+//! them with the live jobs, and enqueues what is missing. Also marks paid calls whose process died as `lost`, and adds up the
+//! totals that monitoring reads.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::{
     store::{
         diagnoses, llm,
         sessions::{self, StoredSession},
+        totals,
     },
 };
 
@@ -63,6 +65,10 @@ impl Job for Reconcile {
             let Some((last, _)) = page.last() else { break };
             after = last.clone();
             rebuilt += enqueue_missing(ctx, env, page.into_iter().map(diagnosis_called_for).collect()).await?;
+        }
+        // Nothing of this job hangs on it, and the next tick tries it again.
+        if let Err(error) = totals::fold(&env.db).await {
+            tracing::warn!(%error, "totals for monitoring are not added up yet");
         }
         let mut tx = ctx.begin().await?;
         let lost = llm::mark_lost(&mut tx).await?;

@@ -2,6 +2,7 @@
 
 mod build;
 mod fit;
+mod spans;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use tokio::sync::Semaphore;
 pub use self::{
     build::{load_playbook, worker_settings},
     fit::misfits,
+    spans::send_spans,
 };
 pub use crate::config::{AlertRule, Reanalyze};
 use crate::{

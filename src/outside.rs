@@ -6,6 +6,7 @@ use std::future::Future;
 use crate::{
     ports::{UpstreamError, UpstreamReason},
     queue::{JobContext, JobError, gate},
+    telemetry::trace,
 };
 
 /// Why a call was not made, or dropped.
@@ -63,17 +64,24 @@ pub async fn call_admitted<T>(
     if ctx.certain_for().is_zero() {
         return Err(JobError::interrupted(UNCERTAIN));
     }
-    tokio::select! {
+    let trace = trace::Call::start(gate);
+    let answer = tokio::select! {
         biased;
         () = ctx.cancelled().cancelled() => Err(JobError::Cancelled),
         () = outside_calls.cancelled() => Err(JobError::interrupted(UNCERTAIN)),
-        answer = call => Ok(match answer {
-            Ok(answer) => {
-                ctx.answered(gate).await;
-                Called::Answer(answer)
-            }
-            Err(outage) => Called::Outage(outage),
-        }),
+        answer = call => Ok(answer),
+    };
+    trace.end(match &answer {
+        Ok(Ok(_)) => None,
+        Ok(Err(outage)) => Some(outage.reason.as_str()),
+        Err(_) => Some("dropped"),
+    });
+    match answer? {
+        Ok(answer) => {
+            ctx.answered(gate).await;
+            Ok(Called::Answer(answer))
+        }
+        Err(outage) => Ok(Called::Outage(outage)),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod llm_reader;
 pub mod mask;
 pub mod offline_classifier;
 pub mod openai;
+pub mod otlp;
 mod percent;
 pub(crate) use percent::decode as percent_decode;
 pub mod plain_text;

@@ -6,6 +6,7 @@ use super::{Globals, failure::Failure, output::Output};
 use crate::{
     config::{self, Config, Overrides},
     db::{Db, Location},
+    env::send_spans,
 };
 
 pub(crate) struct Context {
@@ -53,8 +54,9 @@ impl Context {
             .unwrap_or_else(|| PathBuf::from(config::DEFAULT_FILE))
     }
 
-    /// Opens the database, and makes it where it is absent.
+    /// Opens the database, and makes it where it is absent. What is enqueued and run from here on is traced.
     pub(crate) async fn open(&self, config: &Config) -> Result<Db, Failure> {
+        send_spans(&config.telemetry);
         Ok(Db::open(&config.database.location()).await?)
     }
 

@@ -43,12 +43,15 @@ mod wiring;
 mod worker;
 mod workers;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::{context::Context, failure::EXIT_CODES};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{self, Telemetry};
+
+/// How long the last spans may take to be sent: a receiver that is down keeps no process from ending.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Checks after every finished agent session, in the system of record, whether the caller really got what they asked for.
 ///
@@ -182,6 +185,7 @@ impl Cli {
             Command::Sandbox(command) => command.execute(&context).await,
             Command::Bench(command) => command.execute(&context).await,
         };
+        telemetry::export::stop(LAST_SPANS).await;
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {

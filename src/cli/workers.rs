@@ -142,6 +142,7 @@ mod tests {
                 queues: vec!["verify_session".to_owned(), "diagnose_session".to_owned()],
                 started_at: at(0),
                 last_seen_at: at(40),
+                clock_at: None,
                 stopped_at: None,
             },
             state,

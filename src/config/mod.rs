@@ -24,6 +24,7 @@ mod secret;
 mod section;
 pub mod source;
 pub mod sql;
+pub mod telemetry;
 mod template;
 pub(crate) mod url;
 pub mod verification;
@@ -60,6 +61,7 @@ pub use self::{
     secret::Secret,
     source::{PlaybookName, Reanalyze, Settle, SourceConfig, SourceKind},
     sql::SqlConfig,
+    telemetry::TelemetryConfig,
     template::TEMPLATE,
     verification::Verification,
 };
@@ -92,6 +94,8 @@ pub struct Config {
     pub alerts: Vec<AlertRule>,
     /// How long history is kept.
     pub retention: Retention,
+    /// Where spans go.
+    pub telemetry: TelemetryConfig,
     /// The user's own readings instead of a reader (`--readings`).
     pub readings: Option<PathBuf>,
 }
@@ -109,6 +113,7 @@ impl Default for Config {
             queue: QueueConfig::default(),
             alerts: AlertRule::defaults(),
             retention: Retention::default(),
+            telemetry: TelemetryConfig::default(),
             readings: None,
         }
     }
@@ -248,7 +253,7 @@ pub fn parse(
     }
 }
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "database",
     "llm",
     "schedule",
@@ -256,6 +261,7 @@ const TABLES: [&str; 7] = [
     "verification",
     "queue",
     "retention",
+    "telemetry",
 ];
 const LISTS: [&str; 3] = ["source", "records", "alert"];
 
@@ -305,6 +311,7 @@ fn read_sections<'a>(source: &'a Source<'a>, root: &'a DeTable<'a>) -> Config {
         queue: QueueConfig::read(table("queue")),
         alerts,
         retention: Retention::read(table("retention"), longest_window),
+        telemetry: TelemetryConfig::read(table("telemetry")),
         readings: None,
     }
 }

@@ -5,7 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
-    cloud9::Cloud9Config, duration, http_records::HttpConfig, names, secret::Secret, section::Section, sql::SqlConfig,
+    cloud9::Cloud9Config,
+    duration,
+    http_records::HttpConfig,
+    names,
+    secret::{Lookup, Secret},
+    section::Section,
+    sql::SqlConfig,
     url,
 };
 
@@ -128,7 +134,10 @@ impl RecordsConfig {
 
 fn http_kind(section: &mut Section<'_>) -> Option<RecordsKind> {
     let base_url = url::read(section, "base_url");
-    let headers = section.table("headers").as_ref().map(headers).unwrap_or_default();
+    let headers = section.table("headers");
+    let headers = headers
+        .map(|section| read_headers(&section, &section.secrets()))
+        .unwrap_or_default();
     let more = HttpConfig::read(section, base_url.as_deref());
     if more.auth.is_some() && headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")) {
         section.fault_at(
@@ -144,7 +153,7 @@ fn http_kind(section: &mut Section<'_>) -> Option<RecordsKind> {
 }
 
 /// Header values: references to secrets; literals only where the name says that it is none.
-fn headers(section: &Section<'_>) -> BTreeMap<String, Secret> {
+pub(super) fn read_headers(section: &Section<'_>, secrets: &Lookup<'_>) -> BTreeMap<String, Secret> {
     let mut headers = BTreeMap::new();
     for name in section.free_keys() {
         let Some((text, place)) = section.free_text(&name) else {
@@ -158,7 +167,7 @@ fn headers(section: &Section<'_>) -> BTreeMap<String, Secret> {
             section.fault(place, &name, "is not the name of an HTTP header");
             continue;
         }
-        match section.secrets().resolve(&text) {
+        match secrets.resolve(&text) {
             Ok(secret) => {
                 headers.insert(name, secret);
             }

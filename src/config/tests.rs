@@ -141,6 +141,11 @@ fn every_default_that_the_template_shows_is_the_default() {
             poll: Some(Duration::from_millis(100)),
             ..QueueConfig::default()
         },
+        telemetry: TelemetryConfig {
+            otlp_endpoint: Some("http://127.0.0.1:4318".to_owned()),
+            otlp_headers: [("Authorization".to_owned(), Secret::new("env:OTLP_TOKEN", "Bearer t"))].into(),
+            ..TelemetryConfig::default()
+        },
         ..Config::default()
     };
     assert_eq!(shown, expected);
@@ -157,6 +162,7 @@ fn every_setting_is_in_the_template() {
         ("[verification]", "zz"),
         ("[queue]", "zz"),
         ("[retention]", "zz"),
+        ("[telemetry]", "zz"),
         ("[[source]]\nname = \"a\"\npath = \"b\"", "zz"),
         (
             "[[source]]\nname = \"a\"\nkind = \"langfuse\"\nbase_url = \"http://h\"",
@@ -175,8 +181,9 @@ fn every_setting_is_in_the_template() {
         let fault = faults(&format!("{section}\n{typo} = 1")).pop().unwrap();
         let (_, known) = fault.split_once("known here: ").unwrap();
         for key in known.split(", ") {
-            let documented =
-                TEMPLATE.contains(&format!("\n#{key} = ")) || TEMPLATE.contains(&format!("#[records.{key}]"));
+            let documented = TEMPLATE.contains(&format!("\n#{key} = "))
+                || TEMPLATE.contains(&format!("#[records.{key}]"))
+                || TEMPLATE.contains(&format!("#[telemetry.{key}]"));
             assert!(documented, "{section}: {key} is not in the template");
         }
     }
@@ -506,4 +513,51 @@ fn a_database_of_records_is_named_by_an_address_without_a_password() {
     assert_eq!(sql.folder, PathBuf::from("conf"));
     let shown = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
     assert!(!shown.contains("very-secret"), "{shown}");
+}
+
+#[test]
+fn spans_go_where_the_section_says_or_else_where_every_program_sends_them() {
+    let read = |text: &str, overrides: Overrides| {
+        let env = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://collector:4318/".to_owned()),
+            "OTEL_SERVICE_NAME" => Some("night shift".to_owned()),
+            "KNOWN" => Some("k".to_owned()),
+            _ => None,
+        };
+        parse(None, text, &env, overrides).map(|config| config.telemetry)
+    };
+    let usual = read("", Overrides::default()).unwrap();
+    assert_eq!(
+        usual.traces_endpoint().as_deref(),
+        Some("http://collector:4318/v1/traces")
+    );
+    assert_eq!((usual.service_name.as_str(), usual.sample_ratio), ("night shift", 1.0));
+    let text = "[telemetry]\notlp_endpoint = \"https://h/api/public/otel\"\nservice_name = \"ours\"\nsample_ratio = 0.25\n\
+                [telemetry.otlp_headers]\nAuthorization = \"Basic env:KNOWN\"\nX-Other = \"env:NOBODY\"";
+    assert!(
+        read(text, Overrides::default())
+            .unwrap_err()
+            .to_string()
+            .contains("NOBODY is not set")
+    );
+    // A process that needs no secret takes what there is.
+    let looks = Overrides {
+        without_secrets: true,
+        ..Overrides::default()
+    };
+    let ours = read(text, looks).unwrap();
+    assert_eq!(
+        ours.traces_endpoint().as_deref(),
+        Some("https://h/api/public/otel/v1/traces")
+    );
+    assert_eq!((ours.service_name.as_str(), ours.sample_ratio), ("ours", 0.25));
+    let headers: Vec<&str> = ours.otlp_headers.values().map(Secret::expose).collect();
+    assert_eq!(headers, ["Basic k", ""]);
+    assert_eq!(
+        parse(None, "", &no_env, Overrides::default())
+            .unwrap()
+            .telemetry
+            .traces_endpoint(),
+        None
+    );
 }

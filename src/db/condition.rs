@@ -1,5 +1,7 @@
 //! In which condition a database is, for people. Changes nothing.
 
+use chrono::{DateTime, Utc};
+
 use super::{Db, DbError, Sql};
 use crate::params;
 
@@ -66,7 +68,8 @@ pub async fn server(db: &Db) -> Result<Server, DbError> {
              SELECT current_setting('server_version') AS version, current_setting('server_version_num')::bigint AS version_num,
                     (SELECT count(*) FROM pg_stat_activity) AS sessions, current_setting('max_connections')::bigint AS most,
                     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS read_only,
-                    to_regclass('jobs') IS NULL OR has_table_privilege(to_regclass('jobs'), 'INSERT, UPDATE, DELETE') AS may_write,
+                    to_regclass('jobs') IS NULL OR (has_table_privilege(to_regclass('jobs'), 'INSERT')
+                        AND has_table_privilege(to_regclass('jobs'), 'UPDATE') AND has_table_privilege(to_regclass('jobs'), 'DELETE')) AS may_write,
                     pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all",
             &[],
         )
@@ -125,5 +128,148 @@ pub async fn open_transactions(db: &Db, seconds: u32) -> Result<Vec<OpenTransact
             seconds: row.get("seconds")?,
         })
     })
+    .collect()
+}
+
+/// How much a database takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// On its disk.
+    pub bytes: u64,
+    /// Of that, pages of an embedded database that hold nothing.
+    pub free_bytes: Option<u64>,
+    /// The tables of a server that change most.
+    pub tables: Vec<TableRows>,
+}
+
+/// What a server knows of a table's rows. Estimates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRows {
+    /// Its name.
+    pub table: String,
+    /// Rows.
+    pub live: u64,
+    /// Rows that are gone or were changed, and not cleaned away yet.
+    pub dead: u64,
+    /// When it was cleaned last by the server itself.
+    pub last_autovacuum: Option<DateTime<Utc>>,
+}
+
+/// How much the database takes.
+///
+/// # Errors
+/// When it cannot answer.
+pub async fn space(db: &Db) -> Result<Space, DbError> {
+    const SIZE: Sql = Sql::each(
+        "-- size_of_database
+         SELECT page_count * page_size AS bytes, freelist_count * page_size AS free_bytes
+         FROM pragma_page_count(), pragma_page_size(), pragma_freelist_count()",
+        "-- size_of_database\nSELECT pg_database_size(current_database()) AS bytes, CAST(NULL AS bigint) AS free_bytes",
+    );
+    let size = db
+        .fetch_optional(SIZE, &[])
+        .await?
+        .ok_or_else(|| DbError::other("statement `size_of_database` gave no row"))?;
+    Ok(Space {
+        bytes: size.get("bytes")?,
+        free_bytes: size.get("free_bytes")?,
+        tables: if db.is_server() { tables(db).await? } else { Vec::new() },
+    })
+}
+
+async fn tables(db: &Db) -> Result<Vec<TableRows>, DbError> {
+    db.fetch_all(
+        "-- rows_of_tables
+         SELECT relname::text AS name, n_live_tup AS live, n_dead_tup AS dead, last_autovacuum
+         FROM pg_stat_user_tables
+         WHERE relid IN (to_regclass('jobs'), to_regclass('job_attempts'), to_regclass('rate_starts'), to_regclass('sessions'))
+         ORDER BY relname",
+        &[],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(TableRows {
+            table: row.get("name")?,
+            live: row.get("live")?,
+            dead: row.get("dead")?,
+            last_autovacuum: row.get("last_autovacuum")?,
+        })
+    })
+    .collect()
+}
+
+/// What our role may do in the schema of our tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privileges {
+    /// The role.
+    pub role: String,
+    /// The schema.
+    pub schema: String,
+    /// Tables in it that are ours.
+    pub tables: u32,
+    /// What it may not do: `jobs: DELETE`.
+    pub lacks: Vec<String>,
+    /// Whether it may change the schema, as a migration does.
+    pub may_migrate: bool,
+}
+
+/// What our role may do on a server; `None`: our tables are not there.
+///
+/// # Errors
+/// When the server cannot answer.
+pub async fn privileges(db: &Db) -> Result<Option<Privileges>, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- privileges
+             WITH ours AS (
+                 SELECT c.oid, c.relname, n.nspname, n.oid AS schema_oid, c.relowner
+                 FROM pg_class jobs JOIN pg_class c ON c.relnamespace = jobs.relnamespace AND c.relowner = jobs.relowner
+                 JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE jobs.oid = to_regclass('jobs') AND c.relkind = 'r')
+             SELECT current_user::text AS role, min(nspname)::text AS schema, count(*) AS tables,
+                    bool_and(pg_has_role(relowner, 'USAGE')) AND bool_and(has_schema_privilege(schema_oid, 'CREATE')) AS may_migrate,
+                    (SELECT COALESCE(jsonb_agg(lacking.what ORDER BY lacking.what), '[]') FROM (
+                        SELECT relname || ': ' || string_agg(privilege, ', ' ORDER BY privilege) AS what
+                        FROM ours CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS needed (privilege)
+                        WHERE NOT has_table_privilege(oid, privilege) GROUP BY relname) AS lacking) AS lacks
+             FROM ours HAVING count(*) > 0",
+            &[],
+        )
+        .await?;
+    row.map(|row| {
+        let lacks: serde_json::Value = row.get("lacks")?;
+        Ok(Privileges {
+            role: row.get("role")?,
+            schema: row.get("schema")?,
+            tables: row.get("tables")?,
+            lacks: serde_json::from_value(lacks).map_err(|error| row.bad_json("lacks", &error))?,
+            may_migrate: row.get("may_migrate")?,
+        })
+    })
+    .transpose()
+}
+
+/// What else than an open transaction keeps a server from cleaning up, in words with what ends it: replication slots that nobody
+/// reads, and transactions that were prepared and left.
+///
+/// # Errors
+/// When the server cannot answer.
+pub async fn forgotten(db: &Db) -> Result<Vec<(String, String)>, DbError> {
+    db.fetch_all(
+        "-- forgotten_holders
+         SELECT 'the replication slot ' || slot_name || ' holds rows for a standby that is not there' AS what,
+                'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')' AS cure
+         FROM pg_replication_slots WHERE xmin IS NOT NULL AND NOT active
+         UNION ALL
+         SELECT 'the transaction ' || quote_literal(gid) || ' of ' || owner || ' was prepared at ' || prepared::text || ' and left',
+                'ROLLBACK PREPARED ' || quote_literal(gid)
+         FROM pg_prepared_xacts WHERE database = current_database() AND prepared < clock_timestamp() - interval '1 minute'
+         ORDER BY 1",
+        &[],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok((row.get("what")?, row.get("cure")?)))
     .collect()
 }

@@ -137,6 +137,11 @@ impl Sql {
     pub const fn each(sqlite: &'static str, postgres: &'static str) -> Self {
         Self { sqlite, postgres }
     }
+
+    /// A statement in one text for both.
+    pub const fn both(text: &'static str) -> Self {
+        Self::each(text, text)
+    }
 }
 
 impl From<&'static str> for Sql {

@@ -35,12 +35,24 @@ pub(super) fn compare(
     if distance <= TOLERATED {
         return Finding::ok(check, format!("{whose} clock agrees with this machine's"));
     }
-    let length = std::time::Duration::from_secs(distance.num_seconds().unsigned_abs());
     Finding::warn(
         check,
-        format!("{whose} clock is {} {side} this machine's", duration::format(length)),
+        format!("{whose} clock is {} {side} this machine's", words(distance)),
         "set both clocks by NTP: windows of a scan and waits are reckoned on them",
     )
+}
+
+/// A distance in words; `None`: it is none to speak of.
+pub(super) fn apart(one: DateTime<Utc>, other: DateTime<Utc>) -> Option<String> {
+    let distance = (one - other).abs();
+    (distance > TOLERATED).then(|| {
+        let side = if one > other { "ahead of" } else { "behind" };
+        format!("{} {side}", words(distance))
+    })
+}
+
+fn words(distance: TimeDelta) -> String {
+    duration::format(std::time::Duration::from_secs(distance.num_seconds().unsigned_abs()))
 }
 
 /// Compares the clock that all processes share with the machine's.

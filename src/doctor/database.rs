@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Depth, Finding, Look, bounded, clock, counters, disk, server, work};
+use super::{Depth, Finding, Look, bloat, bounded, clock, counters, disk, server, work};
 use crate::{
     config::{Config, duration},
     db::{Db, DbErrorKind, Location, applied_version, condition, latest_version, may_work_beside},
@@ -56,6 +56,7 @@ async fn opened(config: &Config, location: &Location, depth: Depth, timeout: Dur
     findings.extend([sound, journal, lock]);
     if current {
         findings.push(clock::of_database(&db).await);
+        findings.extend(bloat::look(&db).await);
         findings.extend(work::look(config, &db).await);
         findings.extend(counters::look(&db, depth).await);
     }
@@ -77,6 +78,7 @@ async fn on_server(config: &Config, location: &Location, depth: Depth) -> Vec<Fi
     findings.push(schema);
     if current {
         findings.push(clock::of_database(&db).await);
+        findings.extend(bloat::look(&db).await);
         findings.extend(work::look(config, &db).await);
         findings.extend(counters::look(&db, depth).await);
     }

@@ -3,10 +3,12 @@
 //! Each part looks by itself and has its own time-out: an upstream that hangs delays no other finding. Findings are for
 //! people and hold no secret and nothing of a session.
 
+mod bloat;
 mod clock;
 mod counters;
 mod database;
 mod disk;
+mod fleet;
 mod secrets;
 mod server;
 mod upstreams;

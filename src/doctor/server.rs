@@ -5,10 +5,14 @@ use std::time::Duration;
 use super::Finding;
 use crate::{
     config::duration,
-    db::{Db, DbErrorKind, Location, condition},
+    db::{
+        Db, DbErrorKind, Location,
+        condition::{self, Privileges},
+    },
 };
 
 const CHECK: &str = "database";
+const PRIVILEGES: &str = "privileges";
 /// The oldest server that this is tested on.
 const OLDEST: u32 = 140_000;
 /// A transaction that is open for longer keeps the server from cleaning up after the queue.
@@ -63,8 +67,68 @@ pub(super) async fn look(db: &Db, location: &Location) -> Vec<Finding> {
     } else {
         Finding::ok(CHECK, format!("{sessions} of {most} sessions are taken"))
     });
+    findings.extend(privileges(db).await);
     findings.extend(open_transactions(db, server.sees_all).await);
+    findings.extend(forgotten(db).await);
     findings
+}
+
+/// What our role may do. Nothing where our tables are not there yet: whoever makes them owns them.
+async fn privileges(db: &Db) -> Option<Finding> {
+    let privileges = match condition::privileges(db).await {
+        Ok(privileges) => privileges?,
+        Err(error) => {
+            return Some(Finding::warn(PRIVILEGES, error.to_string(), "see the check `database`"));
+        }
+    };
+    let Privileges {
+        role,
+        schema,
+        tables,
+        lacks,
+        may_migrate,
+    } = privileges;
+    Some(if !lacks.is_empty() {
+        Finding::fail(
+            PRIVILEGES,
+            format!("the role {role} lacks, in the schema {schema}: {}", lacks.join("; ")),
+            format!("as their owner: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"),
+        )
+    } else if !may_migrate {
+        Finding::warn(
+            PRIVILEGES,
+            format!(
+                "the role {role} reads and writes all {tables} tables of the schema {schema}, but does not own them"
+            ),
+            "it cannot migrate: run `aftercall migrate` as their owner before a new version starts",
+        )
+    } else {
+        Finding::ok(
+            PRIVILEGES,
+            format!("the role {role} reads, writes and may migrate all {tables} tables of the schema {schema}"),
+        )
+    })
+}
+
+/// What keeps the server from cleaning up beside open transactions.
+async fn forgotten(db: &Db) -> Vec<Finding> {
+    match condition::forgotten(db).await {
+        Ok(holders) => holders
+            .into_iter()
+            .map(|(what, cure)| {
+                Finding::warn(
+                    CHECK,
+                    format!("{what}: the server cannot clean up after the queue"),
+                    cure,
+                )
+            })
+            .collect(),
+        Err(error) => vec![Finding::warn(
+            CHECK,
+            error.to_string(),
+            "see the first line of this check",
+        )],
+    }
 }
 
 async fn open_transactions(db: &Db, sees_all: bool) -> Vec<Finding> {

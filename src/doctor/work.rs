@@ -2,23 +2,29 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Finding;
+use super::{Finding, fleet};
 use crate::{
     config::{Config, duration},
     db::{Db, DbError},
     ports::UpstreamReason,
     queue::{
-        Role,
+        self, Role,
         inspect::{
             self, Pause, WorkerRow,
             gates::{self, GateLine},
             service,
         },
     },
-    store::sources,
+    store::{
+        inspect::freshness::{self, Ingestion},
+        sources,
+    },
 };
+
+/// Scans may be so far behind, however often they begin.
+const PATIENCE: TimeDelta = TimeDelta::minutes(15);
 
 pub(super) async fn look(config: &Config, db: &Db) -> Vec<Finding> {
     match read(config, db).await {
@@ -47,10 +53,16 @@ async fn read(config: &Config, db: &Db) -> Result<Vec<Finding>, DbError> {
     // Those of paused queues wait for a person, not for a process.
     let mut ready = service::ready(db).await?;
     ready.retain(|queue, _| !held.contains_key(queue));
-    findings.extend(workers(&inspect::workers(db).await?, &ready, config.queue.lease, now));
+    let processes = inspect::workers(db).await?;
+    findings.extend(workers(&processes, &ready, config.queue.lease, now));
+    findings.extend(fleet::look(&processes, config.queue.lease, now));
+    let ingestion = freshness::ingestion(db).await?;
+    let patience = patience(&config.schedule.discover_sessions, now);
     for source in config.sources.iter().filter(|source| source.enabled) {
         let cycle = sources::last_cycle(db, &source.name).await?;
         findings.push(scanned(&source.name, cycle.as_ref(), now));
+        let read = ingestion.iter().find(|read| read.source == source.name);
+        findings.extend(read.map(|read| delayed(read, patience, now)));
     }
     Ok(findings)
 }
@@ -193,8 +205,64 @@ fn scanned(source: &str, cycle: Option<&sources::LastCycle>, now: DateTime<Utc>)
     )
 }
 
+/// How far behind scans may be: three times the time between two, and a quarter of an hour at least.
+fn patience(schedule: &str, now: DateTime<Utc>) -> TimeDelta {
+    let between = queue::parse_schedule(schedule).ok().and_then(|schedule| {
+        let mut ticks = schedule.after(&now);
+        let first = ticks.next()?;
+        Some(ticks.next()? - first)
+    });
+    between.map_or(PATIENCE, |between| (between * 3).max(PATIENCE))
+}
+
+/// Whether what happens in a source is seen in time.
+fn delayed(read: &Ingestion, patience: TimeDelta, now: DateTime<Utc>) -> Finding {
+    let check = format!("ingestion of {}", read.source);
+    let found = format!("what happened until {} ago has been seen", age(now, read.seen_until));
+    if now - read.seen_until <= patience {
+        return Finding::ok(check, found);
+    }
+    let advice = if now - read.scanned_at > patience {
+        "no scan has begun since: is there a scheduler and a worker, is discover_sessions paused? `aftercall queues` says so"
+    } else {
+        "its scans do not come to their end: see the checks of its scan and of its gate"
+    };
+    Finding::warn(check, found, advice)
+}
+
 /// From the earlier to the later instant, in whole seconds.
-fn age(later: DateTime<Utc>, earlier: DateTime<Utc>) -> String {
+pub(super) fn age(later: DateTime<Utc>, earlier: DateTime<Utc>) -> String {
     let length = (later - earlier).to_std().unwrap_or_default();
     duration::format(Duration::from_secs(length.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn scans_may_be_three_of_their_ticks_behind_and_a_quarter_of_an_hour_at_least() {
+        let now = DateTime::UNIX_EPOCH;
+        for (schedule, minutes) in [
+            ("* * * * *", 15),
+            ("*/5 * * * *", 15),
+            ("0 * * * *", 180),
+            ("no schedule", 15),
+        ] {
+            assert_eq!(patience(schedule, now), TimeDelta::minutes(minutes), "{schedule}");
+        }
+        let read = |seen: i64, scanned: i64| Ingestion {
+            source: "calls".to_owned(),
+            seen_until: now - TimeDelta::minutes(seen),
+            scanned_at: now - TimeDelta::minutes(scanned),
+        };
+        let patience = TimeDelta::minutes(15);
+        assert_eq!(delayed(&read(15, 15), patience, now).level, Level::Ok);
+        let stuck = delayed(&read(16, 2), patience, now);
+        assert_eq!(stuck.level, Level::Warn);
+        assert!(stuck.advice.unwrap().contains("do not come to their end"));
+        let nobody = delayed(&read(16, 16), patience, now);
+        assert!(nobody.advice.unwrap().contains("scheduler"));
+    }
 }

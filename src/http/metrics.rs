@@ -10,17 +10,27 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::{
-    exposition::{Gauge, MEDIA_TYPE},
+    exposition::{MEDIA_TYPE, Metric},
     figures, health,
     server::{Answer, Asked},
 };
 use crate::{
-    db::{Db, DbError},
+    db::{
+        Db, DbError,
+        condition::{self, Space},
+    },
     queue::inspect::{
         self, QueueDepth, WorkerRow,
         gates::{self, GateLine},
+        schedules::{self, LastTick},
     },
-    store::inspect::coverage::{self, Coverage},
+    store::{
+        inspect::{
+            coverage::{self, Coverage},
+            freshness::{self, Ingestion},
+        },
+        llm, totals,
+    },
 };
 
 /// How long the figures may take: less than the ten seconds that Prometheus waits.
@@ -36,8 +46,8 @@ pub(super) fn kept_for(took: Duration) -> Duration {
 pub(super) async fn answer(asked: &Asked) -> Answer {
     match read(asked).await {
         Ok(figures) => {
-            let gauges = figures.gauges(asked.pulse.lease());
-            let text = figures.remarks() + &gauges.iter().map(Gauge::to_string).collect::<String>();
+            let metrics = figures.metrics(asked.pulse.lease());
+            let text = figures.remarks() + &metrics.iter().map(Metric::to_string).collect::<String>();
             Answer::new(StatusCode::OK, MEDIA_TYPE, text)
         }
         Err(why) => Answer::new(StatusCode::SERVICE_UNAVAILABLE, MEDIA_TYPE, remark(&why)),
@@ -57,32 +67,63 @@ fn remark(text: &str) -> String {
     format!("# {}\n", text.replace('\n', " "))
 }
 
-/// What the database says, part by part.
-struct Figures {
-    queues: Part<QueueDepth>,
-    gates: Part<GateLine>,
-    processes: Part<WorkerRow>,
-    sessions: Part<Coverage>,
-    now: DateTime<Utc>,
-}
-
 /// Some of the figures, or why they are not there.
-type Part<T> = Result<Vec<T>, String>;
+type Part<T> = Result<T, String>;
 
-async fn part<T>(rows: BoxFuture<'_, Result<Vec<T>, DbError>>) -> Part<T> {
+async fn part<T>(rows: BoxFuture<'_, Result<T, DbError>>) -> Part<T> {
     match tokio::time::timeout(EVALUATION, rows).await {
         Ok(rows) => rows.map_err(|error| error.to_string()),
         Err(_) => Err(format!("not counted within {} s", EVALUATION.as_secs())),
     }
 }
 
+/// What the database says, part by part.
+struct Figures {
+    queues: Part<Vec<QueueDepth>>,
+    gates: Part<Vec<GateLine>>,
+    processes: Part<Vec<WorkerRow>>,
+    sessions: Part<Vec<Coverage>>,
+    attempts: Part<Vec<totals::Attempts>>,
+    verdicts: Part<Vec<totals::Verdicts>>,
+    llm: Part<(Vec<totals::LlmCalls>, u64)>,
+    lookups: Part<Vec<totals::Latency>>,
+    sources: Part<Vec<Ingestion>>,
+    schedules: Part<Vec<LastTick>>,
+    last_verdict: Part<Option<DateTime<Utc>>>,
+    space: Part<Space>,
+    now: DateTime<Utc>,
+}
+
 impl Figures {
     async fn read(db: &Db) -> Result<Self, DbError> {
         let now = db.now().await?;
-        let (queues, gates, processes, sessions) = tokio::join!(
-            part(inspect::queue_depths(db).boxed()),
+        let llm = async { Ok((totals::llm_calls(db).await?, llm::under_way(db).await?)) };
+        // The cheap ones first: they are asked on a few connections, and what takes long holds up none of them.
+        let (
+            gates,
+            processes,
+            attempts,
+            verdicts,
+            llm,
+            lookups,
+            sources,
+            schedules,
+            last_verdict,
+            space,
+            queues,
+            sessions,
+        ) = tokio::join!(
             part(gates::all(db).boxed()),
             part(inspect::workers(db).boxed()),
+            part(totals::attempts(db).boxed()),
+            part(totals::verdicts(db).boxed()),
+            part(llm.boxed()),
+            part(totals::latencies(db).boxed()),
+            part(freshness::ingestion(db).boxed()),
+            part(schedules::last_ticks(db).boxed()),
+            part(freshness::last_verdict(db).boxed()),
+            part(condition::space(db).boxed()),
+            part(inspect::queue_depths(db).boxed()),
             part(coverage::by_source(db).boxed()),
         );
         Ok(Self {
@@ -90,17 +131,36 @@ impl Figures {
             gates,
             processes,
             sessions,
+            attempts,
+            verdicts,
+            llm,
+            lookups,
+            sources,
+            schedules,
+            last_verdict,
+            space,
             now,
         })
     }
 
     /// Each part, and why it is missing.
-    fn parts(&self) -> [(&'static str, Option<&str>); 4] {
+    fn parts(&self) -> [(&'static str, Option<&str>); 12] {
+        fn why<T>(part: &Part<T>) -> Option<&str> {
+            part.as_ref().err().map(String::as_str)
+        }
         [
-            ("queues", self.queues.as_ref().err().map(String::as_str)),
-            ("gates", self.gates.as_ref().err().map(String::as_str)),
-            ("processes", self.processes.as_ref().err().map(String::as_str)),
-            ("sessions", self.sessions.as_ref().err().map(String::as_str)),
+            ("queues", why(&self.queues)),
+            ("gates", why(&self.gates)),
+            ("processes", why(&self.processes)),
+            ("sessions", why(&self.sessions)),
+            ("attempts", why(&self.attempts)),
+            ("verdicts", why(&self.verdicts)),
+            ("llm", why(&self.llm)),
+            ("lookups", why(&self.lookups)),
+            ("sources", why(&self.sources)),
+            ("schedules", why(&self.schedules)),
+            ("last_verdict", why(&self.last_verdict)),
+            ("space", why(&self.space)),
         ]
     }
 
@@ -113,22 +173,48 @@ impl Figures {
     }
 
     /// A part that is missing has no samples: zeros would say that all is well.
-    fn gauges(&self, lease: Duration) -> Vec<Gauge> {
-        let mut gauges = Vec::new();
+    fn metrics(&self, lease: Duration) -> Vec<Metric> {
+        let now = self.now;
+        let mut metrics = Vec::new();
         if let Ok(queues) = &self.queues {
-            gauges.extend(figures::of_queues(queues, self.now));
-            gauges.extend(figures::of_limits(queues));
+            metrics.extend(figures::of_queues(queues, now));
+            metrics.extend(figures::of_limits(queues));
         }
         if let Ok(gates) = &self.gates {
-            gauges.push(figures::of_gates(gates));
+            metrics.extend(figures::of_gates(gates, now));
         }
         if let Ok(processes) = &self.processes {
-            gauges.extend(figures::of_processes(processes, self.now, lease));
+            metrics.extend(figures::of_processes(processes, now, lease));
         }
         if let Ok(sources) = &self.sessions {
-            gauges.extend(figures::of_sessions(sources));
+            metrics.extend(figures::of_sessions(sources));
         }
-        let mut missing = Gauge::new(
+        if let Ok(attempts) = &self.attempts {
+            metrics.extend(figures::of_attempts(attempts));
+        }
+        if let Ok(verdicts) = &self.verdicts {
+            metrics.push(figures::of_verdicts(verdicts));
+        }
+        if let Ok((calls, under_way)) = &self.llm {
+            metrics.extend(figures::of_llm_calls(calls));
+            metrics.push(figures::of_calls_under_way(*under_way));
+        }
+        if let Ok(systems) = &self.lookups {
+            metrics.push(figures::of_lookups(systems));
+        }
+        if let Ok(sources) = &self.sources {
+            metrics.push(figures::of_sources(sources, now));
+        }
+        if let Ok(schedules) = &self.schedules {
+            metrics.extend(figures::of_schedules(schedules, now));
+        }
+        if let Ok(at) = self.last_verdict {
+            metrics.push(figures::of_last_verdict(at, now));
+        }
+        if let Ok(space) = &self.space {
+            metrics.extend(figures::of_space(space));
+        }
+        let mut missing = Metric::gauge(
             "aftercall_metrics_missing",
             "1 for a part of these figures that could not be counted in time.",
             &["part"],
@@ -136,8 +222,8 @@ impl Figures {
         for (part, why) in self.parts() {
             missing.set([part], f64::from(u8::from(why.is_some())));
         }
-        gauges.push(missing);
-        gauges
+        metrics.push(missing);
+        metrics
     }
 }
 
@@ -153,8 +239,8 @@ mod tests {
         let mut figures = Figures::read(&db).await.unwrap();
         figures.sessions = part(async { Err(DbError::other("too\nmany")) }.boxed()).await;
         assert_eq!(figures.remarks(), "# sessions: too many\n");
-        let gauges = figures.gauges(Duration::from_secs(12));
-        let text: String = gauges.iter().map(Gauge::to_string).collect();
+        let metrics = figures.metrics(Duration::from_secs(12));
+        let text: String = metrics.iter().map(Metric::to_string).collect();
         for line in [
             "aftercall_metrics_missing{part=\"sessions\"} 1\n",
             "aftercall_metrics_missing{part=\"gates\"} 0\n",
@@ -162,7 +248,10 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(!text.contains("aftercall_verdicts"), "{text}");
+        assert!(
+            !text.contains("aftercall_verdicts{") && !text.contains("aftercall_coverage_gap"),
+            "{text}"
+        );
     }
 
     #[test]

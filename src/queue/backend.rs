@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::layer::util::Identity;
 
 use super::claim::Claimed;
+use crate::telemetry::trace::Subject;
 
 /// Runs one claimed job to its end, whatever that is.
 pub(super) type RunFn = Arc<dyn Fn(Claimed) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -122,6 +123,15 @@ where
 
 fn span_of(task: &Task<Claimed>) -> tracing::Span {
     let claimed = &task.args;
-    // At the highest level, so that also a log of errors alone says which job. The arguments are ids only; `?` escapes them.
-    tracing::error_span!("job", queue = claimed.queue, id = %claimed.lease.job, attempt = claimed.attempt, args = ?claimed.args)
+    let subject = Subject::of(&claimed.args);
+    // At the highest level, so that also a log of errors alone says which job, and for whom. Text is escaped as it is written.
+    tracing::error_span!(
+        "job",
+        queue = claimed.queue,
+        job_id = %claimed.lease.job,
+        attempt = claimed.attempt,
+        source = subject.source.as_deref(),
+        session_id = subject.session_id.as_deref(),
+        trace_id = %claimed.origin.trace_id()
+    )
 }

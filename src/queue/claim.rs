@@ -27,6 +27,7 @@ use crate::{
     },
     fault::{self, FaultPoint},
     params,
+    telemetry::trace::Origin,
 };
 
 /// A job that is ours until its lease ends.
@@ -37,6 +38,8 @@ pub(super) struct Claimed {
     pub(super) attempt: u32,
     pub(super) snoozes: u32,
     pub(super) progress: Option<Json>,
+    /// Where its trace comes from.
+    pub(super) origin: Origin,
     pub(super) lease: Arc<Lease>,
 }
 
@@ -89,6 +92,7 @@ struct Picked {
     snoozes: u32,
     args: String,
     progress: Option<String>,
+    trace_context: Option<String>,
     /// Known once it is claimed.
     started_at: DateTime<Utc>,
 }
@@ -269,7 +273,7 @@ const PLAN_OF_LOCKED: &str = plan!(
 
 macro_rules! columns {
     () => {
-        "id, args, attempt, snoozes, progress, rate_charged, priority, run_at"
+        "id, args, attempt, snoozes, progress, rate_charged, priority, run_at, trace_context"
     };
 }
 
@@ -508,6 +512,7 @@ impl Claimer {
                 snoozes: job.snoozes,
                 progress: job.progress.and_then(|progress| serde_json::from_str(&progress).ok()),
                 args: job.args,
+                origin: Origin::read(job.trace_context.as_deref()),
                 lease: {
                     let attempt = Attempt {
                         queue: keys[job.key].queue.into(),
@@ -582,6 +587,7 @@ impl Claimer {
                     snoozes: row.get("snoozes")?,
                     args: row.get("args")?,
                     progress: row.get("progress")?,
+                    trace_context: row.get("trace_context")?,
                     started_at: now,
                 });
                 *permits -= 1;

@@ -10,6 +10,7 @@ use crate::{
     db::{Db, DbError, Sql, Tx},
     fault::{self, FaultPoint},
     params,
+    telemetry::trace,
 };
 
 /// Times that a live twin may end just when it is looked for.
@@ -68,14 +69,16 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
     let unique_key = job.unique_key();
     let limit_key = J::POLICY.limit_key(J::NAME, &partition);
     let id = Uuid::now_v7();
+    let trace = trace::Enqueue::start(J::NAME, &id.to_string(), &args.to_string());
     // A twin that is live when we insert may have ended when we look for it, as other processes commit in between.
     for _ in 0..TWINS_MOST {
         // Naming the conflict keeps it from aborting the transaction on any database.
         let inserted = tx
             .execute(
                 "-- enqueue_job
-                 INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at, gate)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 INSERT INTO jobs (id, queue, partition, limit_key, unique_key, args, priority, state, run_at, max_attempts, created_at, gate,
+                                   trace_context)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                  ON CONFLICT (queue, unique_key)
                     WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')
                  DO NOTHING",
@@ -91,7 +94,8 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
                     run_at,
                     J::POLICY.attempts,
                     now,
-                    job.gate()
+                    job.gate(),
+                    trace.traceparent()
                 ],
             )
             .await?;
@@ -107,6 +111,7 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
             )
             .await?;
         if let Some(twin) = twin {
+            trace.found_twin();
             return Ok(Enqueued::Twin(twin.get("id")?));
         }
     }

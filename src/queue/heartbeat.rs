@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     job::Registry,
     lease::{Leases, Stop, since_boot},
-    rescue,
+    machine, rescue,
 };
 use crate::{
     db::{
@@ -75,12 +75,12 @@ const SEEN: Sql = Sql::each(
     concat!(
         "-- worker_seen\nUPDATE workers SET last_seen_at = ",
         sqlite_now!(),
-        " WHERE id = $1"
+        ", clock_at = $2 WHERE id = $1"
     ),
     concat!(
         "-- worker_seen\nUPDATE workers SET last_seen_at = ",
         postgres_now!(),
-        " WHERE id = $1"
+        ", clock_at = $2 WHERE id = $1"
     ),
 );
 
@@ -212,13 +212,15 @@ impl<E: Send + Sync + 'static> Heart<E> {
         let leases = self.leases.all();
         let sent = since_boot();
         if leases.is_empty() {
-            return db.write_alone(SEEN, &params![&*self.worker]).await.map(drop);
+            let seen = &params![&*self.worker, machine::clock()];
+            return db.write_alone(SEEN, seen).await.map(drop);
         }
         let ours: Json = leases
             .iter()
             .map(|lease| (lease.job.to_string(), json!(lease.id)))
             .collect();
         let term = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX / 4);
+        let clock = machine::clock();
         let mut tx = db.begin().await?;
         let mut held: HashMap<Uuid, bool> = HashMap::new();
         for row in tx.fetch_all(RENEW, &params![ours, term]).await? {
@@ -235,7 +237,7 @@ impl<E: Send + Sync + 'static> Heart<E> {
                 still_ours.insert(row.get("lease")?);
             }
         }
-        tx.execute(SEEN, &params![&*self.worker]).await?;
+        tx.execute(SEEN, &params![&*self.worker, clock]).await?;
         tx.commit().await?;
         for lease in leases {
             match held.get(&lease.id) {

@@ -5,6 +5,7 @@ mod depths;
 pub mod gates;
 pub mod pace;
 pub mod processes;
+pub mod schedules;
 pub mod service;
 pub mod why;
 
@@ -106,6 +107,8 @@ pub struct WorkerRow {
     pub queues: Vec<String>,
     pub started_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
+    /// Its machine's own clock at that moment.
+    pub clock_at: Option<DateTime<Utc>>,
     pub stopped_at: Option<DateTime<Utc>>,
 }
 
@@ -314,6 +317,7 @@ fn worker_row(row: &Row) -> Result<WorkerRow, DbError> {
             .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
         started_at: row.get("started_at")?,
         last_seen_at: row.get("last_seen_at")?,
+        clock_at: row.get("clock_at")?,
         stopped_at: row.get("stopped_at")?,
     })
 }

@@ -37,6 +37,7 @@ pub mod inspect;
 mod job;
 mod lease;
 mod limits;
+mod machine;
 mod marks;
 mod policy;
 mod pulse;

@@ -18,7 +18,10 @@ use super::{
     job::{AnyJob, JobError, Outcome, Registry},
     lease::{Lease, Leases, Stop},
 };
-use crate::db::{Db, DbError, Tx};
+use crate::{
+    db::{Db, DbError, Tx},
+    telemetry::trace,
+};
 
 /// How long a cancelled job may take to end by itself before its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -55,9 +58,22 @@ impl<E: Send + Sync + 'static> Runner<E> {
             // Never claimed: only registered names are asked for.
             return;
         };
+        let trace = trace::Run::start(
+            &claimed.origin,
+            claimed.queue,
+            &lease.job.to_string(),
+            claimed.attempt,
+            &claimed.args,
+        );
+        let (outcome, failed) = trace.scope(self.run_as(claimed, &lease, kind)).await;
+        trace.end(outcome, failed);
+    }
+
+    /// Answers how it ended, as a code, and whether that is a failure.
+    async fn run_as(&self, claimed: Claimed, lease: &Arc<Lease>, kind: &Arc<dyn AnyJob<E>>) -> (&'static str, bool) {
         let context = JobContext {
             db: self.db.clone(),
-            lease: Arc::clone(&lease),
+            lease: Arc::clone(lease),
             attempt: claimed.attempt,
             snoozes: claimed.snoozes,
             worker: Arc::clone(&self.worker),
@@ -73,7 +89,7 @@ impl<E: Send + Sync + 'static> Runner<E> {
                 tokio::select! {
                     biased;
                     ended = run => ended.unwrap_or_else(|panic| Err(JobError::retry(panic_words(&*panic)))),
-                    stop = told_to_stop(&lease) => Err(match stop {
+                    stop = told_to_stop(lease) => Err(match stop {
                         Stop::Cancelled => JobError::Cancelled,
                         Stop::ShuttingDown => JobError::ShuttingDown,
                         Stop::Lost => JobError::LostLease,
@@ -82,7 +98,9 @@ impl<E: Send + Sync + 'static> Runner<E> {
                 }
             }
         };
-        self.settle(&lease, kind, &claimed.args, claimed.attempt, ended).await;
+        let how = how(&ended);
+        self.settle(lease, kind, &claimed.args, claimed.attempt, ended).await;
+        how
     }
 
     async fn settle(
@@ -182,6 +200,20 @@ impl<E: Send + Sync + 'static> Runner<E> {
             tx.commit().await?;
         }
         Ok(held)
+    }
+}
+
+/// How a run ended, as a code, and whether that is a failure.
+fn how(ended: &Result<Outcome, JobError>) -> (&'static str, bool) {
+    match ended {
+        Ok(Outcome::Done(_)) => ("completed", false),
+        Ok(Outcome::Snoozed(_)) | Err(JobError::Snooze { .. }) => ("snoozed", false),
+        Err(JobError::Retry { .. }) => ("retry", true),
+        Err(JobError::Fail { .. }) => ("fail", true),
+        Err(JobError::Interrupted { .. }) => ("interrupted", false),
+        Err(JobError::LostLease) => ("lost_lease", true),
+        Err(JobError::Cancelled) => ("cancelled", false),
+        Err(JobError::ShuttingDown) => ("shutting_down", false),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     compress,
     readings::{json, parse},
+    totals,
 };
 use crate::{
     db::{Db, DbError, Tx},
@@ -59,7 +60,7 @@ pub async fn append(
         )
         .await?;
     }
-    Ok(())
+    totals::add(tx, evidence).await
 }
 
 /// The evidence of a generation, in the order asked.

@@ -178,6 +178,20 @@ pub async fn fail(tx: &mut Tx, id: Uuid, detail: &str) -> Result<(), DbError> {
     Ok(())
 }
 
+/// How many calls are not answered yet.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn under_way(db: &Db) -> Result<u64, DbError> {
+    let row = db
+        .fetch_optional(
+            "-- llm_calls_under_way\nSELECT count(*) AS n FROM llm_calls WHERE state = 'started'",
+            &[],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("n"))
+}
+
 /// Marks calls whose process is gone: paid perhaps, answered never.
 ///
 /// # Errors

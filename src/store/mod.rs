@@ -18,6 +18,7 @@ pub mod seen;
 pub mod sessions;
 pub mod snapshots;
 pub mod sources;
+pub mod totals;
 pub mod verdicts;
 
 #[cfg(test)]

@@ -19,7 +19,10 @@ const FINISHED_JOBS: &[&str] = &[
          ORDER BY finished_at LIMIT $2)",
     "-- prune_job_attempts
      DELETE FROM job_attempts WHERE lease IN (
-         SELECT lease FROM job_attempts WHERE finished_at < $1 ORDER BY finished_at LIMIT $2)",
+         SELECT lease FROM job_attempts WHERE finished_at < $1
+            -- What is not added up yet would be missing in the totals.
+            AND finished_at <= (SELECT until_at FROM totals_until WHERE stream = 'attempts')
+         ORDER BY finished_at LIMIT $2)",
     // No rate window is as long as finished jobs are kept: the configuration refuses that.
     "-- prune_rate_starts
      DELETE FROM rate_starts WHERE id IN (SELECT id FROM rate_starts WHERE started_at < $1 ORDER BY id LIMIT $2)",

@@ -20,7 +20,10 @@ use uuid::Uuid;
 
 use super::program::{Program, Ran};
 
-use crate::program_on_each_engine;
+use crate::{
+    program_on_each_engine,
+    support::{Engine, engine::program_on},
+};
 
 program_on_each_engine! {
     a_healthy_world_passes_and_is_left_as_it_was,
@@ -170,13 +173,20 @@ fn a_healthy_world_passes_and_is_left_as_it_was() {
     let db = database(&program);
     let ran = doctor(&program, &["--json"]).exits(0);
     let of_database: &[(&str, &str)] = if db.is_server() {
-        &[("database", "PostgreSQL"), ("database", "up to date")]
+        &[
+            ("database", "PostgreSQL"),
+            ("database", "up to date"),
+            ("privileges", "may migrate all"),
+            ("bloat", "jobs: number of dead rows"),
+            ("bloat", "job_attempts: number of dead rows"),
+        ]
     } else {
         &[
             ("database", "up to date"),
             ("database", "pages are sound"),
             ("database", "journal mode wal"),
             ("database", "can be written"),
+            ("bloat", "hold nothing"),
             ("disk", "left"),
         ]
     };
@@ -198,6 +208,11 @@ fn a_healthy_world_passes_and_is_left_as_it_was() {
         assert_row(&ran, check, if check == "disk" { disk_level(&ran) } else { "ok" }, says);
     }
     assert_row(&ran, "workers", "warn", "none ever ran");
+    for check in ["database", "bloat"] {
+        for (level, said) in rows(&ran, check) {
+            assert_eq!(level, "ok", "{check}: {said}");
+        }
+    }
     let report = ran.json();
     assert_eq!(report["ok"], true);
     assert_eq!(report["failed"], 0);
@@ -431,9 +446,63 @@ fn shut_gates_paused_queues_silent_workers_and_failed_scans_are_shown() {
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "workers", "ok", "number that live: 1 (1 worker)");
     assert_row(&ran, "scheduler", "warn", "no process fires the schedules");
+    write(
+        "INSERT INTO workers (id, host, pid, version, role, queues, started_at, last_seen_at, clock_at)
+         VALUES ('old', 'o', 2, '0.0.9', 'scheduler', '[]', $1, $2, $3),
+                ('dead', 'd', 3, '0.1.0', 'worker', '[]', $1, $1, $1)",
+        &params![
+            now - chrono::TimeDelta::minutes(2),
+            now + chrono::TimeDelta::minutes(5),
+            now + chrono::TimeDelta::minutes(3)
+        ],
+    );
+    write("UPDATE workers SET version = '0.1.0' WHERE id = 'w'", &[]);
+    write(
+        "INSERT INTO sources (name, kind, updated_at) VALUES ('calls', 'bundle', $1)",
+        &params![now - chrono::TimeDelta::hours(2)],
+    );
+    let ran = doctor(&program, &["--json"]).exits(1);
+    assert_row(&ran, "workers", "warn", "saying goodbye: 1: d (pid 3, worker): 2m");
+    assert_row(
+        &ran,
+        "workers",
+        "warn",
+        "newest version 0.1.0: 1: o (pid 2, scheduler): 0.0.9",
+    );
+    assert_row(
+        &ran,
+        "clocks",
+        "warn",
+        "clock is wrong: 1: o (pid 2, scheduler): 2m behind",
+    );
+    assert_row(&ran, "ingestion of calls", "warn", "until 2h");
     runtime().block_on(db.advance_clock(Duration::from_mins(6))).unwrap();
     let ran = doctor(&program, &["--json"]).exits(1);
     assert_row(&ran, "workers", "warn", "the last was seen");
+}
+
+#[test]
+fn what_a_role_may_not_do_is_named() {
+    program_on(Engine::Postgres, || {
+        let program = Program::new();
+        let db = database(&program);
+        let write = |sql: &'static str| {
+            runtime().block_on(db.write_alone(sql, &[])).unwrap();
+        };
+        write("DO $$ BEGIN CREATE ROLE limited_of_doctor; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
+        write("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited_of_doctor");
+        let as_limited = |code: i32| {
+            let url = program.database();
+            let and = if url.contains('?') { '&' } else { '?' };
+            let url = format!("{url}{and}options=-c%20role%3Dlimited_of_doctor");
+            program.run(&["doctor", "--json", "--db", &url]).exits(code)
+        };
+        assert_row(&as_limited(0), "privileges", "warn", "does not own them");
+        write("REVOKE DELETE ON job_attempts FROM limited_of_doctor");
+        let ran = as_limited(1);
+        assert_row(&ran, "privileges", "fail", "job_attempts: DELETE");
+        assert_row(&ran, "privileges", "fail", "GRANT SELECT, INSERT, UPDATE, DELETE");
+    });
 }
 
 fn a_missing_secret_fails_and_the_database_is_looked_at_all_the_same() {

@@ -1,6 +1,6 @@
 //! `api` and `--health`: what a process answers about itself.
 
-use std::{cell::RefCell, fs, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeSet, fs, path::PathBuf};
 
 use aftercall::params;
 use rustix::process::Signal;
@@ -53,20 +53,50 @@ fn sample(metrics: &str, name: &str) -> Option<f64> {
     Some(line.parse().unwrap())
 }
 
-/// The samples of a text in Prometheus's format; every family says what it is before its first sample.
-fn families(metrics: &str) -> Vec<String> {
-    let mut families = Vec::new();
+/// The metrics of a text in Prometheus's format, by kind. Every one says what it is before its first sample, is named as its kind
+/// asks for and by its unit, and has each sample once.
+fn families(metrics: &str) -> Vec<(String, String)> {
+    let mut families: Vec<(String, String)> = Vec::new();
     let mut helped = "";
+    let mut samples = BTreeSet::new();
     for line in metrics.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            helped = help.split_once(' ').unwrap().0;
+            let (name, words) = help.split_once(' ').unwrap();
+            assert!(words.ends_with('.') && words.len() > 10, "{line}");
+            helped = name;
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-            assert_eq!(kind, format!("{helped} gauge"));
-            families.push(helped.to_owned());
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert_eq!(name, helped);
+            assert!(families.iter().all(|(known, _)| known != name), "{name} is there twice");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert_eq!(kind == "histogram", name.ends_with("_latency_seconds"), "{line}");
+            let no_units = [
+                "_ms",
+                "_us",
+                "_milliseconds",
+                "_minutes",
+                "_kb",
+                "_count",
+                "_sum",
+                "_bucket",
+            ];
+            assert!(!no_units.iter().any(|unit| name.ends_with(unit)), "{line}");
+            families.push((name.to_owned(), kind.to_owned()));
         } else {
             let name = line.split(['{', ' ']).next().unwrap();
-            assert_eq!(name, helped, "{line}");
-            assert!(line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok(), "{line}");
+            let (family, kind) = families.last().unwrap();
+            let parts: &[&str] = if kind == "histogram" {
+                &["_bucket", "_sum", "_count"]
+            } else {
+                &[""]
+            };
+            assert!(
+                parts.iter().any(|part| name == format!("{family}{part}")),
+                "{line} is no sample of {family}"
+            );
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+            assert!(samples.insert(series), "{series} is there twice");
         }
     }
     families
@@ -105,20 +135,44 @@ async fn the_api_answers_in_figures_what_the_database_holds() {
     assert_eq!((status, &json(&body)["status"]), (200, &"ok".into()), "{body}");
     let (status, metrics) = get(&format!("{url}/metrics")).await;
     assert_eq!(status, 200, "{metrics}");
+    let gauge = |name: &str| (name.to_owned(), "gauge".to_owned());
+    let counter = |name: &str| (name.to_owned(), "counter".to_owned());
     assert_eq!(
         families(&metrics),
         [
-            "aftercall_jobs",
-            "aftercall_oldest_waiting_seconds",
-            "aftercall_queue_paused",
-            "aftercall_limit_running",
-            "aftercall_limit_max",
-            "aftercall_gate_shut",
-            "aftercall_workers_alive",
-            "aftercall_processes_alive",
-            "aftercall_sessions",
-            "aftercall_verdicts",
-            "aftercall_metrics_missing",
+            gauge("aftercall_jobs"),
+            gauge("aftercall_oldest_waiting_seconds"),
+            gauge("aftercall_queue_paused"),
+            gauge("aftercall_limit_running"),
+            gauge("aftercall_limit_max"),
+            gauge("aftercall_gate_shut"),
+            gauge("aftercall_gate_state"),
+            gauge("aftercall_gate_closed_seconds"),
+            gauge("aftercall_gate_held_jobs"),
+            gauge("aftercall_workers_alive"),
+            gauge("aftercall_processes_alive"),
+            gauge("aftercall_processes_silent"),
+            gauge("aftercall_sessions"),
+            gauge("aftercall_coverage_gap"),
+            gauge("aftercall_verdicts"),
+            counter("aftercall_job_attempts_total"),
+            counter("aftercall_job_run_seconds_total"),
+            counter("aftercall_lease_rescues_total"),
+            counter("aftercall_verdicts_written_total"),
+            counter("aftercall_llm_calls_total"),
+            counter("aftercall_llm_tokens_total"),
+            counter("aftercall_llm_cost_total"),
+            gauge("aftercall_llm_calls_under_way"),
+            ("aftercall_lookup_latency_seconds".to_owned(), "histogram".to_owned()),
+            gauge("aftercall_ingestion_delay_seconds"),
+            gauge("aftercall_schedule_last_tick_age_seconds"),
+            gauge("aftercall_schedule_late_seconds"),
+            gauge("aftercall_last_verdict_age_seconds"),
+            gauge("aftercall_database_size_bytes"),
+            gauge("aftercall_database_free_bytes"),
+            gauge("aftercall_table_live_rows"),
+            gauge("aftercall_table_dead_rows"),
+            gauge("aftercall_metrics_missing"),
         ]
     );
     for (name, value) in [
@@ -141,9 +195,80 @@ async fn the_api_answers_in_figures_what_the_database_holds() {
         ("aftercall_verdicts{status=\"partial\"}", 1.0),
         ("aftercall_verdicts{status=\"skipped\"}", 2.0),
         ("aftercall_verdicts{status=\"error\"}", 0.0),
+        ("aftercall_gate_state{gate=\"records:till\",state=\"closed\"}", 1.0),
+        ("aftercall_gate_state{gate=\"records:till\",state=\"half_open\"}", 0.0),
+        ("aftercall_gate_state{gate=\"records:till\",state=\"open\"}", 0.0),
+        ("aftercall_gate_held_jobs{gate=\"records:till\"}", 0.0),
+        ("aftercall_coverage_gap{source=\"calls\",kind=\"unexplained\"}", 0.0),
+        ("aftercall_coverage_gap{source=\"calls\",kind=\"unreadable\"}", 0.0),
+        ("aftercall_coverage_gap{source=\"calls\",kind=\"waiting\"}", 0.0),
+        (
+            "aftercall_job_attempts_total{queue=\"analyze_session\",outcome=\"completed\"}",
+            8.0,
+        ),
+        ("aftercall_processes_silent", 0.0),
+        ("aftercall_llm_calls_under_way", 0.0),
+        ("aftercall_metrics_missing{part=\"llm\"}", 0.0),
     ] {
         assert_eq!(sample(&metrics, name), Some(value), "{name} in\n{metrics}");
     }
+    let sum = |name: &str, with: &str| -> f64 {
+        let of_it = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(with);
+        let values = metrics.lines().filter(of_it);
+        values
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .sum()
+    };
+    let stored = async |sql: &'static str| -> f64 {
+        let row = db.fetch_optional(sql, &[]).await.unwrap().unwrap();
+        row.get::<f64>("n").unwrap()
+    };
+    assert_eq!(
+        sum("aftercall_verdicts_written_total", "status=\"fail\""),
+        3.0,
+        "{metrics}"
+    );
+    assert_eq!(sum("aftercall_verdicts_written_total", "intent=\""), 8.0, "{metrics}");
+    let calls = stored("SELECT CAST(count(*) AS double precision) AS n FROM llm_calls").await;
+    assert!(calls >= 8.0);
+    assert_eq!(
+        sum("aftercall_llm_calls_total", "state=\"answered\""),
+        calls,
+        "{metrics}"
+    );
+    let tokens = stored("SELECT CAST(sum(prompt_tokens) AS double precision) AS n FROM llm_calls").await;
+    assert_eq!(
+        sum("aftercall_llm_tokens_total", "kind=\"prompt\""),
+        tokens,
+        "{metrics}"
+    );
+    let lookups = stored("SELECT CAST(count(*) AS double precision) AS n FROM lookups").await;
+    assert!(lookups >= 1.0);
+    assert_eq!(sum("aftercall_lookup_latency_seconds_count", ""), lookups, "{metrics}");
+    assert_eq!(
+        sum("aftercall_lookup_latency_seconds_bucket", "le=\"+Inf\""),
+        lookups,
+        "{metrics}"
+    );
+    for (name, with) in [
+        (
+            "aftercall_gate_closed_seconds",
+            "gate=\"records:till\",reason=\"closed_by_hand\"",
+        ),
+        ("aftercall_ingestion_delay_seconds", "source=\"calls\""),
+        ("aftercall_schedule_last_tick_age_seconds", "schedule=\""),
+        ("aftercall_job_run_seconds_total", "queue=\"verify_session\""),
+    ] {
+        assert!(sum(name, with) > 0.0, "{name}{{{with}}} in\n{metrics}");
+    }
+    assert!(
+        sample(&metrics, "aftercall_last_verdict_age_seconds").unwrap() >= 0.0,
+        "{metrics}"
+    );
+    assert!(
+        sample(&metrics, "aftercall_database_size_bytes").unwrap() > 100_000.0,
+        "{metrics}"
+    );
     let waited = sample(
         &metrics,
         "aftercall_oldest_waiting_seconds{queue=\"odd\\\"} 7\\n\\\\\"}",

@@ -9,11 +9,14 @@ mod eval;
 mod export;
 mod fleet;
 mod health;
+mod logs;
+mod monitoring;
 mod operations;
 mod playbook;
 mod postgres;
 mod program;
 mod roles;
+mod traces;
 mod tutorial;
 
 mod run;

@@ -68,6 +68,38 @@ async fn i3_a_job_of_another_program_is_there_once_its_transaction_commits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_another_program_carries_on_its_trace() {
+    let database = TestDb::new(Engine::Postgres).await;
+    let other = TestDb::seen_from_outside(&database).await;
+    let (_world, running) = listening(&database.db).await;
+    let trace_of = async |set: Option<&'static str>| {
+        let mut tx = other.begin().await.unwrap();
+        if let Some(set) = set {
+            tx.fetch_all(set, &[]).await.unwrap();
+        }
+        let sql = "SELECT aftercall_enqueue('plain', $1) AS id";
+        let row = tx
+            .fetch_optional(sql, &aftercall::params![args("t")])
+            .await
+            .unwrap()
+            .unwrap();
+        let id: Uuid = row.get("id").unwrap();
+        let sql = "SELECT trace_context FROM jobs WHERE id = $1";
+        let row = tx.fetch_optional(sql, &aftercall::params![id]).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        row.get::<Option<String>>("trace_context").unwrap()
+    };
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    assert_eq!(trace_of(None).await, None);
+    let set =
+        "SELECT set_config('aftercall.traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', true)";
+    assert_eq!(trace_of(Some(set)).await.as_deref(), Some(traceparent));
+    // It was the transaction's; on a connection that once had it, it is empty.
+    assert_eq!(trace_of(None).await, None);
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_another_program_obeys_the_queues_rules() {
     let database = TestDb::new(Engine::Postgres).await;
     let db = &database.db;

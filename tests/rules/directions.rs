@@ -97,7 +97,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "paid",
         &["db", "domain", "env", "fault", "outside", "ports", "queue", "store"],
     ),
-    ("outside", &["env", "ports", "queue"]),
+    ("outside", &["env", "ports", "queue", "telemetry"]),
     // Wires the adapters to the ports.
     (
         "env",
@@ -110,11 +110,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "queue",
             "readings_file",
             "store",
+            "telemetry",
         ],
     ),
     ("readings_file", &["domain"]),
     ("store", &["db", "domain", "params", "ports"]),
-    ("queue", &["db", "fault", "params"]),
+    ("queue", &["db", "fault", "params", "telemetry"]),
     ("sandbox", &["adapters", "domain"]),
     ("adapters", &["domain", "ports"]),
     ("config", &["db"]),
@@ -150,6 +151,16 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["src/adapters/"],
         "the outside world is reached by adapters",
     ),
+    (
+        "opentelemetry",
+        &["src/telemetry/", "src/adapters/otlp.rs"],
+        "what leaves in spans is decided in one place",
+    ),
+    (
+        "opentelemetry_sdk",
+        &["src/telemetry/"],
+        "what leaves in spans is decided in one place",
+    ),
     ("axum", &["src/http/", "src/sandbox/"], "servers live in their rooms"),
     ("csv", &["src/export/as_csv.rs"], "formats live in their files"),
     ("parquet", &["src/export/as_parquet.rs"], "formats live in their files"),
@@ -160,12 +171,13 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
 
 /// Calls that only some files may make, and why. Clippy holds most of these, too; here the exceptions are one list.
 const ONLY_CALLED_IN: &[(&str, &[&str], &str)] = &[
-    // The doctor says how far other clocks are from the machine's own, a server of the sandbox has a clock of its own, and
-    // what is signed for a server outside is held against that server's clock.
+    // The doctor says how far other clocks are from the machine's own, each process tells its own with its sign of life, a server
+    // of the sandbox has a clock of its own, and what is signed for a server outside is held against that server's clock.
     (
         "Utc::now(",
         &[
             "src/doctor/clock.rs",
+            "src/queue/machine.rs",
             "src/sandbox/langfuse/clock.rs",
             "src/adapters/http_records/assertion.rs",
         ],

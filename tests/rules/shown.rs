@@ -7,11 +7,12 @@ use clap::{Parser as _, error::ErrorKind};
 
 use super::source::root;
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/operations.md",
     "docs/playbooks.md",
     "docs/readings.md",
+    "docs/prometheus/alerts.yml",
     "docker-compose.yml",
     "Dockerfile",
 ];

@@ -12,6 +12,7 @@ pub(crate) mod http;
 pub(crate) mod langfuse;
 pub(crate) mod mariadb;
 pub(crate) mod nexhealth;
+pub(crate) mod otlp;
 pub(crate) mod plans;
 pub(crate) mod practice;
 pub(crate) mod shop;

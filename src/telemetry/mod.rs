@@ -1,4 +1,7 @@
-//! Log lines on stderr. They carry ids and fields, never transcripts, personal data or secrets.
+//! Log lines on stderr, and spans for OpenTelemetry. Both carry ids and fields, never transcripts, personal data or secrets.
+
+pub mod export;
+pub mod trace;
 
 use std::io::IsTerminal as _;
 
