@@ -1,5 +1,5 @@
 //! Deletes what nobody needs any more: finished jobs and their attempts, old ticks and starts, snapshots of sessions that
-//! have their verdict. Verdicts and evidence stay.
+//! have their verdict, idempotency keys of the API after a day. Verdicts and evidence stay.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

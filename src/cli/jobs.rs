@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     db::Db,
+    operate::jobs::{self, JobDetail},
     queue::{
         control::{self, Cancelled, Retried},
-        inspect::{self, AttemptRow, JobFilter, JobRow},
+        inspect::{self, JobFilter, JobRow},
     },
 };
 
@@ -210,22 +211,13 @@ fn tone(state: &str) -> Tone {
     }
 }
 
-#[derive(Serialize)]
-struct JobDetail {
-    #[serde(flatten)]
-    job: JobRow,
-    attempts: Vec<AttemptRow>,
-}
-
 async fn show_job(context: &Context, db: &Db, id: Uuid) -> Result<(), Failure> {
-    let job = inspect::job(db, id).await?.ok_or_else(|| {
+    let detail = jobs::detail(db, id).await?.ok_or_else(|| {
         Failure::Fault(format!(
             "there is no job {id}; finished jobs are deleted after `retention.finished_jobs`"
         ))
     })?;
-    let attempts = inspect::attempts(db, id).await?;
     let now = db.now().await?;
-    let detail = JobDetail { job, attempts };
     context.out.print(&detail, |out| page(out, &detail, now))
 }
 

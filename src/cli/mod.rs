@@ -36,6 +36,7 @@ mod show;
 mod signals;
 mod sources;
 mod summary;
+mod token;
 mod when;
 mod wiring;
 mod worker;
@@ -113,6 +114,7 @@ enum Command {
     Gate(gate::Gate),
     Enqueue(enqueue::Enqueue),
     Reprocess(reprocess::Reprocess),
+    Token(token::Token),
     Playbook(playbook::Playbook),
     Export(export::Export),
     Eval(eval::Eval),
@@ -167,6 +169,7 @@ impl Cli {
             Command::Gate(command) => command.execute(&context).await,
             Command::Enqueue(command) => command.execute(&context).await,
             Command::Reprocess(command) => command.execute(&context).await,
+            Command::Token(command) => command.execute(&context).await,
             Command::Playbook(command) => command.execute(&context).await,
             Command::Export(command) => command.execute(&context).await,
             Command::Eval(command) => command.execute(&context).await,

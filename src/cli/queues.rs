@@ -1,10 +1,7 @@
 //! `aftercall queues`: depth, age, limits and pauses of every queue, and the upstreams that hold jobs.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 
 use super::{
     context::Context,
@@ -13,9 +10,12 @@ use super::{
     output::{Cell, Grid, Output, Tone},
     when,
 };
-use crate::queue::inspect::{
-    self, Later, LimitUse, QueueDepth,
-    gates::{self, GateLine},
+use crate::{
+    operate::queues::{self, QueueLine},
+    queue::inspect::{
+        LimitUse,
+        gates::{self, GateLine},
+    },
 };
 
 const EXAMPLE: &str = "\
@@ -31,18 +31,7 @@ pub(super) struct Queues {}
 impl Queues {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
-        let mut later: BTreeMap<String, Vec<Later>> = BTreeMap::new();
-        for group in inspect::pending_work(&db).await?.later {
-            later.entry(group.queue.clone()).or_default().push(group);
-        }
-        let shown: Vec<Shown> = inspect::queue_depths(&db)
-            .await?
-            .into_iter()
-            .map(|depth| Shown {
-                later: later.remove(&depth.queue).unwrap_or_default(),
-                depth,
-            })
-            .collect();
+        let shown = queues::all(&db).await?;
         let mut gates = gates::all(&db).await?;
         gates.retain(|gate| gate.state != "open");
         let now = db.now().await?;
@@ -50,15 +39,7 @@ impl Queues {
     }
 }
 
-/// A queue, and why those of its jobs that wait for a time do so: the first question when it does not move.
-#[derive(Debug, Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    depth: QueueDepth,
-    later: Vec<Later>,
-}
-
-fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>) -> String {
+fn table(out: &Output, queues: &[QueueLine], gates: &[GateLine], now: DateTime<Utc>) -> String {
     if queues.is_empty() {
         return "no queue has any job yet".to_owned();
     }
@@ -76,7 +57,7 @@ fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>)
         "limit",
         "",
     ]);
-    for Shown { depth, .. } in queues {
+    for QueueLine { depth, .. } in queues {
         let count = |state: &str| Cell::count(depth.by_state.get(state).copied().unwrap_or_default());
         let held: u64 = depth.held.values().sum();
         let scheduled = depth.by_state.get("scheduled").copied().unwrap_or_default();
@@ -174,7 +155,9 @@ fn limits(queue: &str, limits: &[LimitUse]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::inspect::{Pause, RunningJob};
+    use std::collections::BTreeMap;
+
+    use crate::queue::inspect::{Later, Pause, QueueDepth, RunningJob};
 
     #[test]
     fn a_queue_shows_what_holds_it() {
@@ -228,7 +211,7 @@ mod tests {
             earliest: at(180),
             reason: Some("llm:default is not available".to_owned()),
         }];
-        let text = table(&Output::plain(), &[Shown { depth, later }], &[gate], at(120));
+        let text = table(&Output::plain(), &[QueueLine { depth, later }], &[gate], at(120));
         for shown in [
             "diagnose_session",
             "2m",

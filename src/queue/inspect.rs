@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A queue at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct QueueDepth {
     /// The job kind.
     pub queue: String,
@@ -36,7 +36,7 @@ pub struct QueueDepth {
 }
 
 /// A job that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RunningJob {
     /// The job.
     pub id: Uuid,
@@ -51,7 +51,7 @@ pub struct RunningJob {
 }
 
 /// A limit and how much of it is used. A lowered limit drains: 3 of 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LimitUse {
     /// The limit's key.
     pub key: String,
@@ -70,7 +70,7 @@ pub struct LimitUse {
 }
 
 /// Who paused a queue, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Pause {
     /// When.
     pub at: DateTime<Utc>,
@@ -81,7 +81,7 @@ pub struct Pause {
 }
 
 /// A job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct JobRow {
     pub id: Uuid,
@@ -118,7 +118,7 @@ pub struct JobRow {
 }
 
 /// One claim of a job, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct AttemptRow {
     pub lease: Uuid,
@@ -134,7 +134,7 @@ pub struct AttemptRow {
 }
 
 /// A process of the fleet, or one that was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct WorkerRow {
     pub id: String,
@@ -193,7 +193,7 @@ impl Pending {
 }
 
 /// Jobs of one queue that wait for a time, with the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Later {
     /// The queue.
     pub queue: String,
