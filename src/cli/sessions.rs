@@ -69,6 +69,7 @@ impl Which {
             statuses: self.status.clone(),
             intent: self.intent.clone(),
             since,
+            after: None,
             limit,
         })
     }

@@ -1,6 +1,7 @@
 //! What the queue holds, for people and for `run --until-idle`. Reads only.
 
 pub mod gates;
+pub mod page;
 pub mod service;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -456,22 +457,24 @@ pub async fn workers(db: &Db) -> Result<Vec<WorkerRow>, DbError> {
     db.fetch_all("-- workers\nSELECT * FROM workers ORDER BY started_at DESC", &[])
         .await?
         .iter()
-        .map(|row| {
-            let queues: Json = row.get("queues")?;
-            Ok(WorkerRow {
-                id: row.get("id")?,
-                host: row.get("host")?,
-                pid: row.get("pid")?,
-                version: row.get("version")?,
-                role: row.get("role")?,
-                queues: serde_json::from_value(queues)
-                    .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
-                started_at: row.get("started_at")?,
-                last_seen_at: row.get("last_seen_at")?,
-                stopped_at: row.get("stopped_at")?,
-            })
-        })
+        .map(worker_row)
         .collect()
+}
+
+fn worker_row(row: &Row) -> Result<WorkerRow, DbError> {
+    let queues: Json = row.get("queues")?;
+    Ok(WorkerRow {
+        id: row.get("id")?,
+        host: row.get("host")?,
+        pid: row.get("pid")?,
+        version: row.get("version")?,
+        role: row.get("role")?,
+        queues: serde_json::from_value(queues)
+            .map_err(|error| row.bad("queues", &format!("not a list of names: {error}")))?,
+        started_at: row.get("started_at")?,
+        last_seen_at: row.get("last_seen_at")?,
+        stopped_at: row.get("stopped_at")?,
+    })
 }
 
 fn job_row(row: &Row, shut: &Shut) -> Result<JobRow, DbError> {

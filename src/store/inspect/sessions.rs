@@ -74,6 +74,8 @@ pub struct SessionFilter {
     pub intent: Option<String>,
     /// With activity at or after this.
     pub since: Option<DateTime<Utc>>,
+    /// Behind this one in the list: its latest activity and its key.
+    pub after: Option<(DateTime<Utc>, SessionKey)>,
     /// At most this many.
     pub limit: u32,
 }
@@ -85,6 +87,7 @@ pub struct SessionFilter {
 pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, DbError> {
     // One parameter for a list of any length, on any database: `,pass,fail,`.
     let statuses = (!filter.statuses.is_empty()).then(|| format!(",{},", filter.statuses.join(",")));
+    let after = filter.after.as_ref();
     let rows = db
         .fetch_all(
             "-- list_sessions
@@ -99,6 +102,8 @@ pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, D
                AND ($3 IS NULL OR $3 LIKE '%,' ||
                     CASE WHEN s.state = 'done' THEN COALESCE(m.verification_status, 'waiting') ELSE 'waiting' END || ',%')
                AND ($4 IS NULL OR m.intent_type = $4) AND ($5 IS NULL OR s.last_activity_at >= $5)
+               AND ($7 IS NULL OR s.last_activity_at < $7
+                    OR (s.last_activity_at = $7 AND (s.source > $8 OR (s.source = $8 AND s.session_id > $9))))
              ORDER BY s.last_activity_at DESC, s.source, s.session_id LIMIT $6",
             &params![
                 filter.source.as_deref(),
@@ -106,7 +111,10 @@ pub async fn list(db: &Db, filter: &SessionFilter) -> Result<Vec<SessionLine>, D
                 statuses,
                 filter.intent.as_deref(),
                 filter.since,
-                filter.limit
+                filter.limit,
+                after.map(|(at, _)| *at),
+                after.map(|(_, key)| key.source.as_str()),
+                after.map(|(_, key)| key.session_id.as_str())
             ],
         )
         .await?;
