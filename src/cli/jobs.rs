@@ -407,6 +407,7 @@ fn cancelled(cancelled: Cancelled) -> (&'static str, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::inspect::AttemptRow;
 
     fn job(state: &str) -> JobRow {
         let at = DateTime::from_timestamp(1_000, 0).unwrap();

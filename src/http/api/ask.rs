@@ -6,7 +6,10 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::request::Parts,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 
 use super::{
     Api,
@@ -49,6 +52,10 @@ impl<T: DeserializeOwned> FromRequest<Api> for Posted<T> {
         let body = Bytes::from_request(request, api)
             .await
             .map_err(|_| Problem::internal())?;
+        // A list in the order of the fields would be taken for an object.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::new(Code::BadBody, "it is no JSON object"));
+        }
         let body = serde_json::from_slice(&body).map_err(|error| Problem::new(Code::BadBody, error.to_string()))?;
         Ok(Self(body))
     }
@@ -81,6 +88,30 @@ impl Why {
         }
         Ok(self.reason)
     }
+}
+
+/// A whole number, as JSON has them: `3.0` is one.
+pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(from)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number between the bounds of the type"
+    )]
+    if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) {
+        return Ok(number as u32);
+    }
+    Err(D::Error::custom(format!(
+        "{number} is not a whole number from 0 to {}",
+        u32::MAX
+    )))
+}
+
+/// The same where there may be none.
+pub(super) fn whole_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    struct Whole(#[serde(deserialize_with = "whole")] u32);
+    Ok(Option::<Whole>::deserialize(from)?.map(|Whole(number)| number))
 }
 
 /// The innermost cause: the others only say that a query cannot be read.

@@ -107,12 +107,33 @@ pub(super) fn document() -> Value {
             }
         }
     }
+    admit_null(&mut document);
     document
+}
+
+/// What may be null is written as one of two schemas. Where the first takes null as well, that is both of them.
+fn admit_null(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let null = json!({"type": "null"});
+            let may_be_null = fields
+                .get("oneOf")
+                .and_then(Value::as_array)
+                .is_some_and(|all| all.contains(&null));
+            if may_be_null && let Some(either) = fields.remove("oneOf") {
+                fields.insert("anyOf".to_owned(), either);
+            }
+            fields.values_mut().for_each(admit_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(admit_null),
+        _ => {}
+    }
 }
 
 /// What an operation can answer beside what its handler says, and the headers that it takes.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let is_read = method == "get";
+    operation["operationId"] = operation_id(path, method).into();
     let mut codes = vec![
         Code::BadRequest,
         Code::NoToken,
@@ -164,6 +185,16 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         }
         operation["responses"][status.as_str()] = response;
     }
+}
+
+/// `get_sessions_by_source_by_id`: of the path, so that no two are the same.
+fn operation_id(path: &str, method: &str) -> String {
+    let words = path.trim_start_matches("/api/v1/").split('/').map(|word| {
+        let name = word.trim_start_matches('{').trim_end_matches('}');
+        let by = if name == word { "" } else { "by_" };
+        format!("_{by}{}", name.replace('.', "_"))
+    });
+    words.fold(method.to_owned(), |id, word| id + &word)
 }
 
 fn headers_of(code: Code) -> Map<String, Value> {

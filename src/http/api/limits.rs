@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Api,
-    ask::{Place, Posted},
+    ask::{Place, Posted, whole},
     change::Change,
     problem::{Code, Problem},
 };
@@ -20,6 +20,7 @@ const MOST: u32 = 10_000;
 #[schema(as = LimitWanted)]
 pub(super) struct Wanted {
     /// Jobs at once, in the whole fleet.
+    #[serde(deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 10_000)]
     max_running: u32,
 }

@@ -79,12 +79,8 @@ pub(super) struct Reprocessed {
 )]
 pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> Result<Response, Problem> {
     let limit = cursor::limit(which.limit)?;
-    let statuses: Vec<String> = which
-        .status
-        .iter()
-        .flat_map(|all| all.split(','))
-        .map(str::to_owned)
-        .collect();
+    let named = which.status.iter().flat_map(|all| all.split(','));
+    let statuses: Vec<String> = named.filter(|status| !status.is_empty()).map(str::to_owned).collect();
     if let Some(unknown) = statuses
         .iter()
         .find(|status| !SessionStatus::ALL.contains(&status.as_str()))

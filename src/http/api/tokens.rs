@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Api,
-    ask::{Place, Posted},
+    ask::{Place, Posted, whole_or_none},
     change::{Change, ok},
     cursor::Page,
     problem::{Code, Problem},
@@ -35,6 +35,7 @@ pub(super) struct Wanted {
     #[schema(default = "read")]
     scope: Scope,
     /// Days until it expires; null: it is good until it is revoked.
+    #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(minimum = 1, maximum = 3_660)]
     expires_in_days: Option<u32>,
 }
