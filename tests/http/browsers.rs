@@ -20,7 +20,9 @@ on_each_engine! {
 }
 
 async fn world() -> World {
-    Plan::of(&[bakery::ordered("s-1")]).start().await
+    let world = Plan::of(&[bakery::ordered("s-1")]).start().await;
+    world.db().await.close().await;
+    world
 }
 
 async fn get(url: &str) -> Answer {

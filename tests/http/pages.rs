@@ -1,10 +1,6 @@
 //! Pages: every row once, in order, while rows are added in between.
 
-use aftercall::{
-    db::{Db, Value as Parameter},
-    jobs::DiscoverSessions,
-    params, queue,
-};
+use aftercall::{db::Db, jobs::DiscoverSessions, queue};
 use serde_json::Value;
 
 use super::world::Served;
@@ -66,27 +62,12 @@ async fn pages_of_jobs_hold_every_job_once_while_others_come() {
 
 async fn pages_of_sessions_hold_every_session_once_while_others_come() {
     let served = Served::start().await;
-    let insert = async |id: &str, seconds: i64| {
-        let at = chrono::DateTime::from_timestamp(seconds, 0).unwrap();
-        let values: [Parameter; 2] = params![id, at];
-        let mut tx = served.db.begin().await.unwrap();
-        tx.execute(
-            "-- made_up_session
-             INSERT INTO sessions (source, session_id, first_activity_at, last_activity_at, observation_count, trace_count, digest,
-                 digest_since, open_since, state, waiting_reason, discovered_at, updated_at)
-             VALUES ('made-up', $1, $2, $2, 3, 1, 'd', $2, $2, 'open', 'made up', $2, $2)",
-            &values,
-        )
-        .await
-        .unwrap();
-        tx.commit().await.unwrap();
-    };
     // Three at the same moment, so that a page ends between them.
     for (id, at) in [("a", 9), ("b", 9), ("c/\"é", 9), ("d", 5), ("e", 5), ("f", 1)] {
-        insert(id, at).await;
+        served.made_up_session(id, at).await;
     }
     let path = "/sessions?source=made-up&status=waiting";
-    let later = async |page: usize| insert(&format!("later-{page}"), 100).await;
+    let later = async |page: usize| served.made_up_session(&format!("later-{page}"), 100).await;
     let seen = walk(&served, path, |line| text(&line["session_id"]), later).await;
     assert_eq!(seen, ["a", "b", "c/\"é", "d", "e", "f"]);
     let whole = walk(&served, "/sessions", |line| text(&line["session_id"]), async |_| {}).await;

@@ -79,6 +79,6 @@ async fn a_secret_is_shown_once_and_stands_nowhere() {
         let shows_hash = text.contains("$argon2id$");
         assert_eq!(shows_hash, place == "tokens", "{place}");
     }
-    assert!(served.api.err().contains("TRACE"), "it logs all it can");
+    assert!(served.api.err().contains("serving"), "it logs");
     served.stop().await;
 }

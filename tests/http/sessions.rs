@@ -19,23 +19,17 @@ fn encoded(text: &str) -> String {
 
 async fn a_session_is_shown_as_the_command_line_shows_it_whatever_its_id() {
     let served = Served::start().await;
-    for id in ["s-1", ODD] {
-        let known = served.get("/sessions?limit=500").await.is(200);
-        let known = known["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|line| line["session_id"] == id);
-        if id == ODD {
-            assert!(known.is_some());
-        }
-        let Some(known) = known else { continue };
-        let path = format!("/sessions/{}/{}", known["source"].as_str().unwrap(), encoded(id));
+    // No path, and no query.
+    let odd = "../?a=b#c%2F\"<b>&;\\ d";
+    served.made_up_session(odd, 7).await;
+    for (source, id) in [("calls", "s-half"), ("calls", ODD), ("made-up", odd)] {
+        let path = format!("/sessions/{source}/{}", encoded(id));
         let shown = served.get(&path).await.is(200);
         assert_eq!(shown, command(&served.world, &["show", id]).await);
-        assert_eq!(shown["session_id"], id);
+        assert_eq!((&shown["session_id"], &shown["source"]), (&json!(id), &json!(source)));
+        assert_eq!(shown["verdict"].is_object(), source == "calls", "{shown}");
         let again = served.post(&format!("{path}/reprocess"), json!({})).await.is(202);
-        assert_eq!(again, json!({"source": "calls", "session_id": id, "generation": 2}));
+        assert_eq!(again, json!({"source": source, "session_id": id, "generation": 2}));
     }
     let reprocessed = ["operator".to_owned(), "reprocess".to_owned(), format!("calls/{ODD}")];
     assert!(served.audit().await.contains(&reprocessed));

@@ -5,7 +5,9 @@ use std::fmt;
 use aftercall::{
     adapters::client::{ClientSettings, build},
     db::Db,
+    params,
 };
+use chrono::DateTime;
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -104,12 +106,12 @@ pub(super) async fn token(world: &World, name: &str, scope: &str, more: &[&str])
 /// Sessions that end in every way, one of them with an id that has to be written with care.
 pub(super) fn sessions() -> Vec<Session> {
     let mut sessions = bakery::every_way();
-    sessions.push(bakery::half(ODD));
+    sessions.push(bakery::other_cake(ODD));
     sessions
 }
 
 /// An id that is no path.
-pub(super) const ODD: &str = "c/é 100% ?#../\"<b>";
+pub(super) const ODD: &str = "c/é 100%";
 
 /// A client that follows nothing.
 pub(super) fn client() -> Client {
@@ -184,6 +186,22 @@ impl Served {
         lines
             .map(|line| ["actor", "action", "subject"].map(|key| word(line, key)))
             .collect()
+    }
+
+    /// A session of the source `made-up`, active in this second of 1970.
+    pub(super) async fn made_up_session(&self, id: &str, second: i64) {
+        let at = DateTime::from_timestamp(second, 0).unwrap();
+        let mut tx = self.db.begin().await.unwrap();
+        tx.execute(
+            "-- made_up_session
+             INSERT INTO sessions (source, session_id, first_activity_at, last_activity_at, observation_count, trace_count, digest,
+                 digest_since, open_since, state, waiting_reason, discovered_at, updated_at)
+             VALUES ('made-up', $1, $2, $2, 3, 1, 'd', $2, $2, 'open', 'made up', $2, $2)",
+            &params![id, at],
+        )
+        .await
+        .unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// Ends it well.

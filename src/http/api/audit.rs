@@ -47,6 +47,6 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
         before: cursor::decode(KIND, which.after.as_deref())?,
         limit: limit + 1,
     };
-    let lines = page::audit(api.db()?, &filter).await?;
+    let lines = page::audit(api.db().await?, &filter).await?;
     Ok(ok(&Page::of(KIND, lines, limit, |line| line.id)))
 }

@@ -41,6 +41,6 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
     if cycles > MOST {
         return Err(Problem::new(Code::BadQuery, format!("`cycles` is 0 to {MOST}")));
     }
-    let facts = Facts::read(api.db()?, cycles).await?;
+    let facts = Facts::read(api.db().await?, cycles).await?;
     Ok(ok(&Page::whole(facts.lines(&api.config))))
 }

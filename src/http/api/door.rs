@@ -94,7 +94,7 @@ async fn caller(api: &Api, headers: &HeaderMap, needed: Scope) -> Result<Caller,
         let presented = authorization.to_str().ok().and_then(bearer);
         let presented =
             presented.ok_or_else(|| Problem::new(Code::InvalidToken, "Authorization is not `Bearer TOKEN`"))?;
-        return Ok(Caller::Token(api.tokens.bearer(api.db()?, presented).await?));
+        return Ok(Caller::Token(api.tokens.bearer(api.db().await?, presented).await?));
     }
     let Reach::Loopback { hosts } = &api.reach else {
         return Err(Problem::new(
@@ -105,7 +105,7 @@ async fn caller(api: &Api, headers: &HeaderMap, needed: Scope) -> Result<Caller,
     if needed != Scope::Read {
         return Err(Problem::new(Code::NoToken, "changes need a token"));
     }
-    if tokens::was_any(api.db()?).await? {
+    if tokens::was_any(api.db().await?).await? {
         return Err(Problem::new(
             Code::NoToken,
             "since there are tokens, nobody is answered without one",

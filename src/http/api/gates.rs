@@ -46,7 +46,7 @@ pub(super) enum GateResult {
     responses((status = 200, description = "All of them", body = Page<GateLine>))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
-    Ok(ok(&Page::whole(gates::all(api.db()?).await?)))
+    Ok(ok(&Page::whole(gates::all(api.db().await?).await?)))
 }
 
 /// Try an upstream that is down now, without waiting; open a gate that was closed by hand
@@ -65,7 +65,7 @@ pub(super) async fn open(
     change: Change,
     Posted(Nothing {}): Posted<Nothing>,
 ) -> Result<Response, Problem> {
-    let db = api.db()?;
+    let db = api.db().await?;
     check(&api, &gate).await?;
     let mut tx = db.begin().await?;
     let result = match control::open_gate(&mut tx, &gate, change.actor()).await? {
@@ -94,13 +94,13 @@ pub(super) async fn close(
 ) -> Result<Response, Problem> {
     let reason = why.reason()?;
     check(&api, &gate).await?;
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     control::close_gate(&mut tx, &gate, change.actor(), &reason).await?;
     let result = GateResult::Closed;
     change.commit(tx, StatusCode::OK, &GateChanged { gate, result }).await
 }
 
 async fn check(api: &Api, gate: &str) -> Result<(), Problem> {
-    let known = operate::gates::check(api.db()?, &api.config, gate).await?;
+    let known = operate::gates::check(api.db().await?, &api.config, gate).await?;
     known.map_err(|why| Problem::new(Code::UnknownGate, why))
 }

@@ -104,7 +104,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
         key_contains: which.key,
         limit: limit + 1,
     };
-    let jobs = page::jobs(api.db()?, &filter, after).await?;
+    let jobs = page::jobs(api.db().await?, &filter, after).await?;
     Ok(ok(&Page::of(KIND, jobs, limit, |job| job.id)))
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
     responses((status = 200, description = "It", body = JobDetail))
 )]
 pub(super) async fn show(State(api): State<Api>, Place(id): Place<Uuid>) -> Result<Response, Problem> {
-    let detail = jobs::detail(api.db()?, id).await?;
+    let detail = jobs::detail(api.db().await?, id).await?;
     detail.map(|detail| ok(&detail)).ok_or_else(|| unknown(id))
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn retry(
     change: Change,
     Posted(Nothing {}): Posted<Nothing>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     match control::retry(&mut tx, job, change.actor()).await? {
         Retried::Now => {
             let result = JobResult::RunsNow;
@@ -169,7 +169,7 @@ pub(super) async fn cancel(
     change: Change,
     Posted(Nothing {}): Posted<Nothing>,
 ) -> Result<Response, Problem> {
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     let result = match control::cancel(&mut tx, job, change.actor()).await? {
         Cancelled::AtOnce => JobResult::Cancelled,
         Cancelled::Requested => JobResult::CancelRequested,

@@ -52,7 +52,7 @@ pub(super) async fn set(
     if !(1..=MOST).contains(&max_running) {
         return Err(Problem::new(Code::BadBody, format!("`max_running` is 1 to {MOST}")));
     }
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     if !control::set_limit(&mut tx, &key, max_running, change.actor()).await? {
         return Err(Problem::new(Code::UnknownLimit, format!("there is no limit `{key}`")));
     }

@@ -37,7 +37,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::Uri, middleware, response::Response};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub use self::document::openapi;
 use self::{
@@ -53,6 +53,10 @@ use crate::{config::Config, db::Db, queue::Pulse};
 pub(super) const STATEMENT: Duration = Duration::from_secs(10);
 /// Its connections to a server.
 pub(super) const CONNECTIONS: u32 = 4;
+
+/// How long a request waits for the first connection, and how often it looks.
+const CONNECTED: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Who reaches the address that the API listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +107,16 @@ impl Deref for Api {
 }
 
 impl Inner {
-    fn db(&self) -> Result<&Db, Problem> {
-        self.db.get().ok_or_else(Problem::not_connected)
+    /// Its database. Right after the start, connections are still being made.
+    async fn db(&self) -> Result<&Db, Problem> {
+        let patience = Instant::now() + CONNECTED;
+        loop {
+            match self.db.get() {
+                Some(db) => return Ok(db),
+                None if Instant::now() >= patience => return Err(Problem::not_connected()),
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
     }
 }
 

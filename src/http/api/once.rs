@@ -65,7 +65,7 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
     let Some(claim) = claim else {
         return Ok(next.run(request).await);
     };
-    let db = api.db()?;
+    let db = api.db().await?;
     match idempotency::claim(db, &claim).await? {
         Claimed::Ours => settle(db, &claim, next.run(request).await).await,
         Claimed::Answered { status, answer } => replay(status, answer),

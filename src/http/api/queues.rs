@@ -33,7 +33,7 @@ pub(super) struct Paused {
     responses((status = 200, description = "All of them", body = Page<QueueLine>))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
-    Ok(ok(&Page::whole(queues::all(api.db()?).await?)))
+    Ok(ok(&Page::whole(queues::all(api.db().await?).await?)))
 }
 
 /// One queue
@@ -46,7 +46,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
     responses((status = 200, description = "It", body = QueueLine))
 )]
 pub(super) async fn show(State(api): State<Api>, Place(queue): Place<String>) -> Result<Response, Problem> {
-    let all = queues::all(api.db()?).await?;
+    let all = queues::all(api.db().await?).await?;
     match all.into_iter().find(|line| line.depth.queue == queue) {
         Some(line) => Ok(ok(&line)),
         None => Err(Problem::new(
@@ -72,7 +72,7 @@ pub(super) async fn pause(
     change: Change,
     Posted(why): Posted<Why>,
 ) -> Result<Response, Problem> {
-    let (db, reason) = (api.db()?, why.reason()?);
+    let (db, reason) = (api.db().await?, why.reason()?);
     check(db, &queue).await?;
     let mut tx = db.begin().await?;
     control::pause(&mut tx, &queue, change.actor(), &reason).await?;
@@ -95,7 +95,7 @@ pub(super) async fn resume(
     change: Change,
     Posted(Nothing {}): Posted<Nothing>,
 ) -> Result<Response, Problem> {
-    let db = api.db()?;
+    let db = api.db().await?;
     check(db, &queue).await?;
     let mut tx = db.begin().await?;
     control::resume(&mut tx, &queue, change.actor()).await?;

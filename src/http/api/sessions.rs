@@ -100,7 +100,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
         after: cursor::decode(KIND, which.after.as_deref())?,
         limit: limit + 1,
     };
-    let lines = sessions::list(api.db()?, &filter).await?;
+    let lines = sessions::list(api.db().await?, &filter).await?;
     let place = |line: &SessionLine| (line.last_activity_at, line.key.clone());
     Ok(ok(&Page::of(KIND, lines, limit, place)))
 }
@@ -121,7 +121,7 @@ pub(super) async fn show(
     State(api): State<Api>,
     Place((source, id)): Place<(String, String)>,
 ) -> Result<Response, Problem> {
-    let db = api.db()?;
+    let db = api.db().await?;
     let found = session::find(db, Some(&source), &id).await?;
     let Some(line) = found.into_iter().next() else {
         return Err(unknown(&SessionKey::new(source, id)));
@@ -149,7 +149,7 @@ pub(super) async fn reprocess(
     Posted(Nothing {}): Posted<Nothing>,
 ) -> Result<Response, Problem> {
     let key = SessionKey::new(source, id);
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     let Some(generation) = work::reprocess(&mut tx, &key, change.actor()).await? else {
         return Err(unknown(&key));
     };

@@ -34,7 +34,7 @@ pub(super) struct Scan {
     responses((status = 200, description = "All of them", body = Page<SourceLine>))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
-    Ok(ok(&Page::whole(sources::all(api.db()?, &api.config).await?)))
+    Ok(ok(&Page::whole(sources::all(api.db().await?, &api.config).await?)))
 }
 
 /// Scan a source now, without waiting for the next tick
@@ -59,7 +59,7 @@ pub(super) async fn discover(
             format!("no source `{source}` is configured"),
         ));
     }
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     let enqueued = work::discover(&mut tx, &source, change.actor()).await?;
     let scan = Scan {
         job: enqueued.id(),

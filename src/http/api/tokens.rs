@@ -63,7 +63,7 @@ pub(super) struct Made {
     responses((status = 200, description = "All of them", body = Page<TokenLine>))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
-    Ok(ok(&Page::whole(stored::list(api.db()?).await?)))
+    Ok(ok(&Page::whole(stored::list(api.db().await?).await?)))
 }
 
 /// Make a token and show it, once
@@ -97,7 +97,7 @@ pub(super) async fn create(
         scope: wanted.scope,
         expires: wanted.expires_in_days.map(|days| DAY * days),
     };
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     let Some(line) = tokens::create(&mut tx, &wanted, &fresh, change.actor()).await? else {
         return Err(Problem::new(
             Code::NameTaken,
@@ -127,7 +127,7 @@ pub(super) async fn revoke(
     Place(id): Place<String>,
     change: Change,
 ) -> Result<Response, Problem> {
-    let mut tx = api.db()?.begin().await?;
+    let mut tx = api.db().await?.begin().await?;
     let Some(line) = tokens::revoke(&mut tx, &id, change.actor()).await? else {
         return Err(Problem::new(Code::UnknownToken, format!("there is no token `{id}`")));
     };

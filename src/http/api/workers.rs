@@ -48,7 +48,7 @@ pub(super) struct Worker {
 pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> Result<Response, Problem> {
     let limit = cursor::limit(which.limit)?;
     let after: Option<(DateTime<Utc>, String)> = cursor::decode(KIND, which.after.as_deref())?;
-    let db = api.db()?;
+    let db = api.db().await?;
     let rows = page::workers(db, limit + 1, after).await?;
     let (now, lease) = (db.now().await?, api.pulse.lease());
     let worker = |row: WorkerRow| Worker {
