@@ -215,6 +215,7 @@ impl SqliteDb {
     }
 
     pub(super) async fn reopen(&self) -> Result<Self, DbError> {
+        self.is_still_there()?;
         let mut beside = Self::open(&self.path, self.durability).await?;
         beside.beside = true;
         Ok(beside)

@@ -190,8 +190,10 @@ async fn a_database_that_is_gone_is_said_and_so_is_when_to_come_back() {
             }
         }
     };
+    served.get("/gates").await.is(200);
     moved(true);
     let answer = served.post("/queues/reconcile/pause", json!({"reason": "x"})).await;
+    assert_eq!(answer.status, 503, "{answer}\n{}", served.api.err());
     answer.is_problem(503, "database_unavailable");
     assert_eq!(answer.header("retry-after"), "5", "{answer}");
     assert!(
