@@ -1,5 +1,6 @@
 //! Deletes what nobody needs any more: finished jobs and their attempts, old ticks and starts, snapshots of sessions that
-//! have their verdict. Verdicts and evidence stay, and so do the totals that monitoring reads: what goes is added up first.
+//! have their verdict, idempotency keys of the API after a day. Verdicts and evidence stay, and so do the totals that monitoring
+//! reads: what goes is added up first.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

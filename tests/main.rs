@@ -5,6 +5,7 @@
 mod cli;
 mod faults;
 mod fleet;
+mod http;
 mod langfuse;
 mod pipeline;
 mod queue;

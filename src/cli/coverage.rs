@@ -1,10 +1,7 @@
 //! `aftercall coverage`: whether every session of every source is accounted for, and what the latest scans found.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 
 use super::{
     context::Context,
@@ -14,14 +11,8 @@ use super::{
     summary, when,
 };
 use crate::{
-    config::{Config, Reanalyze},
-    store::{
-        inspect::{
-            coverage::{self, Coverage as Counted},
-            cycles::{self, CycleLine},
-        },
-        seen,
-    },
+    operate::coverage::{CoverageLine, Facts},
+    store::inspect::coverage::Coverage as Counted,
 };
 
 const EXAMPLE: &str = "\
@@ -39,79 +30,17 @@ pub(super) struct Coverage {
     cycles: u32,
 }
 
-/// One source, as far as the configuration and the database know it.
-#[derive(Debug, Default, Serialize)]
-struct Line {
-    #[serde(flatten)]
-    counted: Counted,
-    /// `on`, `off` (switched off), `not_configured`.
-    scanned: &'static str,
-    /// Traces that name no session.
-    loose_traces: u64,
-    /// Whether sessions are made of those.
-    group_without_session: bool,
-    /// Sessions with activity after their verdict that nobody judges again.
-    changed_and_not_judged_again: u64,
-    /// Latest first.
-    cycles: Vec<CycleLine>,
-}
-
 impl Coverage {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
         let config = context.config_to_look()?;
-        let facts = Facts {
-            counted: coverage::by_source(&db).await?,
-            loose: seen::loose_traces(&db).await?,
-            changed: cycles::changed_since_verdict(&db).await?,
-            cycles: cycles::latest(&db, self.cycles).await?,
-        };
-        let lines = facts.lines(&config);
+        let lines = Facts::read(&db, self.cycles).await?.lines(&config);
         let now = db.now().await?;
         context.out.print(&lines, |out| text(out, &lines, now))
     }
 }
 
-/// What the database knows, by source.
-struct Facts {
-    counted: Vec<Counted>,
-    loose: BTreeMap<String, u64>,
-    changed: BTreeMap<String, u64>,
-    cycles: BTreeMap<String, Vec<CycleLine>>,
-}
-
-impl Facts {
-    /// Every source that the configuration or the database knows, by name.
-    fn lines(mut self, config: &Config) -> Vec<Line> {
-        let mut lines: BTreeMap<String, Line> = BTreeMap::new();
-        for counted in self.counted {
-            let name = counted.source.clone();
-            lines.entry(name).or_default().counted = counted;
-        }
-        let known = self.loose.keys().chain(self.cycles.keys());
-        for name in known.chain(config.sources.iter().map(|source| &source.name)) {
-            lines.entry(name.clone()).or_default();
-        }
-        for (name, line) in &mut lines {
-            let configured = config.sources.iter().find(|source| source.name == *name);
-            line.counted.source.clone_from(name);
-            line.scanned = match configured {
-                None => "not_configured",
-                Some(source) if source.enabled => "on",
-                Some(_) => "off",
-            };
-            line.group_without_session = configured.is_some_and(|source| source.group_without_session);
-            line.loose_traces = self.loose.get(name).copied().unwrap_or_default();
-            if configured.is_some_and(|source| source.reanalyze == Reanalyze::Never) {
-                line.changed_and_not_judged_again = self.changed.get(name).copied().unwrap_or_default();
-            }
-            line.cycles = self.cycles.remove(name).unwrap_or_default();
-        }
-        lines.into_values().collect()
-    }
-}
-
-fn text(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
+fn text(out: &Output, lines: &[CoverageLine], now: DateTime<Utc>) -> String {
     let counted: Vec<Counted> = lines.iter().map(|line| line.counted.clone()).collect();
     let mut parts = vec![summary::table(out, &counted)];
     let notes: Vec<String> = lines.iter().flat_map(notes).collect();
@@ -125,7 +54,7 @@ fn text(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
 }
 
 /// What the numbers do not say, and what to do about it.
-fn notes(line: &Line) -> Vec<String> {
+fn notes(line: &CoverageLine) -> Vec<String> {
     let name = &line.counted.source;
     let mut notes = Vec::new();
     match line.scanned {
@@ -164,7 +93,7 @@ fn notes(line: &Line) -> Vec<String> {
     notes
 }
 
-fn cycles_table(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
+fn cycles_table(out: &Output, lines: &[CoverageLine], now: DateTime<Utc>) -> String {
     let mut grid = Grid::new([
         "source", "scanned", "took", "seen", "new", "settled", "reopened", "waiting", "faults", "checked", "passed",
         "failed", "skipped", "errors", "error",
@@ -199,9 +128,11 @@ fn cycles_table(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::config::{self, Overrides};
-    use crate::store::sources::CycleCounts;
+    use crate::config::{self, Config, Overrides};
+    use crate::store::{inspect::cycles::CycleLine, sources::CycleCounts};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()

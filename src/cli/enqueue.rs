@@ -3,7 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{context::Context, failure::Failure, wiring};
+use super::{
+    context::{self, Context},
+    failure::Failure,
+    wiring,
+};
 use crate::{db::Db, domain::session::SessionKey, queue::Enqueued, store::inspect::session};
 
 /// Calls for one piece of work now
@@ -97,7 +101,7 @@ impl Enqueue {
                     if config.source(&source).is_none() {
                         return Err(Failure::Fault(format!("no source `{source}` is configured")));
                     }
-                    jobs.push(wiring::discover(&db, &source).await?);
+                    jobs.push(wiring::discover(&db, &source, &context::actor()).await?);
                 }
             }
             What::Analyze(analyze) => {

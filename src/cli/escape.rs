@@ -4,6 +4,9 @@
 
 use std::fmt::Write as _;
 
+use crate::operate::plain::is_treacherous;
+pub(crate) use crate::operate::plain::json;
+
 /// One line: line ends and tabs are shown as `\n` and `\t`, too.
 pub(crate) fn visible(text: &str) -> String {
     escape(text, |letter| match letter {
@@ -22,24 +25,6 @@ pub(crate) fn visible_lines(text: &str) -> String {
     })
 }
 
-/// JSON as text: what JSON itself lets through is escaped as JSON escapes it (`\u202e`), so that it reads back the same.
-pub(crate) fn json(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        // Outside of strings JSON has none of these but line ends, which pretty-printing put there.
-        if letter != '\n' && is_treacherous(letter) {
-            let mut units = [0; 2];
-            for unit in letter.encode_utf16(&mut units) {
-                // Writing to a String cannot fail.
-                let _ = write!(safe, "\\u{unit:04x}");
-            }
-        } else {
-            safe.push(letter);
-        }
-    }
-    safe
-}
-
 fn escape(text: &str, known: impl Fn(char) -> Option<&'static str>) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -56,20 +41,6 @@ fn escape(text: &str, known: impl Fn(char) -> Option<&'static str>) -> String {
         }
     }
     safe
-}
-
-/// Characters that act on a terminal, or on the eye, instead of being seen. Joiners stay: scripts and emoji need them.
-fn is_treacherous(letter: char) -> bool {
-    letter.is_control() // C0 with ESC, DEL, C1 with CSI and OSC
-        || matches!(
-            letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}'        // soft hyphen, direction mark, vowel separator
-            | '\u{200b}' | '\u{200e}' | '\u{200f}'   // zero width, direction marks
-            | '\u{2028}'..='\u{202e}'                // line and paragraph ends, direction overrides
-            | '\u{2060}'..='\u{206f}'                // isolates and invisible operators
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'   // byte order mark, annotations
-            | '\u{e0000}'..='\u{e007f}'              // tags: invisible ASCII
-        )
 }
 
 #[cfg(test)]

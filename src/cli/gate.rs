@@ -11,7 +11,7 @@ use super::{
     when,
 };
 use crate::{
-    config::{Config, nearest},
+    operate,
     queue::{
         control::{self, Opened},
         inspect::gates::{self, GateLine},
@@ -105,11 +105,10 @@ impl Gate {
                 context.out.print(&json!({ "gate": key, "result": result }), |_| text)
             }
             Verb::Close(Close { key, reason }) => {
-                let shut = gates::all(&db).await?.into_iter().map(|gate| gate.key);
-                let known = known_gates(&context.config_to_look()?, shut);
-                if !known.contains(&key) {
-                    return Err(unknown(&key, &known));
-                }
+                let config = context.config_to_look()?;
+                operate::gates::check(&db, &config, &key)
+                    .await?
+                    .map_err(Failure::Fault)?;
                 let mut tx = db.begin().await?;
                 control::close_gate(&mut tx, &key, &context::actor(), &reason).await?;
                 tx.commit().await?;
@@ -119,29 +118,6 @@ impl Gate {
             }
         }
     }
-}
-
-/// The gates of what is configured, and those that were shut before.
-fn known_gates(config: &Config, shut: impl Iterator<Item = String>) -> Vec<String> {
-    let mut known: Vec<String> = shut.collect();
-    for source in &config.sources {
-        known.push(format!("source:{}", source.name));
-        known.push(format!("llm:default/{}", source.name));
-    }
-    known.extend(config.records.iter().map(|records| format!("records:{}", records.name)));
-    known.push("llm:default".to_owned());
-    known.sort();
-    known.dedup();
-    known
-}
-
-/// A misspelt gate would hold nothing, and nobody would notice.
-fn unknown(key: &str, known: &[String]) -> Failure {
-    let advice = match nearest(key, known.iter().map(String::as_str)) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("known: {}", known.join(", ")),
-    };
-    Failure::Fault(format!("no job goes through a gate `{key}`; {advice}"))
 }
 
 /// One row per gate, as `queues` prints it, too.

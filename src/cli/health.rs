@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use crate::{
     db::Db,
-    http::{About, Bound, Server, Unlistenable},
+    http::{About, Bound, Served, Server, Unlistenable},
     queue::Pulse,
 };
 
@@ -33,16 +33,35 @@ impl Health {
 
 /// Takes a port.
 pub(super) fn bind(address: SocketAddr, unprotected: bool) -> Result<Bound, Failure> {
-    Bound::new(address, unprotected).map_err(|error| match error {
-        Unlistenable::Public(_) => Failure::Usage(error.to_string()),
+    Bound::new(address, unprotected).map_err(|error| unlistenable(&error))
+}
+
+pub(super) fn unlistenable(error: &Unlistenable) -> Failure {
+    match error {
+        Unlistenable::Public(_) | Unlistenable::NoToken(_) => Failure::Usage(error.to_string()),
         Unlistenable::Refused(..) => Failure::Storage(error.to_string()),
-    })
+    }
 }
 
 /// Answers at the port that was taken, if any was.
-pub(super) fn serve(bound: Option<Bound>, db: &Db, pulse: Pulse) -> Result<Option<Server>, Failure> {
+pub(super) fn serve(
+    bound: Option<Bound>,
+    db: &Db,
+    pulse: Pulse,
+    api: Option<Served>,
+) -> Result<Option<Server>, Failure> {
     let Some(bound) = bound else { return Ok(None) };
-    let server = Server::start(bound, About { db: db.clone(), pulse })?;
-    tracing::info!(url = server.url(), "serving /healthz, /readyz and /metrics");
+    let what = if api.is_some() {
+        "serving /api/v1, /healthz, /readyz and /metrics"
+    } else {
+        "serving /healthz, /readyz and /metrics"
+    };
+    let about = About {
+        db: db.clone(),
+        pulse,
+        api,
+    };
+    let server = Server::start(bound, about)?;
+    tracing::info!(url = server.url(), "{what}");
     Ok(Some(server))
 }

@@ -5,7 +5,6 @@ mod which;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use uuid::Uuid;
 
 use self::which::Which;
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     db::Db,
+    operate::jobs::{self, JobDetail},
     queue::inspect::{self, AttemptRow, JobPage, JobRow},
 };
 
@@ -154,22 +154,13 @@ fn tone(state: &str) -> Tone {
     }
 }
 
-#[derive(Serialize)]
-struct JobDetail {
-    #[serde(flatten)]
-    job: JobRow,
-    attempts: Vec<AttemptRow>,
-}
-
 async fn show_job(context: &Context, db: &Db, id: Uuid) -> Result<(), Failure> {
-    let job = inspect::job(db, id).await?.ok_or_else(|| {
+    let detail = jobs::detail(db, id).await?.ok_or_else(|| {
         Failure::Fault(format!(
             "there is no job {id}; finished jobs are deleted after `retention.finished_jobs`"
         ))
     })?;
-    let attempts = inspect::attempts(db, id).await?;
     let now = db.now().await?;
-    let detail = JobDetail { job, attempts };
     context.out.print(&detail, |out| page(out, &detail, now))
 }
 
@@ -249,6 +240,7 @@ fn place(attempt: &AttemptRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::inspect::AttemptRow;
 
     fn job(state: &str) -> JobRow {
         let at = DateTime::from_timestamp(1_000, 0).unwrap();

@@ -37,6 +37,7 @@ mod show;
 mod signals;
 mod sources;
 mod summary;
+mod token;
 mod when;
 mod why;
 mod wiring;
@@ -122,6 +123,7 @@ enum Command {
     Gate(gate::Gate),
     Enqueue(enqueue::Enqueue),
     Reprocess(reprocess::Reprocess),
+    Token(token::Token),
     Playbook(playbook::Playbook),
     Export(export::Export),
     Eval(eval::Eval),
@@ -179,6 +181,7 @@ impl Cli {
             Command::Gate(command) => command.execute(&context).await,
             Command::Enqueue(command) => command.execute(&context).await,
             Command::Reprocess(command) => command.execute(&context).await,
+            Command::Token(command) => command.execute(&context).await,
             Command::Playbook(command) => command.execute(&context).await,
             Command::Export(command) => command.execute(&context).await,
             Command::Eval(command) => command.execute(&context).await,

@@ -1,7 +1,5 @@
 //! `aftercall pause` and `aftercall resume`.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 use serde_json::json;
 
@@ -9,12 +7,7 @@ use super::{
     context::{self, Context},
     failure::Failure,
 };
-use crate::{
-    config::nearest,
-    db::Db,
-    jobs,
-    queue::{control, inspect},
-};
+use crate::{db::Db, operate::queues, queue::control};
 
 const PAUSE_EXAMPLE: &str = "\
 Example:
@@ -76,17 +69,6 @@ impl Resume {
     }
 }
 
-/// A pause of a misspelt queue would hold nothing, and nobody would notice.
 async fn known_queue(db: &Db, queue: &str) -> Result<(), Failure> {
-    // Also queues that had no job yet: before a maintenance nothing may have run. And those of another release's jobs.
-    let mut names: BTreeSet<String> = jobs::registry().names().into_iter().map(str::to_owned).collect();
-    names.extend(inspect::queue_depths(db).await?.into_iter().map(|depth| depth.queue));
-    if names.contains(queue) {
-        return Ok(());
-    }
-    let advice = match nearest(queue, names.iter().map(String::as_str)) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("known: {}", names.into_iter().collect::<Vec<String>>().join(", ")),
-    };
-    Err(Failure::Fault(format!("there is no queue `{queue}`; {advice}")))
+    queues::check(db, queue).await?.map_err(Failure::Fault)
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 
 use super::{
     context::Context,
@@ -15,10 +14,13 @@ use super::{
     output::{Cell, Grid, Output, Tone},
     when,
 };
-use crate::queue::inspect::{
-    self, Later, LimitUse, QueueDepth,
-    gates::{self, GateLine},
-    pace::{Pace, Trend},
+use crate::{
+    operate::queues::{self, QueueLine},
+    queue::inspect::{
+        LimitUse,
+        gates::{self, GateLine},
+        pace::{Pace, Trend},
+    },
 };
 
 const EXAMPLE: &str = "\
@@ -35,15 +37,7 @@ pub(super) struct Queues {}
 impl Queues {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
-        let depths = inspect::queue_depths(&db).await?;
-        let mut later = inspect::later(&db, &depths).await?;
-        let shown: Vec<Shown> = depths
-            .into_iter()
-            .map(|depth| Shown {
-                later: later.remove(&depth.queue).unwrap_or_default(),
-                depth,
-            })
-            .collect();
+        let shown = queues::all(&db).await?;
         let mut gates = gates::all(&db).await?;
         gates.retain(|gate| gate.state != "open");
         let now = db.now().await?;
@@ -51,15 +45,7 @@ impl Queues {
     }
 }
 
-/// A queue, and why those of its jobs that wait for a time do so: the first question when it does not move.
-#[derive(Debug, Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    depth: QueueDepth,
-    later: Vec<Later>,
-}
-
-fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>) -> String {
+fn table(out: &Output, queues: &[QueueLine], gates: &[GateLine], now: DateTime<Utc>) -> String {
     if queues.is_empty() {
         return "no queue has any job yet".to_owned();
     }
@@ -77,7 +63,7 @@ fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>)
         "limit",
         "",
     ]);
-    for Shown { depth, .. } in queues {
+    for QueueLine { depth, .. } in queues {
         let count = |state: &str| Cell::count(depth.by_state.get(state).copied().unwrap_or_default());
         let held: u64 = depth.held.values().sum();
         let scheduled = depth.by_state.get("scheduled").copied().unwrap_or_default();
@@ -151,7 +137,7 @@ fn table(out: &Output, queues: &[Shown], gates: &[GateLine], now: DateTime<Utc>)
 }
 
 /// How fast jobs came and went in the last minutes, how long they had waited, and where that goes.
-fn paces(queues: &[Shown]) -> Grid {
+fn paces(queues: &[QueueLine]) -> Grid {
     let mut grid = Grid::new([
         "last 15 min",
         "in/min",
@@ -161,7 +147,7 @@ fn paces(queues: &[Shown]) -> Grid {
         "p95",
         "trend",
     ]);
-    for Shown { depth, .. } in queues {
+    for QueueLine { depth, .. } in queues {
         let Pace {
             came,
             went,
@@ -246,7 +232,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::queue::inspect::{Pause, RunningJob};
+
+    use crate::queue::inspect::{Later, Pause, QueueDepth, RunningJob};
 
     #[test]
     fn a_queue_shows_what_holds_it() {
@@ -313,7 +300,7 @@ mod tests {
             earliest: at(180),
             reason: Some("llm:default is not available".to_owned()),
         }];
-        let text = table(&Output::plain(), &[Shown { depth, later }], &[gate], at(120));
+        let text = table(&Output::plain(), &[QueueLine { depth, later }], &[gate], at(120));
         for shown in [
             "diagnose_session",
             "2m",

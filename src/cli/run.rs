@@ -77,7 +77,7 @@ impl Run {
             return if self.until_idle { Err(stopped_early()) } else { Ok(()) };
         };
         let (db, pipeline) = started?;
-        let server = health::serve(bound, &db, pipeline.pulse())?;
+        let server = health::serve(bound, &db, pipeline.pulse(), None)?;
         say_what_runs(&config);
         pipeline.look_now().await?;
         let ended = if self.until_idle {

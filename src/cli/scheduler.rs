@@ -40,6 +40,6 @@ impl Scheduler {
             worker = running.worker_id(),
             "firing the schedules until it is told to stop (Ctrl-C or SIGTERM)"
         );
-        process::until_told(&signals, &db, running, bound).await
+        process::until_told(&signals, &db, running, bound, None).await
     }
 }

@@ -16,11 +16,12 @@ use crate::{
     env::{self, SourceEntry, Upstreams, load_playbook},
     eval,
     jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
+    operate::work,
     pipeline::{
         Pipeline,
         roles::{self, Served},
     },
-    queue::{self, Enqueued, Job as _, Running, control},
+    queue::{self, Enqueued, Job as _, Running},
     readings_file::ReadingsFile,
     reprocess,
     store::diagnoses,
@@ -100,10 +101,9 @@ pub(super) fn reads_sources(served: &Served) -> bool {
 }
 
 /// Calls for a scan of a source.
-pub(super) async fn discover(db: &Db, source: &str) -> Result<Enqueued, Failure> {
+pub(super) async fn discover(db: &Db, source: &str, actor: &str) -> Result<Enqueued, Failure> {
     let mut tx = db.begin().await?;
-    let source = source.to_owned();
-    let enqueued = queue::enqueue(&mut tx, &DiscoverSessions { source }).await?;
+    let enqueued = work::discover(&mut tx, source, actor).await?;
     tx.commit().await?;
     Ok(enqueued)
 }
@@ -136,11 +136,7 @@ pub(super) async fn diagnose(db: &Db, key: &SessionKey) -> Result<Enqueued, Fail
 /// Opens the next generation of a session; `None` for one that is not known.
 pub(super) async fn reprocess(db: &Db, key: &SessionKey, actor: &str) -> Result<Option<Generation>, Failure> {
     let mut tx = db.begin().await?;
-    let generation = reprocess::reprocess(&mut tx, key).await?;
-    if let Some(generation) = generation {
-        let detail = format!("generation {generation}");
-        control::audit(&mut tx, actor, "reprocess", &key.to_string(), Some(&detail)).await?;
-    }
+    let generation = work::reprocess(&mut tx, key, actor).await?;
     tx.commit().await?;
     Ok(generation)
 }

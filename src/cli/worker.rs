@@ -85,7 +85,7 @@ impl Worker {
                 .map_or_else(|| "all".to_owned(), |queues| queues.join(", ")),
             "working until it is told to stop (Ctrl-C or SIGTERM)"
         );
-        process::until_told(&signals, &db, running, bound).await
+        process::until_told(&signals, &db, running, bound, None).await
     }
 }
 

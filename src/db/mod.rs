@@ -225,10 +225,18 @@ impl Db {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn reopen(&self, patience: Duration) -> Result<Self, DbError> {
+        self.reopen_wide(BESIDE, patience).await
+    }
+
+    /// The same with so many connections to a server.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn reopen_wide(&self, connections: u32, patience: Duration) -> Result<Self, DbError> {
         Ok(Self {
             engine: Arc::new(match &*self.engine {
                 Engine::Sqlite(sqlite) => Engine::Sqlite(sqlite.reopen().await?),
-                Engine::Postgres(postgres) => Engine::Postgres(Box::new(postgres.reopen(BESIDE, patience))),
+                Engine::Postgres(postgres) => Engine::Postgres(Box::new(postgres.reopen(connections, patience))),
             }),
             jobs_changed: Arc::clone(&self.jobs_changed),
             statements: Arc::clone(&self.statements),

@@ -184,7 +184,8 @@ impl SqliteDb {
             }
         };
         // Reading connections are made when first needed: on a full disk or a read-only file the writer's error, with its
-        // advice, comes first.
+        // advice, comes first. By then the file may be gone: they make none.
+        let options = options.create_if_missing(false);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
@@ -214,6 +215,7 @@ impl SqliteDb {
     }
 
     pub(super) async fn reopen(&self) -> Result<Self, DbError> {
+        self.is_still_there()?;
         let mut beside = Self::open(&self.path, self.durability).await?;
         beside.beside = true;
         Ok(beside)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{http_api::Pages, sql::Statement};
 
 /// One record to look up. Two equal lookups are asked once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Lookup {
     /// Name of the configured system of record.
     pub system: String,
@@ -22,7 +22,7 @@ pub struct Lookup {
 }
 
 /// What a system of record says of a lookup.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
     /// The record, or several where the lookup is a search.
@@ -40,7 +40,7 @@ pub enum Fact {
 }
 
 /// How a fact was learnt: kept with the verdict.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Evidence {
     /// What was asked. Masked when stored.
     pub lookup: Lookup,

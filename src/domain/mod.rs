@@ -4,8 +4,9 @@
 //! and tool call by tool call; a [`reading`] is what was asked and said; a [`claim`] is what the tools say they did; a
 //! [`lookup`] asks the system of record (in [`sql`] where it is a database) and a [`lookup::Fact`] is its answer; a [`verdict`]
 //! compares them all, and a [`verdict_diff`] says what a new one changed; a [`diagnosis`] explains a failure. A [`playbook`]
-//! teaches all of these a domain.
+//! teaches all of these a domain. An [`api_token`] lets somebody ask about them.
 
+pub mod api_token;
 pub mod claim;
 pub mod compare;
 pub mod diagnosis;

@@ -19,7 +19,7 @@ pub const UNKNOWN_INTENT: &str = "unknown";
 pub const CONFIDENCE_FLOOR: f64 = 0.5;
 
 /// What a session was about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reading {
     /// Name of one of the playbook's intents, or [`UNKNOWN_INTENT`].
     pub intent: String,
@@ -40,7 +40,7 @@ pub struct Reading {
 }
 
 /// What a request wants done to a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// A record that was not there.
@@ -69,7 +69,7 @@ impl Operation {
 }
 
 /// One thing that the caller asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Request {
     /// What should happen.
     pub operation: Operation,
@@ -97,7 +97,7 @@ pub struct Request {
 }
 
 /// The caller took a request back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Withdrawal {
     /// Words of a caller turn.
     pub quote: String,
@@ -107,7 +107,7 @@ pub struct Withdrawal {
 }
 
 /// What the agent says of an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Says {
     /// It is done.
@@ -121,7 +121,7 @@ pub enum Says {
 }
 
 /// One thing that the agent said of an effect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Statement {
     /// What it says.
     pub says: Says,
@@ -151,7 +151,7 @@ pub struct Statement {
 }
 
 /// Who made a reading: kept with the verdict, because it bounds how far the verdict can be trusted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reader {
     /// Playbook signals and tool names; no LLM was asked.

@@ -12,7 +12,7 @@ use super::hex::hex;
 pub type Generation = u32;
 
 /// Identity of a session: session ids are free text and unique only within their source.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionKey {
     /// Name of the configured source.
     pub source: String,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::reading::{Operation, Reader};
 
 /// The seed's statuses of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Everything asked for is there.
@@ -52,7 +52,7 @@ impl Status {
 }
 
 /// Why a session ended as it did, as a stable code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Every request is confirmed.
@@ -114,7 +114,7 @@ impl Reason {
 }
 
 /// How bad a failure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Not a failure.
@@ -140,7 +140,7 @@ impl Severity {
 }
 
 /// What became of a request, of a field, or of a record that nobody asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// There, as asked.
@@ -175,7 +175,7 @@ impl Outcome {
 }
 
 /// One field of one record, compared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldVerdict {
     /// The playbook's name of the field.
     pub name: String,
@@ -190,7 +190,7 @@ pub struct FieldVerdict {
 }
 
 /// A record, by its kind and id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RecordRef {
     /// Kind, as the playbook names it.
     pub record: String,
@@ -199,7 +199,7 @@ pub struct RecordRef {
 }
 
 /// One request, or one effect that nobody asked for, against the system of record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
     /// What was asked for, or done.
     pub operation: Operation,
@@ -239,7 +239,7 @@ pub struct Finding {
 }
 
 /// The verdict on one generation of one session.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Verdict {
     /// Pass, partial, fail, skipped or error.
     pub status: Status,
@@ -266,7 +266,7 @@ pub struct Verdict {
 }
 
 /// Which playbook judged: its text is what a dispute is settled by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlaybookRef {
     /// Its name.
     pub name: String,

@@ -1,4 +1,5 @@
-//! Where to listen. Nobody is asked for a token yet, so that only this machine may ask unless somebody says otherwise.
+//! Where to listen. Health and metrics ask nobody for a token, so that only this machine may ask unless somebody says
+//! otherwise, or everybody is asked for one.
 
 use std::{
     io,
@@ -14,6 +15,13 @@ pub enum Unlistenable {
          meant with --listen-unprotected, where only machines of your own reach it (a container's network)"
     )]
     Public(SocketAddr),
+    /// Others than this machine could ask the API, and there is no token that they could have.
+    #[error(
+        "{0} can be reached from other machines, and there is no token yet that is good: `aftercall token create --name NAME` \
+         makes one; or listen on 127.0.0.1, or say with --listen-unprotected that only machines of your own reach it (a \
+         container's network): then health and metrics are open to them, and the API is not"
+    )]
+    NoToken(SocketAddr),
     /// It is taken, or not ours.
     #[error("cannot listen on {0}: {1}; choose another address, or port 0 for a free one")]
     Refused(SocketAddr, io::Error),
@@ -32,7 +40,7 @@ impl Bound {
     /// # Errors
     /// When it is taken, or when others than this machine could ask and `unprotected` does not say that this is meant.
     pub fn new(address: SocketAddr, unprotected: bool) -> Result<Self, Unlistenable> {
-        if !unprotected && !address.ip().to_canonical().is_loopback() {
+        if !unprotected && is_public(address) {
             return Err(Unlistenable::Public(address));
         }
         let bound = || {
@@ -48,6 +56,11 @@ impl Bound {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
+
+/// Whether others than this machine could ask there.
+pub fn is_public(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::Bytes,
     extract::State,
-    http::{StatusCode, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -21,13 +21,21 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{bind::Bound, connections::Connections, health, metrics, reused::Reused};
+use super::{
+    api::{self, Api, Served},
+    bind::Bound,
+    connections::Connections,
+    health, metrics,
+    reused::Reused,
+};
 use crate::{db::Db, queue::Pulse};
 
 /// How long answers under way may take once it stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between two tries to connect to the database.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+/// Connections to a server for each of health and figures.
+const BESIDE: u32 = 2;
 /// How long it is remembered whether the process is ready.
 const READINESS: Duration = Duration::from_secs(1);
 
@@ -38,6 +46,8 @@ pub struct About {
     pub db: Db,
     /// The workers of this process.
     pub pulse: Pulse,
+    /// The API, where it is served as well.
+    pub api: Option<Served>,
 }
 
 /// What questions are answered from.
@@ -106,12 +116,18 @@ impl Drop for Server {
 
 async fn serve(listener: TcpListener, about: About, stop: CancellationToken) -> io::Result<()> {
     let asked = Arc::new(Asked {
-        health: connections(&about.db, health::DATABASE),
-        figures: connections(&about.db, metrics::EVALUATION),
+        health: connections(&about.db, BESIDE, health::DATABASE),
+        figures: connections(&about.db, BESIDE, metrics::EVALUATION),
         pulse: about.pulse,
     });
-    let served =
-        axum::serve(Connections::new(listener), router(&asked)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let mut router = router(&asked);
+    if let Some(served) = about.api {
+        let db = connections(&about.db, api::CONNECTIONS, api::STATEMENT);
+        let api = Api::new(served, db, asked.pulse.clone());
+        router = api.guard_health(router).merge(api.router());
+    }
+    let router = router.fallback(async |uri: Uri| api::no_route(&uri));
+    let served = axum::serve(Connections::new(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         served = served.into_future() => served,
         () = async { stop.cancelled().await; tokio::time::sleep(LAST_WORDS).await; } => Ok(()),
@@ -120,12 +136,12 @@ async fn serve(listener: TcpListener, about: About, stop: CancellationToken) -> 
 
 /// Connections on which no statement takes longer than `patience`. They are made at once and not at the first question: by
 /// then a file may be gone, and opening it would make another.
-fn connections(db: &Db, patience: Duration) -> Arc<OnceLock<Db>> {
+fn connections(db: &Db, most: u32, patience: Duration) -> Arc<OnceLock<Db>> {
     let (db, connected) = (db.clone(), Arc::new(OnceLock::new()));
     let connecting = Arc::clone(&connected);
     tokio::spawn(async move {
         loop {
-            match db.reopen(patience).await {
+            match db.reopen_wide(most, patience).await {
                 Ok(own) => return drop(connecting.set(own)),
                 Err(error) => tracing::warn!(%error, "health and metrics have no connection yet"),
             }
@@ -169,7 +185,6 @@ fn router(asked: &Arc<Asked>) -> Router {
             "/metrics",
             get(async |State(answers): State<Answers>| given(&answers.metrics).await),
         )
-        .fallback(async || problem(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))
         .with_state(answers)
 }
 

@@ -4,6 +4,7 @@ pub mod attempts;
 mod depths;
 pub mod gates;
 pub mod pace;
+pub mod page;
 pub mod processes;
 pub mod schedules;
 pub mod service;
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// A job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct JobRow {
     pub id: Uuid,
@@ -76,7 +77,7 @@ impl JobRow {
 }
 
 /// One claim of a job, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct AttemptRow {
     pub lease: Uuid,
@@ -95,7 +96,7 @@ pub struct AttemptRow {
 }
 
 /// A process of the fleet, or one that was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct WorkerRow {
     pub id: String,
@@ -152,7 +153,7 @@ impl Pending {
 }
 
 /// Jobs of one queue that wait for a time, with the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Later {
     /// The queue.
     pub queue: String,

@@ -9,6 +9,7 @@ mod compress;
 pub mod diagnoses;
 pub mod evidence;
 pub mod export;
+pub mod idempotency;
 pub mod inspect;
 pub mod lanes;
 pub mod llm;
@@ -18,6 +19,7 @@ pub mod seen;
 pub mod sessions;
 pub mod snapshots;
 pub mod sources;
+pub mod tokens;
 pub mod totals;
 pub mod verdicts;
 

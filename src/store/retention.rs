@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     db::{Db, DbError},
     params,
+    store::idempotency,
 };
 
 /// Rows of one transaction: short enough that nobody waits for it.
@@ -46,6 +47,10 @@ const FINISHED_JOBS: &[&str] = &[
             AND NOT EXISTS (SELECT 1 FROM discarded_jobs d WHERE d.operation = o.id)
          ORDER BY o.created_at LIMIT $2)",
 ];
+
+const IDEMPOTENCY: &[&str] = &["-- prune_idempotency_keys
+     DELETE FROM api_idempotency WHERE (token_id, key) IN (
+         SELECT token_id, key FROM api_idempotency WHERE claimed_at < $1 ORDER BY claimed_at LIMIT $2)"];
 
 pub(super) const SNAPSHOTS: &[&str] = &["-- prune_snapshots
      DELETE FROM snapshots WHERE (source, session_id, generation) IN (
@@ -105,6 +110,7 @@ pub async fn prune_batch(db: &Db, ages: &Ages) -> Result<u64, DbError> {
         (SNAPSHOTS, ages.snapshots),
         (SEEN, SEEN_FOR),
         (MINUTES, MINUTES_FOR),
+        (IDEMPOTENCY, idempotency::KEPT),
     ] {
         for &statement in statements {
             let mut tx = db.begin().await?;

@@ -60,7 +60,7 @@ pub async fn save_fault(tx: &mut Tx, source: &str, fault: &SourceFault) -> Resul
 }
 
 /// What one discovery cycle found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct CycleCounts {
     /// Steps of the scan.
     pub slices: u64,

@@ -275,8 +275,8 @@ async fn the_api_answers_in_figures_what_the_database_holds() {
     )
     .unwrap();
     assert!(waited > 0.0, "{metrics}");
-    let (status, body) = get(&format!("{url}/api/v1/sessions")).await;
-    assert_eq!(status, 404, "{body}");
+    let (status, body) = get(&format!("{url}/nosuch")).await;
+    assert_eq!((status, &json(&body)["code"]), (404, &"unknown_route".into()), "{body}");
     stop(api).await;
 }
 

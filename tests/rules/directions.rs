@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "export",
             "http",
             "jobs",
+            "operate",
             "operation",
             "pipeline",
             "queue",
@@ -55,7 +56,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["adapters", "db", "domain", "env", "ports", "readings_file", "store"],
     ),
     ("doctor", &["config", "db", "env", "ports", "queue", "store"]),
-    ("http", &["db", "queue", "store"]),
+    (
+        "http",
+        &["config", "db", "domain", "operate", "params", "queue", "store"],
+    ),
+    // What the command line and the HTTP API both do.
+    (
+        "operate",
+        &["config", "db", "domain", "jobs", "queue", "reprocess", "store"],
+    ),
     ("pipeline", &["config", "db", "env", "jobs", "queue", "store"]),
     (
         "jobs",
@@ -162,6 +171,12 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "what leaves in spans is decided in one place",
     ),
     ("axum", &["src/http/", "src/sandbox/"], "servers live in their rooms"),
+    ("argon2", &["src/domain/api_token.rs"], "secrets are hashed in one way"),
+    (
+        "utoipa_axum",
+        &["src/http/api/"],
+        "the routes and their document are one",
+    ),
     ("csv", &["src/export/as_csv.rs"], "formats live in their files"),
     ("parquet", &["src/export/as_parquet.rs"], "formats live in their files"),
     ("clap", &["src/cli/", "src/main.rs"], "the library knows no flags"),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct GateLine {
     /// `source:calls`, `llm:default`, `llm:default/calls`, `records:practice`.
     pub key: String,

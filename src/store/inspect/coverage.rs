@@ -9,7 +9,7 @@ use super::waiting::ShutGates;
 use crate::db::{Db, DbError};
 
 /// One source.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Coverage {
     /// Its name.
     pub source: String,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// One cycle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CycleLine {
     /// When its scan began.
     pub started_at: DateTime<Utc>,

@@ -16,7 +16,7 @@ use crate::{
 const NAMESAKES: u32 = 100;
 
 /// One session.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct SessionDetail {
     /// At a glance.
     #[serde(flatten)]
@@ -32,7 +32,7 @@ pub struct SessionDetail {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Event {
     /// When it began.
     pub at: DateTime<Utc>,
@@ -52,7 +52,7 @@ pub struct Event {
 }
 
 /// One analysis of a session.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct GenerationDetail {
     /// Its number, from 1.
     pub generation: u32,
@@ -71,7 +71,7 @@ pub struct GenerationDetail {
 }
 
 /// One paid call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LlmCall {
     /// `reading`, `reading_repair`, `expert`.
     pub purpose: String,

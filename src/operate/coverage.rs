@@ -1,0 +1,97 @@
+//! Whether every session of every source is accounted for, as far as the configuration and the database know it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    config::{Config, Reanalyze},
+    db::{Db, DbError},
+    store::{
+        inspect::{
+            coverage::{self, Coverage},
+            cycles::{self, CycleLine},
+        },
+        seen,
+    },
+};
+
+/// One source.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub struct CoverageLine {
+    /// Its sessions.
+    #[serde(flatten)]
+    pub counted: Coverage,
+    /// `on`, `off` (switched off), `not_configured`.
+    pub scanned: &'static str,
+    /// Traces that name no session.
+    pub loose_traces: u64,
+    /// Whether sessions are made of those.
+    pub group_without_session: bool,
+    /// Sessions with activity after their verdict that nobody judges again.
+    pub changed_and_not_judged_again: u64,
+    /// Latest first.
+    pub cycles: Vec<CycleLine>,
+}
+
+/// What the database knows, by source.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Sessions.
+    pub counted: Vec<Coverage>,
+    /// Traces that name no session.
+    pub loose: BTreeMap<String, u64>,
+    /// Sessions with activity after their verdict.
+    pub changed: BTreeMap<String, u64>,
+    /// The latest scans, latest first.
+    pub cycles: BTreeMap<String, Vec<CycleLine>>,
+}
+
+impl Facts {
+    /// Reads them, with so many of the latest cycles of each source.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn read(db: &Db, cycles: u32) -> Result<Self, DbError> {
+        Ok(Self {
+            counted: coverage::by_source(db).await?,
+            loose: seen::loose_traces(db).await?,
+            changed: cycles::changed_since_verdict(db).await?,
+            cycles: cycles::latest(db, cycles).await?,
+        })
+    }
+
+    /// Every source that the configuration or the database knows, by name.
+    pub fn lines(mut self, config: &Config) -> Vec<CoverageLine> {
+        let mut lines: BTreeMap<String, CoverageLine> = BTreeMap::new();
+        for counted in self.counted {
+            let name = counted.source.clone();
+            lines.entry(name).or_default().counted = counted;
+        }
+        let known = self.loose.keys().chain(self.cycles.keys());
+        for name in known.chain(config.sources.iter().map(|source| &source.name)) {
+            lines.entry(name.clone()).or_default();
+        }
+        for (name, line) in &mut lines {
+            let configured = config.sources.iter().find(|source| source.name == *name);
+            line.counted.source.clone_from(name);
+            line.scanned = scanned(config, name);
+            line.group_without_session = configured.is_some_and(|source| source.group_without_session);
+            line.loose_traces = self.loose.get(name).copied().unwrap_or_default();
+            if configured.is_some_and(|source| source.reanalyze == Reanalyze::Never) {
+                line.changed_and_not_judged_again = self.changed.get(name).copied().unwrap_or_default();
+            }
+            line.cycles = self.cycles.remove(name).unwrap_or_default();
+        }
+        lines.into_values().collect()
+    }
+}
+
+/// Whether a source is scanned: `on`, `off` (switched off), `not_configured`.
+pub(super) fn scanned(config: &Config, name: &str) -> &'static str {
+    match config.source(name) {
+        None => "not_configured",
+        Some(source) if source.enabled => "on",
+        Some(_) => "off",
+    }
+}
