@@ -158,7 +158,8 @@ fn paces(queues: &[Shown]) -> Grid {
         "waited p50",
         "p95",
         "trend",
-    ]);
+    ])
+    .first_unbroken();
     for Shown { depth, .. } in queues {
         let Pace {
             came,
