@@ -53,8 +53,8 @@ CREATE VIEW queue_depths AS
         SELECT queue, from_state, COALESCE(from_held_by, ''), -n FROM queue_transitions WHERE from_state IS NOT NULL
     ) AS noted GROUP BY queue, state, held_by;
 
--- The clock: what aftercall_now() is in PostgreSQL.
-CREATE VIEW queue_clock AS SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 AS now;
+-- The clock: what aftercall_now() is in PostgreSQL. Read in a way that older SQLite libraries of other programs know, too.
+CREATE VIEW queue_clock AS SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000 AS now;
 
 CREATE TRIGGER jobs_note_new AFTER INSERT ON jobs BEGIN
     INSERT INTO queue_transitions (at, queue, to_state, to_held_by, n)

@@ -3,7 +3,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{CellAlignment, Color, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use super::{escape, failure::Failure};
@@ -171,6 +171,7 @@ impl<T: Into<String>> From<T> for Cell {
 pub(crate) struct Grid {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    first_unbroken: bool,
 }
 
 impl Grid {
@@ -178,7 +179,14 @@ impl Grid {
         Self {
             header: header.into(),
             rows: Vec::new(),
+            first_unbroken: false,
         }
+    }
+
+    /// What stands first is not wrapped, however narrow the terminal is: a name that is to be typed.
+    pub(crate) fn first_unbroken(mut self) -> Self {
+        self.first_unbroken = true;
+        self
     }
 
     pub(crate) fn row(&mut self, row: impl Into<Vec<Cell>>) {
@@ -216,6 +224,11 @@ impl Grid {
                 shown
             });
             table.add_row(cells);
+        }
+        if self.first_unbroken
+            && let Some(first) = table.column_mut(0)
+        {
+            first.set_constraint(ColumnConstraint::ContentWidth);
         }
         table.trim_fmt()
     }

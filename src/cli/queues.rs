@@ -53,29 +53,28 @@ fn table(out: &Output, queues: &[QueueLine], gates: &[GateLine], now: DateTime<U
         "queue",
         "ready",
         "oldest",
-        "running",
         "held",
         "later",
-        "retrying",
+        "retry",
         "done",
         "cancelled",
         "discarded",
-        "limit",
-        "",
-    ]);
+        "running",
+    ])
+    .first_unbroken();
+    let mut paused = Grid::new(["paused", "for", "by", "why"]).first_unbroken();
     for QueueLine { depth, .. } in queues {
         let count = |state: &str| Cell::count(depth.by_state.get(state).copied().unwrap_or_default());
         let held: u64 = depth.held.values().sum();
         let scheduled = depth.by_state.get("scheduled").copied().unwrap_or_default();
-        let note = match &depth.paused {
-            Some(pause) => format!(
-                "paused {} ago by {}: {}",
-                when::age(now, pause.at),
-                pause.by,
-                pause.reason
-            ),
-            None => String::new(),
-        };
+        if let Some(pause) = &depth.paused {
+            paused.row([
+                Cell::from(&depth.queue),
+                Cell::toned(when::age(now, pause.at), Tone::Warn),
+                Cell::from(&pause.by),
+                Cell::from(&pause.reason),
+            ]);
+        }
         grid.row([
             Cell::from(&depth.queue),
             count("available"),
@@ -85,22 +84,21 @@ fn table(out: &Output, queues: &[QueueLine], gates: &[GateLine], now: DateTime<U
                     .map(|oldest| when::age(now, oldest))
                     .unwrap_or_default(),
             ),
-            count("running"),
             Cell::count(held),
             Cell::count(scheduled.saturating_sub(held)),
             count("retryable"),
             count("completed"),
             count("cancelled"),
             count("discarded"),
-            Cell::from(limits(&depth.queue, &depth.limits)),
-            Cell::toned(note, Tone::Warn),
+            Cell::from(running(depth)),
         ]);
     }
     let mut text = out.table(&grid);
-    let paces = paces(queues);
-    if !paces.is_empty() {
-        text.push_str("\n\n");
-        text.push_str(&out.table(&paces));
+    for more in [paused, paces(queues)] {
+        if !more.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&out.table(&more));
+        }
     }
     if !gates.is_empty() {
         text.push_str("\n\n");
@@ -146,7 +144,8 @@ fn paces(queues: &[QueueLine]) -> Grid {
         "waited p50",
         "p95",
         "trend",
-    ]);
+    ])
+    .first_unbroken();
     for QueueLine { depth, .. } in queues {
         let Pace {
             came,
@@ -200,8 +199,12 @@ fn waited(up_to_us: i64) -> String {
     format!("≤ {}", when::rough(Duration::from_millis(millis)))
 }
 
-/// `3/3, 2/3 starts in 5m`; per partition with its name. A lowered limit drains: `3/1`.
-fn limits(queue: &str, limits: &[LimitUse]) -> String {
+/// How many run, of how many that may: `3/3, 2/3 starts in 5m`; per partition with its name. A lowered limit drains: `3/1`.
+fn running(depth: &QueueDepth) -> String {
+    let QueueDepth { queue, limits, .. } = depth;
+    if limits.is_empty() {
+        return depth.running.len().to_string();
+    }
     let shown = limits.iter().map(|limit| {
         let partition = limit
             .key
@@ -232,8 +235,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-
-    use crate::queue::inspect::{Later, Pause, QueueDepth, RunningJob};
+    use crate::queue::inspect::{Later, LimitUse, Pause, QueueDepth, RunningJob};
 
     #[test]
     fn a_queue_shows_what_holds_it() {
@@ -305,7 +307,9 @@ mod tests {
             "diagnose_session",
             "2m",
             "3/1, 2/3 starts in 5m (set by hand)",
-            "paused 1m30s ago by ops: incident 7",
+            "1m30s",
+            "ops",
+            "incident 7",
             "host-1",
             "p\\x1b[2J",
             "26",

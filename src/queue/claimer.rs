@@ -169,18 +169,18 @@ impl Loop {
                 free: served.most.saturating_sub(served.running.load(Ordering::Acquire)),
             })
             .collect();
-        let mut pass = None;
-        if !full {
+        let nothing = if full {
+            None
+        } else {
             let (any, glance) = self.claimer.glance(&wanted).await?;
-            pass = (!any).then_some(glance);
-        }
-        let mut pass = match pass {
-            Some(nothing) => nothing,
-            None => {
-                let claimed = self.claimer.claim(&wanted).await?;
-                self.worked.store(true, Ordering::Release);
-                claimed
-            }
+            (!any).then_some(glance)
+        };
+        let mut pass = if let Some(nothing) = nothing {
+            nothing
+        } else {
+            let claimed = self.claimer.claim(&wanted).await?;
+            self.worked.store(true, Ordering::Release);
+            claimed
         };
         let took = pass.claimed.len();
         for claimed in pass.claimed.drain(..) {

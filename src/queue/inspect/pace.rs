@@ -98,7 +98,7 @@ const SINCE: Sql = Sql::each(since!("at - at % 60000000"), since!("date_trunc('m
 pub(super) async fn of_queues(db: &Db, now: DateTime<Utc>) -> Result<BTreeMap<String, Pace>, DbError> {
     let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
     let since = minute - TimeDelta::minutes(MINUTES - 1);
-    let length = (now - since).to_std().unwrap_or(Duration::from_secs(60));
+    let length = (now - since).to_std().unwrap_or(Duration::from_mins(1));
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     for row in db.fetch_all(SINCE, &params![since]).await? {
         let seen = seen.entry(row.get("queue")?).or_default();
@@ -182,7 +182,7 @@ mod tests {
         assert!((pace.in_per_minute - 10.0).abs() < 1e-9 && (pace.out_per_minute - 4.0).abs() < 1e-9);
         pace.set_now(75);
         assert_eq!((pace.before, pace.now, pace.trend), (15, 75, Trend::Growing));
-        assert_eq!(Seen::default().pace(Duration::from_secs(60)).wait_p50_us, None);
+        assert_eq!(Seen::default().pace(Duration::from_mins(1)).wait_p50_us, None);
     }
 
     #[test]
