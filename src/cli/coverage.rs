@@ -19,6 +19,7 @@ use crate::{
         inspect::{
             coverage::{self, Coverage as Counted},
             cycles::{self, CycleLine},
+            remainders::{self, Accounted, Kind, Remainder, Unexplained},
         },
         seen,
     },
@@ -27,8 +28,11 @@ use crate::{
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall coverage
+  $ aftercall coverage --by day --days 3
   $ aftercall coverage --cycles 20
-  $ aftercall coverage --json";
+  $ aftercall coverage --json | jq '.[] | select(.unexplained > 0)'
+
+A day is one in UTC, and a session is of the day of its first activity.";
 
 /// Shows whether every session is accounted for: seen = verdicts + waiting + skipped + errors
 #[derive(Debug, Args)]
@@ -37,6 +41,12 @@ pub(super) struct Coverage {
     /// So many of the latest discovery cycles of each source
     #[arg(long, default_value_t = 5, value_name = "N")]
     cycles: u32,
+    /// By source and day, instead of by source
+    #[arg(long, value_name = "WHAT", value_parser = ["day"])]
+    by: Option<String>,
+    /// So many days, today among them
+    #[arg(long, value_name = "N", default_value_t = 7, requires = "by", value_parser = clap::value_parser!(u32).range(1..=3_660))]
+    days: u32,
 }
 
 /// One source, as far as the configuration and the database know it.
@@ -52,6 +62,11 @@ struct Line {
     group_without_session: bool,
     /// Sessions with activity after their verdict that nobody judges again.
     changed_and_not_judged_again: u64,
+    /// Those without a verdict that says what is there, by reason.
+    remainders: Vec<Remainder>,
+    /// Of those that nothing explains, some by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unexplained_sessions: Vec<Unexplained>,
     /// Latest first.
     cycles: Vec<CycleLine>,
 }
@@ -59,9 +74,21 @@ struct Line {
 impl Coverage {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let db = context.open_existing().await?;
+        if self.by.is_some() {
+            let days = remainders::by_day(&db, self.days).await?;
+            return context.out.print(&days, |out| days_text(out, &days));
+        }
         let config = context.config_to_look()?;
+        let counted = coverage::by_source(&db).await?;
+        let is_bad = counted.iter().any(|source| source.unexplained > 0);
         let facts = Facts {
-            counted: coverage::by_source(&db).await?,
+            counted,
+            remainders: remainders::by_source(&db).await?,
+            unexplained: if is_bad {
+                remainders::unexplained(&db).await?
+            } else {
+                Vec::new()
+            },
             loose: seen::loose_traces(&db).await?,
             changed: cycles::changed_since_verdict(&db).await?,
             cycles: cycles::latest(&db, self.cycles).await?,
@@ -75,6 +102,8 @@ impl Coverage {
 /// What the database knows, by source.
 struct Facts {
     counted: Vec<Counted>,
+    remainders: Vec<Accounted>,
+    unexplained: Vec<Unexplained>,
     loose: BTreeMap<String, u64>,
     changed: BTreeMap<String, u64>,
     cycles: BTreeMap<String, Vec<CycleLine>>,
@@ -87,6 +116,13 @@ impl Facts {
         for counted in self.counted {
             let name = counted.source.clone();
             lines.entry(name).or_default().counted = counted;
+        }
+        for accounted in self.remainders {
+            lines.entry(accounted.source).or_default().remainders = accounted.remainders;
+        }
+        for session in self.unexplained {
+            let line = lines.entry(session.source.clone()).or_default();
+            line.unexplained_sessions.push(session);
         }
         let known = self.loose.keys().chain(self.cycles.keys());
         for name in known.chain(config.sources.iter().map(|source| &source.name)) {
@@ -114,6 +150,17 @@ impl Facts {
 fn text(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
     let counted: Vec<Counted> = lines.iter().map(|line| line.counted.clone()).collect();
     let mut parts = vec![summary::table(out, &counted)];
+    let mut left = Grid::new(["source", "what", "sessions", "why", "one of them", "what to do"]);
+    for line in lines {
+        for remainder in &line.remainders {
+            let mut row = vec![Cell::from(&line.counted.source)];
+            row.extend(cells(remainder));
+            left.row(row);
+        }
+    }
+    if !left.is_empty() {
+        parts.push(out.table(&left));
+    }
     let notes: Vec<String> = lines.iter().flat_map(notes).collect();
     if !notes.is_empty() {
         parts.push(escape::visible_lines(&notes.join("\n")));
@@ -122,6 +169,58 @@ fn text(out: &Output, lines: &[Line], now: DateTime<Utc>) -> String {
         parts.push(cycles_table(out, lines, now));
     }
     parts.join("\n\n")
+}
+
+fn cells(remainder: &Remainder) -> [Cell; 5] {
+    let tone = match remainder.kind {
+        Kind::Unexplained | Kind::Error => Tone::Bad,
+        Kind::Waiting => Tone::Warn,
+        Kind::Skipped => Tone::Dim,
+    };
+    [
+        Cell::toned(remainder.kind.as_str(), tone),
+        Cell::count(remainder.sessions),
+        Cell::from(&remainder.reason),
+        Cell::from(&remainder.example),
+        Cell::from(&remainder.act),
+    ]
+}
+
+/// By source and day.
+fn days_text(out: &Output, days: &[Accounted]) -> String {
+    if days.is_empty() {
+        return "no session began on these days (UTC)".to_owned();
+    }
+    let mut grid = Grid::new([
+        "source", "day (UTC)", "seen", "pass", "partial", "fail", "skipped", "error", "waiting", "unexplained",
+    ]);
+    let mut left = Grid::new([
+        "source", "day (UTC)", "what", "sessions", "why", "one of them", "what to do",
+    ]);
+    for accounted in days {
+        let day = accounted.day.map(|day| day.to_string()).unwrap_or_default();
+        let name = [Cell::from(&accounted.source), Cell::from(day)];
+        let counts = [
+            accounted.seen,
+            accounted.pass,
+            accounted.partial,
+            accounted.fail,
+            accounted.skipped,
+            accounted.error,
+            accounted.waiting,
+            accounted.unexplained,
+        ];
+        grid.row(name.iter().cloned().chain(counts.map(Cell::count)).collect::<Vec<Cell>>());
+        for remainder in &accounted.remainders {
+            left.row(name.iter().cloned().chain(cells(remainder)).collect::<Vec<Cell>>());
+        }
+    }
+    let mut text = out.table(&grid);
+    if !left.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&out.table(&left));
+    }
+    text
 }
 
 /// What the numbers do not say, and what to do about it.
@@ -134,9 +233,6 @@ fn notes(line: &Line) -> Vec<String> {
             "{name} is not in the configuration: nobody scans it, and what is left of it waits for its [[source]]"
         )),
         _ => {}
-    }
-    for (reason, sessions) in &line.counted.waiting_for {
-        notes.push(format!("{name}: {sessions} session(s) wait: {reason}"));
     }
     if line.loose_traces > 0 && line.group_without_session {
         notes.push(format!(
@@ -156,9 +252,14 @@ fn notes(line: &Line) -> Vec<String> {
         ));
     }
     if line.counted.unexplained > 0 {
+        let named = line.unexplained_sessions.iter();
+        let named: Vec<String> = named
+            .map(|session| format!("{} ({})", session.session_id, session.state))
+            .collect();
         notes.push(format!(
-            "{name}: {} session(s) have neither a verdict nor a reason to wait, which is a fault of aftercall: please report it",
-            line.counted.unexplained
+            "{name}: {} session(s) have neither a verdict nor a reason to wait, which is a fault of aftercall: please report it: {}",
+            line.counted.unexplained,
+            named.join(", ")
         ));
     }
     notes
@@ -249,8 +350,16 @@ mod tests {
             counted: vec![Counted {
                 source: "calls".to_owned(),
                 seen: 12,
-                pass: 12,
+                pass: 9,
+                waiting: 2,
+                unexplained: 1,
                 ..Counted::default()
+            }],
+            remainders: vec![accounted()],
+            unexplained: vec![Unexplained {
+                source: "calls".to_owned(),
+                session_id: "lost\u{1b}[2J".to_owned(),
+                state: "settled".to_owned(),
             }],
             loose: BTreeMap::from([("calls".to_owned(), 7), ("gone".to_owned(), 1)]),
             changed: BTreeMap::from([("calls".to_owned(), 3)]),
@@ -271,9 +380,39 @@ mod tests {
             "gone is not in the configuration",
             "1m so far",
             "no \\x1b[2Jconnection",
+            "looked 1 of 4 times",
+            "aftercall why w1 --source calls",
+            "please report it: lost\\x1b[2J (settled)",
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
         }
         assert!(!text.contains('\u{1b}'));
+    }
+
+    fn accounted() -> Accounted {
+        Accounted {
+            source: "calls".to_owned(),
+            day: chrono::NaiveDate::from_ymd_opt(2026, 3, 14),
+            seen: 11,
+            pass: 9,
+            waiting: 2,
+            remainders: vec![Remainder {
+                kind: Kind::Waiting,
+                reason: "not found yet: looked 1 of 4 times".to_owned(),
+                sessions: 2,
+                example: "w1".to_owned(),
+                act: "aftercall why w1 --source calls".to_owned(),
+            }],
+            ..Accounted::default()
+        }
+    }
+
+    #[test]
+    fn a_day_shows_its_sums_and_what_is_left_of_it_and_why() {
+        let text = days_text(&Output::plain(), &[accounted()]);
+        for shown in ["2026-03-14", "11", "looked 1 of 4 times", "w1", "aftercall why w1"] {
+            assert!(text.contains(shown), "{shown} is not in\n{text}");
+        }
+        assert!(days_text(&Output::plain(), &[]).contains("no session began"));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod cycles;
+pub mod remainders;
 pub mod session;
 pub mod sessions;
 mod waiting;
