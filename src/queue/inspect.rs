@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod gates;
 pub mod processes;
+pub mod recent;
 pub mod service;
 pub mod why;
 
