@@ -9,10 +9,13 @@ mod eval;
 mod export;
 mod fleet;
 mod health;
+mod help;
+mod outputs;
 mod playbook;
 mod postgres;
 mod program;
 mod roles;
+mod top;
 mod tutorial;
 
 mod run;
