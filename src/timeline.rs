@@ -62,7 +62,11 @@ pub async fn of(db: &Db, line: SessionLine) -> Result<Timeline, DbError> {
     let begin = detail.timeline.iter().find(|event| event.what == "discovered");
     let begin = begin.map_or(detail.line.last_activity_at, |event| event.at);
     // Whose way is over gets no more jobs.
-    let done = detail.timeline.iter().find(|event| event.what == "done").map(|event| event.at);
+    let done = detail
+        .timeline
+        .iter()
+        .find(|event| event.what == "done")
+        .map(|event| event.at);
     let newest = detail.timeline.last().map(|event| event.at);
     let end = done.and(newest).unwrap_or(now);
     let key = &detail.line.key;
@@ -70,7 +74,7 @@ pub async fn of(db: &Db, line: SessionLine) -> Result<Timeline, DbError> {
     for job in attempts::of_subject(db, subject, begin, end).await? {
         detail.timeline.extend(events(&job, now));
     }
-    detail.timeline.sort_by_key(|event| event.at);
+    detail.timeline.sort_by_key(Event::order);
     Ok(Timeline {
         totals: totals(&detail, done.unwrap_or(now)),
         detail,
@@ -103,12 +107,20 @@ fn what_became(job: &Attempted, attempt: &AttemptRow) -> String {
 }
 
 fn totals(detail: &SessionDetail, end: DateTime<Utc>) -> Totals {
-    let of = |what: &str| detail.timeline.iter().filter(move |event| event.what == what).collect::<Vec<&Event>>();
+    let of = |what: &str| {
+        detail
+            .timeline
+            .iter()
+            .filter(move |event| event.what == what)
+            .collect::<Vec<&Event>>()
+    };
     let took = |events: &[&Event]| events.iter().filter_map(|event| event.took_us).sum();
     let (ran, lookups, calls) = (of("ran"), of("looked_up"), of("asked_llm"));
     let spent = &detail.llm_calls;
     Totals {
-        since_last_activity_us: (end - detail.line.last_activity_at).num_microseconds().unwrap_or(i64::MAX),
+        since_last_activity_us: (end - detail.line.last_activity_at)
+            .num_microseconds()
+            .unwrap_or(i64::MAX),
         attempts: ran.len() as u64,
         ran_us: took(&ran),
         waited_us: ran.iter().filter_map(|event| event.waited_us).sum(),
@@ -117,7 +129,10 @@ fn totals(detail: &SessionDetail, end: DateTime<Utc>) -> Totals {
         llm_calls: spent.len() as u64,
         llm_us: took(&calls),
         llm_lost: spent.iter().filter(|call| call.state == "lost").count() as u64,
-        tokens: spent.iter().map(|call| call.prompt_tokens + call.completion_tokens).sum(),
+        tokens: spent
+            .iter()
+            .map(|call| call.prompt_tokens + call.completion_tokens)
+            .sum(),
         cost_micros: spent.iter().map(|call| call.cost_micros).sum(),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Reanalyze},
     store::{
         inspect::{
-            coverage::{self, Coverage as Counted},
+            coverage::{self, Coverage as Counted, Unreadable},
             cycles::{self, CycleLine},
             remainders::{self, Accounted, Kind, Remainder, Unexplained},
         },
@@ -33,6 +33,9 @@ Examples:
   $ aftercall coverage --json | jq '.[] | select(.unexplained > 0)'
 
 A day is one in UTC, and a session is of the day of its first activity.";
+
+/// Places that could not be read that JSON names at most.
+const UNREADABLE: u32 = 20;
 
 /// Shows whether every session is accounted for: seen = verdicts + waiting + skipped + errors
 #[derive(Debug, Args)]
@@ -67,6 +70,9 @@ struct Line {
     /// Of those that nothing explains, some by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unexplained_sessions: Vec<Unexplained>,
+    /// Places of it that could not be read, the latest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable_places: Vec<Unreadable>,
     /// Latest first.
     cycles: Vec<CycleLine>,
 }
@@ -89,6 +95,7 @@ impl Coverage {
             } else {
                 Vec::new()
             },
+            unreadable: coverage::unreadable(&db, UNREADABLE).await?,
             loose: seen::loose_traces(&db).await?,
             changed: cycles::changed_since_verdict(&db).await?,
             cycles: cycles::latest(&db, self.cycles).await?,
@@ -104,6 +111,7 @@ struct Facts {
     counted: Vec<Counted>,
     remainders: Vec<Accounted>,
     unexplained: Vec<Unexplained>,
+    unreadable: Vec<Unreadable>,
     loose: BTreeMap<String, u64>,
     changed: BTreeMap<String, u64>,
     cycles: BTreeMap<String, Vec<CycleLine>>,
@@ -123,6 +131,10 @@ impl Facts {
         for session in self.unexplained {
             let line = lines.entry(session.source.clone()).or_default();
             line.unexplained_sessions.push(session);
+        }
+        for place in self.unreadable {
+            let line = lines.entry(place.source.clone()).or_default();
+            line.unreadable_places.push(place);
         }
         let known = self.loose.keys().chain(self.cycles.keys());
         for name in known.chain(config.sources.iter().map(|source| &source.name)) {
@@ -192,10 +204,25 @@ fn days_text(out: &Output, days: &[Accounted]) -> String {
         return "no session began on these days (UTC)".to_owned();
     }
     let mut grid = Grid::new([
-        "source", "day (UTC)", "seen", "pass", "partial", "fail", "skipped", "error", "waiting", "unexplained",
+        "source",
+        "day (UTC)",
+        "seen",
+        "pass",
+        "partial",
+        "fail",
+        "skipped",
+        "error",
+        "waiting",
+        "unexplained",
     ]);
     let mut left = Grid::new([
-        "source", "day (UTC)", "what", "sessions", "why", "one of them", "what to do",
+        "source",
+        "day (UTC)",
+        "what",
+        "sessions",
+        "why",
+        "one of them",
+        "what to do",
     ]);
     for accounted in days {
         let day = accounted.day.map(|day| day.to_string()).unwrap_or_default();
@@ -210,7 +237,12 @@ fn days_text(out: &Output, days: &[Accounted]) -> String {
             accounted.waiting,
             accounted.unexplained,
         ];
-        grid.row(name.iter().cloned().chain(counts.map(Cell::count)).collect::<Vec<Cell>>());
+        grid.row(
+            name.iter()
+                .cloned()
+                .chain(counts.map(Cell::count))
+                .collect::<Vec<Cell>>(),
+        );
         for remainder in &accounted.remainders {
             left.row(name.iter().cloned().chain(cells(remainder)).collect::<Vec<Cell>>());
         }
@@ -233,6 +265,12 @@ fn notes(line: &Line) -> Vec<String> {
             "{name} is not in the configuration: nobody scans it, and what is left of it waits for its [[source]]"
         )),
         _ => {}
+    }
+    if let Some(place) = line.unreadable_places.first() {
+        notes.push(format!(
+            "{name}: {} place(s) could not be read, the latest at {}: {}; mend it, and scan again: `aftercall enqueue discover {name}`",
+            line.counted.unreadable, place.position, place.reason
+        ));
     }
     if line.loose_traces > 0 && line.group_without_session {
         notes.push(format!(
@@ -353,6 +391,7 @@ mod tests {
                 pass: 9,
                 waiting: 2,
                 unexplained: 1,
+                unreadable: 3,
                 ..Counted::default()
             }],
             remainders: vec![accounted()],
@@ -360,6 +399,12 @@ mod tests {
                 source: "calls".to_owned(),
                 session_id: "lost\u{1b}[2J".to_owned(),
                 state: "settled".to_owned(),
+            }],
+            unreadable: vec![Unreadable {
+                source: "calls".to_owned(),
+                position: "line 7".to_owned(),
+                reason: "not JSON".to_owned(),
+                seen_at: at(90),
             }],
             loose: BTreeMap::from([("calls".to_owned(), 7), ("gone".to_owned(), 1)]),
             changed: BTreeMap::from([("calls".to_owned(), 3)]),
@@ -381,6 +426,7 @@ mod tests {
             "1m so far",
             "no \\x1b[2Jconnection",
             "looked 1 of 4 times",
+            "calls: 3 place(s) could not be read, the latest at line 7: not JSON",
             "aftercall why w1 --source calls",
             "please report it: lost\\x1b[2J (settled)",
         ] {

@@ -339,7 +339,11 @@ mod tests {
     fn where_columns_do_not_fit_at_all_each_row_is_a_block() {
         let text = jobs().render(Some(60), false);
         assert!(text.contains("0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80"), "{text}");
-        assert!(text.lines().any(|line| line.trim().starts_with("state") && line.ends_with("scheduled")), "{text}");
+        assert!(
+            text.lines()
+                .any(|line| line.trim().starts_with("state") && line.ends_with("scheduled")),
+            "{text}"
+        );
         assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
     }
 }

@@ -123,7 +123,14 @@ fn text(out: &Output, page: &SessionPage, now: DateTime<Utc>) -> String {
 /// The table of sessions, as `run` prints it, too.
 pub(super) fn rows(out: &Output, lines: &[SessionLine], now: DateTime<Utc>) -> String {
     let mut grid = Grid::new([
-        "session", "source", "status", "intent", "diagnosis", "age", "until", "why",
+        "session",
+        "source",
+        "status",
+        "intent",
+        "diagnosis",
+        "age",
+        "until",
+        "why",
     ]);
     for line in lines {
         let verdict = line.verdict.as_ref();

@@ -324,7 +324,11 @@ pub(super) fn diagnosis(out: &Output, report: &Value) -> String {
 /// What all of it took and cost.
 fn sums(out: &Output, totals: &Totals) -> String {
     let mut text = title(out, "in all");
-    let _ = writeln!(text, "{} from the last activity on", micros(totals.since_last_activity_us));
+    let _ = writeln!(
+        text,
+        "{} from the last activity on",
+        micros(totals.since_last_activity_us)
+    );
     if totals.attempts > 0 {
         let Totals {
             attempts,
@@ -333,7 +337,10 @@ fn sums(out: &Output, totals: &Totals) -> String {
             ..
         } = totals;
         let (ran, waited) = (micros(*ran_us), micros(*waited_us));
-        let _ = writeln!(text, "jobs: {attempts} attempt(s) ran for {ran} and waited for {waited}");
+        let _ = writeln!(
+            text,
+            "jobs: {attempts} attempt(s) ran for {ran} and waited for {waited}"
+        );
     }
     if totals.lookups > 0 {
         let _ = writeln!(text, "lookups: {}, took {}", totals.lookups, micros(totals.lookups_us));

@@ -99,7 +99,15 @@ impl Top {
                 frame::lines(&look, out.width().map(usize::from), &|text, tone| out.paint(text, tone)).join("\n")
             });
         }
-        let ended = live(context, &db, lease, self.every, look, &config.database.location().to_string()).await;
+        let ended = live(
+            context,
+            &db,
+            lease,
+            self.every,
+            look,
+            &config.database.location().to_string(),
+        )
+        .await;
         // A server that is away is not waited for.
         let _ = tokio::time::timeout(Duration::from_secs(1), db.close()).await;
         ended
@@ -120,7 +128,7 @@ async fn live(
     let mut trouble: Option<String> = None;
     let mut looked_at = Instant::now();
     loop {
-        draw(context, &mut screen, &look, place, trouble.as_deref())?;
+        draw(context, &look, place, trouble.as_deref())?;
         let next = looked_at + every;
         let wait = tokio::time::sleep_until(next.into());
         tokio::select! {
@@ -140,7 +148,7 @@ async fn live(
                 () = signals.told() => return Ok(()),
                 event = screen.event() => match event {
                     Event::Quit => return Ok(()),
-                    Event::Resized => draw(context, &mut screen, &look, place, trouble.as_deref())?,
+                    Event::Resized => draw(context, &look, place, trouble.as_deref())?,
                 },
             }
         };
@@ -153,15 +161,9 @@ async fn live(
     }
 }
 
-fn draw(
-    context: &Context,
-    screen: &mut Screen,
-    look: &Look,
-    place: &str,
-    trouble: Option<&str>,
-) -> Result<(), Failure> {
-    let (width, height) = screen.size();
+fn draw(context: &Context, look: &Look, place: &str, trouble: Option<&str>) -> Result<(), Failure> {
+    let (width, height) = Screen::size();
     let paint = |text: &str, tone| context.out.paint(text, tone);
-    screen.draw(&frame::page(look, place, trouble, (width, height), &paint))?;
+    Screen::draw(&frame::page(look, place, trouble, (width, height), &paint))?;
     Ok(())
 }

@@ -209,7 +209,10 @@ fn a_system_of_record_that_is_down_is_not_a_verdict() {
     let waiting = program.run(&["sessions", "--json"]).exits(0).json();
     assert_eq!(waiting["sessions"][0]["status"], "waiting");
     assert!(
-        waiting["sessions"][0]["waiting_reason"].as_str().unwrap().contains("records:"),
+        waiting["sessions"][0]["waiting_reason"]
+            .as_str()
+            .unwrap()
+            .contains("records:"),
         "{waiting}"
     );
 }

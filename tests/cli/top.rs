@@ -24,7 +24,7 @@ program_on_each_engine! {
     into_a_pipe_it_says_how_to_look_once,
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const ENTER: &str = "\u{1b}[?1049h";
 const LEAVE: &str = "\u{1b}[?1049l";
 const SHOW_CURSOR: &str = "\u{1b}[?25h";
@@ -132,7 +132,9 @@ fn frame(drawn: &str) -> Vec<String> {
     let sequence = regex::Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]").unwrap();
     let at_line_starts = drawn.replace("\u{1b}[K", "\n");
     let lines = at_line_starts.lines();
-    lines.map(|line| sequence.replace_all(line, "").trim_end().to_owned()).collect()
+    lines
+        .map(|line| sequence.replace_all(line, "").trim_end().to_owned())
+        .collect()
 }
 
 fn it_draws_the_fleet_within_the_terminal_and_q_gives_the_terminal_back() {

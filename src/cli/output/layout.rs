@@ -45,7 +45,12 @@ impl Layout {
         let rigid: Vec<usize> = columns.iter().copied().filter(is_rigid).collect();
         let least = |column: &usize| {
             let natural = column_width(grid, *column);
-            PADDING + if rigid.contains(column) { natural } else { natural.min(NARROWEST) }
+            PADDING
+                + if rigid.contains(column) {
+                    natural
+                } else {
+                    natural.min(NARROWEST)
+                }
         };
         let needed: usize = columns.iter().map(least).sum();
         if needed <= width {

@@ -29,10 +29,17 @@ pub(super) fn page(
     (width, height): (usize, usize),
     paint: Paint<'_>,
 ) -> Vec<String> {
-    let title = format!("aftercall  {}  q ends  {}", when::instant(look.at), escape::visible(place));
+    let title = format!(
+        "aftercall  {}  q ends  {}",
+        when::instant(look.at),
+        escape::visible(place)
+    );
     let mut page = vec![paint(&cut(&title, width), Tone::Dim)];
     if let Some(trouble) = trouble {
-        let text = format!("the database does not answer, this is from then: {}", escape::visible(trouble));
+        let text = format!(
+            "the database does not answer, this is from then: {}",
+            escape::visible(trouble)
+        );
         page.push(paint(&cut(&text, width), Tone::Bad));
     }
     page.push(String::new());
@@ -59,7 +66,9 @@ pub(super) fn lines(look: &Look, width: Option<usize>, paint: Paint<'_>) -> Vec<
 
 fn queues(look: &Look, width: Option<usize>) -> Option<Table> {
     let is_wide = width.is_none_or(|width| width >= 110);
-    let mut header = vec!["QUEUE", ">READY", ">OLDEST", ">RUN", ">LIMIT", ">HELD", ">LATER", ">RETRY"];
+    let mut header = vec![
+        "QUEUE", ">READY", ">OLDEST", ">RUN", ">LIMIT", ">HELD", ">LATER", ">RETRY",
+    ];
     if is_wide {
         header.extend([">DONE", ">GIVEN UP"]);
     }
@@ -81,10 +90,7 @@ fn queues(look: &Look, width: Option<usize>) -> Option<Table> {
             toned(amount(count("retryable")), Tone::Warn),
         ];
         if is_wide {
-            row.extend([
-                number(count("completed")),
-                toned(amount(count("discarded")), Tone::Bad),
-            ]);
+            row.extend([number(count("completed")), toned(amount(count("discarded")), Tone::Bad)]);
         }
         row.extend([plain(rate.map(per_second).unwrap_or_default()), note(depth, look)]);
         table.row(row);
@@ -111,19 +117,24 @@ fn note(depth: &QueueDepth, look: &Look) -> (String, Tone) {
     if let Some(pause) = &depth.paused {
         return toned(format!("paused by {}: {}", pause.by, pause.reason), Tone::Warn);
     }
-    let is_served = look.processes.iter().any(|process| {
-        process.state == ProcessState::Live && process.row.queues.iter().any(|queue| *queue == depth.queue)
-    });
-    let waits = depth.by_state.iter().any(|(state, count)| {
-        *count > 0 && matches!(state.as_str(), "available" | "scheduled" | "retryable")
-    });
+    let is_served = look
+        .processes
+        .iter()
+        .any(|process| process.state == ProcessState::Live && process.row.queues.contains(&depth.queue));
+    let waits = depth
+        .by_state
+        .iter()
+        .any(|(state, count)| *count > 0 && matches!(state.as_str(), "available" | "scheduled" | "retryable"));
     if waits && !is_served {
         return toned("no live process serves it", Tone::Bad);
     }
-    let rate = depth.limits.iter().find_map(|limit| match (limit.rate_used, limit.rate_max) {
-        (Some(used), Some(max)) if used >= u64::from(max) => Some(format!("{used}/{max} starts: rate reached")),
-        _ => None,
-    });
+    let rate = depth
+        .limits
+        .iter()
+        .find_map(|limit| match (limit.rate_used, limit.rate_max) {
+            (Some(used), Some(max)) if used >= u64::from(max) => Some(format!("{used}/{max} starts: rate reached")),
+            _ => None,
+        });
     toned(rate.unwrap_or_default(), Tone::Dim)
 }
 
@@ -149,10 +160,16 @@ fn gates(look: &Look) -> Option<Table> {
 }
 
 fn processes(look: &Look) -> Option<Table> {
-    let mut table = Table::new(vec!["PROCESS", ">PID", "ROLE", "VERSION", "STATE", ">SEEN", ">RUNS", ""]);
+    let mut table = Table::new(vec![
+        "PROCESS", ">PID", "ROLE", "VERSION", "STATE", ">SEEN", ">RUNS", "",
+    ]);
     for process in look.processes.iter().take(PROCESSES) {
         let (row, state) = (&process.row, process.state);
-        let tone = if state == ProcessState::Live { Tone::Good } else { Tone::Bad };
+        let tone = if state == ProcessState::Live {
+            Tone::Good
+        } else {
+            Tone::Bad
+        };
         let outdated = if process.outdated { Tone::Warn } else { Tone::Plain };
         // By queue, and the longest of each.
         let mut runs: BTreeMap<&str, (u64, _)> = BTreeMap::new();
@@ -160,7 +177,11 @@ fn processes(look: &Look) -> Option<Table> {
             runs.entry(&held.queue).or_insert((0, held.started_at)).0 += 1;
         }
         let runs = runs.iter().map(|(queue, (count, since))| {
-            let times = if *count > 1 { format!(" ×{count}") } else { String::new() };
+            let times = if *count > 1 {
+                format!(" ×{count}")
+            } else {
+                String::new()
+            };
             format!("{queue}{times} {}", when::age(look.at, *since))
         });
         table.row(vec![
@@ -187,7 +208,14 @@ fn failures(look: &Look) -> Option<Table> {
         table.row(vec![
             plain(format!("{} ago", when::age(look.at, failed.at))),
             plain(&failed.queue),
-            toned(&failed.outcome, if failed.outcome == "discarded" { Tone::Bad } else { Tone::Warn }),
+            toned(
+                &failed.outcome,
+                if failed.outcome == "discarded" {
+                    Tone::Bad
+                } else {
+                    Tone::Warn
+                },
+            ),
             plain(failed.job.to_string()),
             plain(failed.error.as_deref().unwrap_or_default()),
         ]);
@@ -207,7 +235,7 @@ fn toned(text: impl AsRef<str>, tone: Tone) -> (String, Tone) {
 fn amount(count: u64) -> String {
     match count {
         0 => "·".to_owned(),
-        0..100_000 => count.to_string(),
+        1..100_000 => count.to_string(),
         100_000..10_000_000 => format!("{}k", count / 1_000),
         _ => format!("{}M", count / 1_000_000),
     }
@@ -406,7 +434,11 @@ mod tests {
         };
         Look {
             at: at(60),
-            queues: vec![queue("verify_session", 7, None), queue("diagnose_session", 5, None), queue("paused", 0, Some(pause))],
+            queues: vec![
+                queue("verify_session", 7, None),
+                queue("diagnose_session", 5, None),
+                queue("paused", 0, Some(pause)),
+            ],
             gates: vec![GateLine {
                 key: "llm:default".to_owned(),
                 state: "closed".to_owned(),

@@ -46,17 +46,9 @@ impl Screen {
     /// Takes the terminal.
     pub(super) fn enter() -> io::Result<Self> {
         let resized = signal(SignalKind::window_change())?;
-        // A panic is to be read on the usual screen.
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            give_back();
-            usual(info);
-        }));
+        give_back_on_panic();
         TAKEN.store(true, Ordering::SeqCst);
-        let screen = Self {
-            keys: keys()?,
-            resized,
-        };
+        let screen = Self { keys: keys()?, resized };
         terminal::enable_raw_mode()?;
         let mut out = io::stdout().lock();
         queue!(out, EnterAlternateScreen, Hide, Clear(ClearType::All))?;
@@ -65,20 +57,20 @@ impl Screen {
     }
 
     /// Columns and rows, now.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(super) fn size() -> (usize, usize) {
         let (width, height) = terminal::size().unwrap_or(USUAL);
         (usize::from(width).max(1), usize::from(height).max(1))
     }
 
     /// Draws lines over what was there: each is cleared only behind its end, so that nothing flickers.
-    pub(super) fn draw(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(super) fn draw(lines: &[String]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         queue!(out, BeginSynchronizedUpdate)?;
         for (row, line) in (0_u16..).zip(lines) {
             queue!(out, MoveTo(0, row), Print(line), Clear(ClearType::UntilNewLine))?;
         }
         let end = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-        if usize::from(end) < self.size().1 {
+        if usize::from(end) < Self::size().1 {
             queue!(out, MoveTo(0, end), Clear(ClearType::FromCursorDown))?;
         }
         queue!(out, EndSynchronizedUpdate)?;
@@ -108,6 +100,15 @@ impl Drop for Screen {
     }
 }
 
+/// A panic is to be read on the usual screen.
+fn give_back_on_panic() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        give_back();
+        usual(info);
+    }));
+}
+
 /// As it was before, as far as the terminal is still there.
 fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
@@ -133,4 +134,27 @@ fn keys() -> io::Result<mpsc::Receiver<u8>> {
             }
         })?;
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        static WAS_TAKEN_WHEN_TOLD: AtomicBool = AtomicBool::new(true);
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().name() == Some("panics") {
+                WAS_TAKEN_WHEN_TOLD.store(TAKEN.load(Ordering::SeqCst), Ordering::SeqCst);
+            } else {
+                usual(info);
+            }
+        }));
+        give_back_on_panic();
+        TAKEN.store(true, Ordering::SeqCst);
+        let panics = thread::Builder::new().name("panics".to_owned());
+        assert!(panics.spawn(|| panic!("of a test")).unwrap().join().is_err());
+        assert!(!WAS_TAKEN_WHEN_TOLD.load(Ordering::SeqCst));
+    }
 }

@@ -48,7 +48,15 @@ pub async fn of_subject(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> Result<Vec<Attempted>, DbError> {
-    let range = params![first_id(from - SKEW), last_id(to + SKEW), one.0, one.1, two.0, two.1, MOST];
+    let range = params![
+        first_id(from - SKEW),
+        last_id(to + SKEW),
+        one.0,
+        one.1,
+        two.0,
+        two.1,
+        MOST
+    ];
     let mut jobs = Vec::new();
     for row in db.fetch_all(JOBS, &range).await? {
         let job: Uuid = row.get("id")?;
@@ -126,8 +134,10 @@ mod tests {
         let db = &database.db;
         fill(
             db,
-            &["INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
-               SELECT gen_random_uuid(), 'q', 'q', '{}', 'completed', now(), 8, now() FROM generate_series(1, 20000)"],
+            &[
+                "INSERT INTO jobs (id, queue, limit_key, args, state, run_at, max_attempts, created_at)
+               SELECT gen_random_uuid(), 'q', 'q', '{}', 'completed', now(), 8, now() FROM generate_series(1, 20000)",
+            ],
         )
         .await;
         let now = db.now().await.unwrap();

@@ -72,7 +72,11 @@ async fn rates(db: &Db, now: DateTime<Utc>) -> Result<BTreeMap<String, f64>, DbE
         first = first.min(row.get("first")?);
         completed.insert(row.get::<String>("queue")?, row.get::<u64>("completed")?);
     }
-    let span = if looked_at < u64::from(SAMPLE) { LATELY } else { now - first };
+    let span = if looked_at < u64::from(SAMPLE) {
+        LATELY
+    } else {
+        now - first
+    };
     let seconds = span.as_seconds_f64().max(0.001);
     let per_second = |(queue, count)| (queue, count as f64 / seconds);
     Ok(completed.into_iter().map(per_second).collect())

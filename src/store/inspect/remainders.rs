@@ -231,7 +231,9 @@ fn fold(rows: &[Row], shut: &ShutGates) -> Result<Vec<Accounted>, DbError> {
         *count += sessions;
         if let Some(kind) = kind {
             let example: String = row.get("example")?;
-            let group = reasons.entry((kind, reason.unwrap_or_default())).or_insert((0, example));
+            let group = reasons
+                .entry((kind, reason.unwrap_or_default()))
+                .or_insert((0, example));
             group.0 += sessions;
         }
     }
@@ -252,14 +254,17 @@ fn close(all: &mut [Accounted], reasons: &mut BTreeMap<(Kind, String), (u64, Str
             example,
         })
         .collect();
-    last.remainders.sort_by_key(|remainder| (remainder.kind, std::cmp::Reverse(remainder.sessions)));
+    last.remainders
+        .sort_by_key(|remainder| (remainder.kind, std::cmp::Reverse(remainder.sessions)));
 }
 
 fn day(row: &Row) -> Result<Option<NaiveDate>, DbError> {
     let Some(number) = row.get::<Option<i64>>("day")? else {
         return Ok(None);
     };
-    let at = number.checked_mul(86_400).and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let at = number
+        .checked_mul(86_400)
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     match at {
         Some(at) => Ok(Some(at.date_naive())),
         None => Err(row.bad("day", &format!("{number} is no day since 1970"))),
@@ -322,7 +327,13 @@ mod tests {
         let db = &database.db;
         let today = db.now().await.unwrap().date_naive();
         let yesterday = today.pred_opt().unwrap();
-        for (id, status) in [("a", "pass"), ("b", "fail"), ("c 3", "skipped"), ("d", "error"), ("e", "partial")] {
+        for (id, status) in [
+            ("a", "pass"),
+            ("b", "fail"),
+            ("c 3", "skipped"),
+            ("d", "error"),
+            ("e", "partial"),
+        ] {
             session(db, "calls", id, "done", None).await;
             verdict(db, "calls", id, 1, status).await;
             moved(db, id, &format!("{today}T00:00:00Z")).await;
@@ -342,7 +353,14 @@ mod tests {
         let remainders: Vec<_> = days
             .iter()
             .flat_map(|day| &day.remainders)
-            .map(|left| (left.kind.as_str(), left.reason.as_str(), left.sessions, left.example.as_str()))
+            .map(|left| {
+                (
+                    left.kind.as_str(),
+                    left.reason.as_str(),
+                    left.sessions,
+                    left.example.as_str(),
+                )
+            })
             .collect();
         assert_eq!(
             remainders,
@@ -353,7 +371,10 @@ mod tests {
                 ("waiting", "not found yet", 3, "w1"),
             ]
         );
-        assert_eq!(days[0].remainders[1].act, "nothing; one of them: aftercall show 'c 3' --source calls");
+        assert_eq!(
+            days[0].remainders[1].act,
+            "nothing; one of them: aftercall show 'c 3' --source calls"
+        );
         assert_eq!(days[1].remainders[1].act, "aftercall why w1 --source calls");
 
         let all = by_source(db).await.unwrap();
@@ -365,10 +386,22 @@ mod tests {
             assert_eq!(left, all.skipped + all.error + all.waiting + all.unexplained);
             assert_eq!(
                 (all.seen, all.pass, all.skipped, all.error, all.waiting, all.unexplained),
-                (counted.seen, counted.pass, counted.skipped, counted.error, counted.waiting, counted.unexplained)
+                (
+                    counted.seen,
+                    counted.pass,
+                    counted.skipped,
+                    counted.error,
+                    counted.waiting,
+                    counted.unexplained
+                )
             );
         }
-        let named: Vec<String> = unexplained(db).await.unwrap().into_iter().map(|one| one.session_id).collect();
+        let named: Vec<String> = unexplained(db)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|one| one.session_id)
+            .collect();
         assert_eq!(named, ["x", "y"]);
     }
 
@@ -407,12 +440,22 @@ mod tests {
             panic!("{all:?}")
         };
         assert_eq!((left.sessions, left.example.as_str()), (2, "a"));
-        assert!(left.reason.contains("llm:default is not available (billing)"), "{}", left.reason);
+        assert!(
+            left.reason.contains("llm:default is not available (billing)"),
+            "{}",
+            left.reason
+        );
     }
 
     #[test]
     fn an_id_is_one_word_of_a_shell_whatever_it_holds() {
-        for (id, shown) in [("a/b-1", "a/b-1"), ("$(id)", "'$(id)'"), ("it's", "'it'\\''s'"), ("-x", "'-x'"), ("", "''")] {
+        for (id, shown) in [
+            ("a/b-1", "a/b-1"),
+            ("$(id)", "'$(id)'"),
+            ("it's", "'it'\\''s'"),
+            ("-x", "'-x'"),
+            ("", "''"),
+        ] {
             assert_eq!(word(id), shown);
         }
     }

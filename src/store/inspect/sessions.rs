@@ -257,7 +257,11 @@ impl Cursor {
 /// One word, whatever the session's id holds: it is pasted into shells and addresses.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = (self.last_activity_at.timestamp_micros(), &self.key.source, &self.key.session_id);
+        let parts = (
+            self.last_activity_at.timestamp_micros(),
+            &self.key.source,
+            &self.key.session_id,
+        );
         let json = serde_json::to_vec(&parts).map_err(|_| fmt::Error)?;
         f.write_str(&URL_SAFE_NO_PAD.encode(json))
     }
@@ -492,7 +496,14 @@ mod tests {
 
     async fn sessions_are_found_by_what_they_wait_for_also_where_a_gate_says_it(database: TestDb) {
         let db = &database.db;
-        session(db, "calls", "looks", "verifying", Some("not found yet: looked 1 of 4 times")).await;
+        session(
+            db,
+            "calls",
+            "looks",
+            "verifying",
+            Some("not found yet: looked 1 of 4 times"),
+        )
+        .await;
         session(db, "calls", "behind", "analyzing", Some("waiting for its analysis")).await;
         session(db, "calls", "done", "done", None).await;
         let mut tx = db.begin().await.unwrap();
