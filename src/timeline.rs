@@ -74,7 +74,7 @@ pub async fn of(db: &Db, line: SessionLine) -> Result<Timeline, DbError> {
     for job in attempts::of_subject(db, subject, begin, end).await? {
         detail.timeline.extend(events(&job, now));
     }
-    detail.timeline.sort_by_key(|event| event.at);
+    detail.timeline.sort_by_key(Event::order);
     Ok(Timeline {
         totals: totals(&detail, done.unwrap_or(now)),
         detail,

@@ -38,6 +38,7 @@ mod signals;
 mod sources;
 mod summary;
 mod token;
+mod top;
 mod when;
 mod why;
 mod wiring;
@@ -114,6 +115,7 @@ enum Command {
     Show(show::Show),
     Queues(queues::Queues),
     Workers(workers::Workers),
+    Top(top::Top),
     Why(why::Why),
     Jobs(Box<jobs::Jobs>),
     Operations(operations::Operations),
@@ -172,6 +174,7 @@ impl Cli {
             Command::Show(command) => command.execute(&context).await,
             Command::Queues(command) => command.execute(&context).await,
             Command::Workers(command) => command.execute(&context).await,
+            Command::Top(command) => command.execute(&context).await,
             Command::Why(command) => command.execute(&context).await,
             Command::Jobs(command) => command.execute(&context).await,
             Command::Operations(command) => command.execute(&context).await,

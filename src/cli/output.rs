@@ -1,11 +1,14 @@
 //! What commands print: tables for people, JSON for programs. Every cell and every text goes through
 //! [`escape`](super::escape), so that no command can forget it.
 
+mod layout;
+
 use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
+use self::layout::Layout;
 use super::{escape, failure::Failure};
 
 /// Where and how to print.
@@ -32,6 +35,11 @@ impl Output {
     /// Whether JSON was asked for.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Columns of the terminal; `None` into a pipe, where nothing is cut or wrapped.
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.width
     }
 
     /// Prints JSON where it was asked for, else what people read.
@@ -160,6 +168,24 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Nothing to see.
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() || self.text == "·"
+    }
+
+    fn shown(&self) -> comfy_table::Cell {
+        let mut shown = comfy_table::Cell::new(escape::visible(&self.text));
+        if let Some(tone) = self.tone.colour() {
+            shown = shown.fg(tone);
+        }
+        if self.right {
+            shown = shown.set_alignment(CellAlignment::Right);
+        }
+        shown
+    }
+}
+
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
         Self::toned(text, Tone::Plain)
@@ -198,32 +224,33 @@ impl Grid {
     }
 
     fn render(&self, width: Option<u16>, colour: bool) -> String {
-        let mut table = Table::new();
+        let layout = width.map_or(Layout::Whole, |width| Layout::of(self, usize::from(width)));
+        match layout {
+            Layout::Whole => self.lines(&self.columns(), &[], None, colour),
+            Layout::Columns { columns, rigid } => self.lines(&columns, &rigid, width, colour),
+            Layout::Cards => self.cards(width, colour),
+        }
+    }
+
+    fn columns(&self) -> Vec<usize> {
+        (0..self.header.len()).collect()
+    }
+
+    /// One line for each row, or more where a column has to be wrapped: those that are not `rigid`.
+    fn lines(&self, columns: &[usize], rigid: &[usize], width: Option<u16>, colour: bool) -> String {
+        let mut table = new_table(width, colour);
         let line = LineStyle::new('─', '─', '─', '─');
         table.load_style(TableStyle::new().header_separator(line));
-        if colour {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        if let Some(width) = width {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
-        }
-        table.set_header(self.header.clone());
+        table.set_header(columns.iter().map(|column| self.header[*column]));
         for row in &self.rows {
-            let cells = row.iter().map(|cell| {
-                let mut shown = comfy_table::Cell::new(escape::visible(&cell.text));
-                if let Some(tone) = cell.tone.colour() {
-                    shown = shown.fg(tone);
-                }
-                if cell.right {
-                    shown = shown.set_alignment(CellAlignment::Right);
-                }
-                shown
-            });
-            table.add_row(cells);
+            table.add_row(columns.iter().filter_map(|column| row.get(*column)).map(Cell::shown));
+        }
+        for (place, column) in columns.iter().enumerate() {
+            if rigid.contains(column)
+                && let Some(column) = table.column_mut(place)
+            {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         if self.first_unbroken
             && let Some(first) = table.column_mut(0)
@@ -232,6 +259,40 @@ impl Grid {
         }
         table.trim_fmt()
     }
+
+    /// One block for each row: what the columns are called beside what is in them.
+    fn cards(&self, width: Option<u16>, colour: bool) -> String {
+        let mut cards = Vec::new();
+        for row in &self.rows {
+            let mut card = new_table(width, colour);
+            for (name, cell) in self.header.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+                let mut value = cell.clone();
+                value.right = false;
+                card.add_row([Cell::toned(*name, Tone::Dim).shown(), value.shown()]);
+            }
+            if let Some(names) = card.column_mut(0) {
+                names.set_constraint(ColumnConstraint::ContentWidth);
+            }
+            cards.push(card.trim_fmt());
+        }
+        cards.join("\n\n")
+    }
+}
+
+fn new_table(width: Option<u16>, colour: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new());
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    if let Some(width) = width {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
+    }
+    table
 }
 
 #[cfg(test)]
@@ -269,5 +330,42 @@ mod tests {
             assert!(widest <= usize::from(width), "{widest} > {width}\n{text}");
         }
         assert!(grid.render(None, false).lines().any(|line| line.chars().count() > 150));
+    }
+
+    fn jobs() -> Grid {
+        let mut grid = Grid::new(["job", "queue", "key", "state", "cancelled", "worker", "why"]);
+        grid.row([
+            Cell::from("0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80"),
+            Cell::from("verify_session"),
+            Cell::from(""),
+            Cell::toned("scheduled", Tone::Warn),
+            Cell::count(0),
+            Cell::from("0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f81"),
+            Cell::from("records:practice is not available (closed_hours): opens at 8"),
+        ]);
+        grid
+    }
+
+    #[test]
+    fn at_a_narrow_terminal_ids_stay_whole_and_empty_columns_go() {
+        let text = jobs().render(Some(120), false);
+        assert!(text.contains("3c4f5d6e7f80") && text.contains("3c4f5d6e7f81"), "{text}");
+        assert!(text.contains("verify_session") && !text.contains("cancelled"), "{text}");
+        assert!(text.lines().next().unwrap().trim().starts_with("job"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        // Into a pipe every column is there.
+        assert!(jobs().render(None, false).contains("cancelled"));
+    }
+
+    #[test]
+    fn where_columns_do_not_fit_at_all_each_row_is_a_block() {
+        let text = jobs().render(Some(60), false);
+        assert!(text.contains("0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80"), "{text}");
+        assert!(
+            text.lines()
+                .any(|line| line.trim().starts_with("state") && line.ends_with("scheduled")),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     operate::queues::{self, QueueLine},
     queue::inspect::{
-        LimitUse,
+        QueueDepth,
         gates::{self, GateLine},
         pace::{Pace, Trend},
     },

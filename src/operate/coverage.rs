@@ -9,12 +9,16 @@ use crate::{
     db::{Db, DbError},
     store::{
         inspect::{
-            coverage::{self, Coverage},
+            coverage::{self, Coverage, Unreadable},
             cycles::{self, CycleLine},
+            remainders::{self, Accounted, Remainder, Unexplained},
         },
         seen,
     },
 };
+
+/// Places that could not be read, listed at most.
+const UNREADABLE: u32 = 20;
 
 /// One source.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
@@ -30,6 +34,14 @@ pub struct CoverageLine {
     pub group_without_session: bool,
     /// Sessions with activity after their verdict that nobody judges again.
     pub changed_and_not_judged_again: u64,
+    /// Those without a verdict that says what is there, by reason.
+    pub remainders: Vec<Remainder>,
+    /// Of those that nothing explains, some by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unexplained_sessions: Vec<Unexplained>,
+    /// Places of it that could not be read, the latest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable_places: Vec<Unreadable>,
     /// Latest first.
     pub cycles: Vec<CycleLine>,
 }
@@ -39,6 +51,12 @@ pub struct CoverageLine {
 pub struct Facts {
     /// Sessions.
     pub counted: Vec<Coverage>,
+    /// Those without a verdict that says what is there.
+    pub remainders: Vec<Accounted>,
+    /// Some of those that nothing explains.
+    pub unexplained: Vec<Unexplained>,
+    /// The latest places that could not be read.
+    pub unreadable: Vec<Unreadable>,
     /// Traces that name no session.
     pub loose: BTreeMap<String, u64>,
     /// Sessions with activity after their verdict.
@@ -53,8 +71,17 @@ impl Facts {
     /// # Errors
     /// When the database cannot answer.
     pub async fn read(db: &Db, cycles: u32) -> Result<Self, DbError> {
+        let counted = coverage::by_source(db).await?;
+        let is_bad = counted.iter().any(|source| source.unexplained > 0);
         Ok(Self {
-            counted: coverage::by_source(db).await?,
+            counted,
+            remainders: remainders::by_source(db).await?,
+            unexplained: if is_bad {
+                remainders::unexplained(db).await?
+            } else {
+                Vec::new()
+            },
+            unreadable: coverage::unreadable(db, UNREADABLE).await?,
             loose: seen::loose_traces(db).await?,
             changed: cycles::changed_since_verdict(db).await?,
             cycles: cycles::latest(db, cycles).await?,
@@ -67,6 +94,17 @@ impl Facts {
         for counted in self.counted {
             let name = counted.source.clone();
             lines.entry(name).or_default().counted = counted;
+        }
+        for accounted in self.remainders {
+            lines.entry(accounted.source).or_default().remainders = accounted.remainders;
+        }
+        for session in self.unexplained {
+            let line = lines.entry(session.source.clone()).or_default();
+            line.unexplained_sessions.push(session);
+        }
+        for place in self.unreadable {
+            let line = lines.entry(place.source.clone()).or_default();
+            line.unreadable_places.push(place);
         }
         let known = self.loose.keys().chain(self.cycles.keys());
         for name in known.chain(config.sources.iter().map(|source| &source.name)) {

@@ -6,6 +6,7 @@ pub mod gates;
 pub mod pace;
 pub mod page;
 pub mod processes;
+pub mod recent;
 pub mod schedules;
 pub mod service;
 pub mod why;

@@ -9,13 +9,16 @@ mod eval;
 mod export;
 mod fleet;
 mod health;
+mod help;
 mod logs;
 mod monitoring;
 mod operations;
+mod outputs;
 mod playbook;
 mod postgres;
 mod program;
 mod roles;
+mod top;
 mod traces;
 mod tutorial;
 

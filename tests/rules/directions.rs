@@ -182,6 +182,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("clap", &["src/cli/", "src/main.rs"], "the library knows no flags"),
     ("comfy_table", &["src/cli/"], "the library prints nothing"),
     ("indicatif", &["src/cli/"], "the library prints nothing"),
+    ("crossterm", &["src/cli/top/"], "one command takes the terminal"),
 ];
 
 /// Calls that only some files may make, and why. Clippy holds most of these, too; here the exceptions are one list.

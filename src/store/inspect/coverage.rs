@@ -110,7 +110,7 @@ async fn waiting_for(db: &Db) -> Result<BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// Something in a source that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Unreadable {
     /// The source.
     pub source: String,

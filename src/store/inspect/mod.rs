@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod cycles;
 pub mod freshness;
+pub mod remainders;
 pub mod session;
 pub mod sessions;
 mod waiting;

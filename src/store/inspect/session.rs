@@ -51,6 +51,13 @@ pub struct Event {
     pub worker: Option<String>,
 }
 
+impl Event {
+    /// By time; the end after what was written with it.
+    pub fn order(&self) -> (DateTime<Utc>, bool) {
+        (self.at, self.what == "done")
+    }
+}
+
 /// One analysis of a session.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct GenerationDetail {
@@ -147,7 +154,7 @@ pub async fn detail(db: &Db, line: SessionLine) -> Result<SessionDetail, DbError
     let llm_calls = llm_calls(db, &key).await?;
     let mut timeline = timeline(db, &key).await?;
     timeline.extend(llm_calls.iter().map(LlmCall::event));
-    timeline.sort_by_key(|event| event.at);
+    timeline.sort_by_key(Event::order);
     let mut generations = Vec::new();
     for generation in (1..=line.generation).rev() {
         let reading = readings::load(db, &key, generation).await?;
@@ -298,7 +305,7 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
             ..Event::default()
         });
     }
-    events.sort_by_key(|event| event.at);
+    events.sort_by_key(Event::order);
     Ok(events)
 }
 
