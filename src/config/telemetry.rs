@@ -77,7 +77,7 @@ impl TelemetryConfig {
                             variable = name,
                             reason,
                             "no spans are sent: what it holds is no address"
-                        )
+                        );
                     })
                     .ok()
             }),

@@ -137,6 +137,7 @@ async fn the_dashboard_and_the_alert_rules_ask_for_what_is_served_and_all_of_it_
 #[test]
 fn every_alert_says_how_bad_it_is_what_is_wrong_and_what_to_run() {
     let alerts = YamlLoader::load_from_str(&document("docs/prometheus/alerts.yml")).unwrap();
+    let label = Regex::new(r"\$labels\.([a-z_]+)").unwrap();
     let mut names = BTreeSet::new();
     for rule in rules(&alerts[0]) {
         let name = rule["alert"].as_str().unwrap();
@@ -157,7 +158,6 @@ fn every_alert_says_how_bad_it_is_what_is_wrong_and_what_to_run() {
         assert!(runbook.contains("`aftercall "), "{name}: {runbook}");
         // Of what a label is named in words, the expression must keep it.
         let expression = rule["expr"].as_str().unwrap();
-        let label = Regex::new(r"\$labels\.([a-z_]+)").unwrap();
         let summary = rule["annotations"]["summary"].as_str().unwrap();
         for found in label.captures_iter(&format!("{summary} {runbook}")) {
             let kept = !expression.contains("sum") || expression.contains(&format!("by ({}", &found[1]));

@@ -78,8 +78,8 @@ async fn a_run_is_the_child_of_its_enqueue_in_another_process() {
         .await;
     let db = world.db().await;
     let soon = [("OTEL_BSP_SCHEDULE_DELAY", "100")];
-    let enqueuer = Child::start(&world, &["enqueue", "discover"], &soon).ended().await;
-    assert!(enqueuer.status.success(), "{enqueuer}");
+    let ended = Child::start(&world, &["enqueue", "discover"], &soon).ended().await;
+    assert!(ended.status.success(), "{ended}");
     let enqueued = inbox.one("enqueue discover_sessions", None);
     assert_eq!((enqueued.kind, enqueued.parent.as_str()), (PRODUCER, ""));
 
@@ -203,8 +203,8 @@ async fn without_an_address_nothing_is_sent_and_of_half_of_the_traces_none_is_ha
         .await;
     let db = world.db().await;
     // The enqueuer sends nothing, and decides nothing for others.
-    let enqueuer = Child::start(&world, &["enqueue", "discover"], &[]).ended().await;
-    assert!(enqueuer.status.success(), "{enqueuer}");
+    let ended = Child::start(&world, &["enqueue", "discover"], &[]).ended().await;
+    assert!(ended.status.success(), "{ended}");
     assert_eq!(inbox.spans().len(), 0);
     let worker = Child::start(
         &world,
