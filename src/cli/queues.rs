@@ -190,13 +190,12 @@ fn rate(per_minute: f64) -> String {
     }
 }
 
-/// `≤ 3ms`: where a bucket ends.
+/// `≤ 3ms`: where a bucket ends, rounded up to milliseconds or seconds.
 fn waited(up_to_us: i64) -> String {
-    let length = Duration::from_micros(up_to_us.unsigned_abs());
-    let step = if length < Duration::from_secs(1) { 1 } else { 100 };
-    let millis = length.as_millis().div_ceil(step) * step;
-    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-    format!("≤ {}", when::rough(Duration::from_millis(millis)))
+    let up_to = up_to_us.unsigned_abs();
+    let step = if up_to < 1_000_000 { 1_000 } else { 1_000_000 };
+    let up_to = up_to.div_ceil(step).saturating_mul(step);
+    format!("≤ {}", when::rough(Duration::from_micros(up_to)))
 }
 
 /// How many run, of how many that may: `3/3, 2/3 starts in 5m`; per partition with its name. A lowered limit drains: `3/1`.
@@ -320,7 +319,7 @@ mod tests {
             "in 30s",
             "3.4",
             "≤ 10ms",
-            "≤ 44s",
+            "≤ 45s",
             "growing, 0 → 33",
         ] {
             assert!(text.contains(shown), "{shown} is not in\n{text}");
