@@ -10,11 +10,13 @@ use super::world::{Answer, Served};
 use crate::on_each_engine;
 
 on_each_engine! {
-    every_error_is_a_problem_that_says_what_to_do,
+    a_question_that_does_not_fit_is_told_what_does_not,
+    a_write_that_does_not_fit_is_told_what_does_not,
+    a_body_has_to_be_json_to_say_so_and_to_be_small,
     who_asks_too_often_is_told_to_wait_and_nobody_else_is,
 }
 
-async fn every_error_is_a_problem_that_says_what_to_do() {
+async fn a_question_that_does_not_fit_is_told_what_does_not() {
     let served = Served::start().await;
     let nobody = "01a21481-1315-70a7-8e7d-6802d688d648";
     for (path, status, code) in [
@@ -40,6 +42,15 @@ async fn every_error_is_a_problem_that_says_what_to_do() {
         let answer = served.get(path).await;
         answer.is_problem(status, code);
     }
+    let method = Answer::of(served.ask(Method::PATCH, "/queues")).await;
+    method.is_problem(405, "method_not_allowed");
+    assert_eq!(method.header("allow"), "GET, HEAD");
+    served.stop().await;
+}
+
+async fn a_write_that_does_not_fit_is_told_what_does_not() {
+    let served = Served::start().await;
+    let nobody = "01a21481-1315-70a7-8e7d-6802d688d648";
     for (path, body, status, code) in [
         ("/queues/nosuch/pause", json!({"reason": "x"}), 404, "unknown_queue"),
         ("/queues/nosuch/resume", json!({}), 404, "unknown_queue"),
@@ -96,10 +107,11 @@ async fn every_error_is_a_problem_that_says_what_to_do() {
     Answer::of(served.ask(Method::DELETE, "/tokens/nosuch"))
         .await
         .is_problem(404, "unknown_token");
-    let method = Answer::of(served.ask(Method::PATCH, "/queues")).await;
-    method.is_problem(405, "method_not_allowed");
-    assert_eq!(method.header("allow"), "GET, HEAD");
+    served.stop().await;
+}
 
+async fn a_body_has_to_be_json_to_say_so_and_to_be_small() {
+    let served = Served::start().await;
     let pause = || served.ask(Method::POST, "/queues/reconcile/pause");
     Answer::of(pause().body("{\"reason\": \"x\"}"))
         .await

@@ -105,13 +105,13 @@ impl Verifier {
 
     /// Whether the hash is of the token's secret: worked out on a thread of its own.
     async fn fits(&self, token: ApiToken, hash: String) -> Result<bool, Problem> {
-        let taken = self.strangers.take("");
-        if !taken.may {
+        let bucket = self.strangers.take("");
+        if !bucket.may {
             return Err(Problem::new(
                 Code::TooManyRequests,
                 "too many tokens were tried that were not seen before",
             )
-            .after(taken.reset));
+            .after(bucket.reset));
         }
         // Closed never: we hold it.
         let _place = self.hashing.acquire().await.ok();
