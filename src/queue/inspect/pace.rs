@@ -176,7 +176,7 @@ mod tests {
             went: 40,
             waits: vec![(1_000, 94), (1_250, 1), (2_000_000, 5)],
         };
-        let mut pace = seen.pace(Duration::from_secs(600));
+        let mut pace = seen.pace(Duration::from_mins(10));
         assert_eq!((pace.wait_p50_us, pace.wait_p95_us), (Some(1_000), Some(1_250)));
         assert_eq!(pace.started, 100);
         assert!((pace.in_per_minute - 10.0).abs() < 1e-9 && (pace.out_per_minute - 4.0).abs() < 1e-9);
