@@ -32,7 +32,7 @@ const VIEWS: [(&str, &[&str]); 18] = [
     ("queues", &["queues"]),
     ("why_queue", &["why", "verify_session"]),
     ("why_session", &["why", "s-vanished"]),
-    ("why_waiting_session", &["why", "s-question"]),
+    ("why_waiting_session", &["why", "s-ordered"]),
     ("why_job", &["why", "JOB"]),
     ("jobs_list", &["jobs", "list", "--key", "s-vanished"]),
     ("jobs_show", &["jobs", "show", "JOB"]),
@@ -53,22 +53,11 @@ fn every_view_prints_what_it_printed_last() {
     program.write_bakery(&sessions);
     let records = program.serve_records();
     program.judge_bakery(&records);
-    // Something is down, held, called for again and done to many.
+    // Something is down, held, and called for again.
     for words in [
         &["gate", "close", "llm:default", "--reason", "maintenance until 14:00"][..],
         &["pause", "diagnose_session", "--reason", "incident 7"],
-        &["reprocess", "s-question"],
-        &[
-            "jobs",
-            "reprioritise",
-            "--to",
-            "5",
-            "--queue",
-            "analyze_session",
-            "--state",
-            "available",
-            "--yes",
-        ],
+        &["reprocess", "s-ordered"],
     ] {
         program.run(words).exits(0);
     }
