@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What to do, to what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum Task {
     /// Jobs are changed.
@@ -83,7 +83,7 @@ impl Task {
 }
 
 /// One operation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Operation {
     /// Which.
     pub id: Uuid,

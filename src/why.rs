@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What does not move, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Why {
     /// What was asked about.
     #[serde(flatten)]
@@ -40,7 +40,7 @@ impl Why {
 }
 
 /// What can be asked about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Subject {
     /// A queue.

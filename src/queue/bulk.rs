@@ -24,7 +24,7 @@ use crate::{
 const BATCH: u32 = 1_000;
 
 /// What to do to jobs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Change {
     /// Those that ended without success, or wait for a time, run now, with all their attempts.

@@ -15,7 +15,7 @@ use crate::{
 pub const WINDOW: u32 = 20_000;
 
 /// Which jobs. What is not said matches all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobFilter {
     /// Of this queue.
@@ -84,7 +84,7 @@ impl JobFilter {
 }
 
 /// A member of the arguments and what it is, as text: `session_id` is `call-7`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "RawArg")]
 pub struct ArgIs {
     path: String,

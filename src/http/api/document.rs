@@ -13,11 +13,11 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Api, audit, coverage, gates, jobs, limits,
+    Api, audit, coverage, gates, jobs, limits, operations,
     problem::{self, Code, Problem},
     queues,
     rules::SCHEME,
-    sessions, sources, tokens, workers,
+    sessions, sources, tokens, why, workers,
 };
 
 #[derive(OpenApi)]
@@ -34,6 +34,8 @@ use super::{
     tags(
         (name = "queues", description = "Depth, what runs, limits and pauses"),
         (name = "jobs", description = "What was called for, attempt by attempt"),
+        (name = "operations", description = "What is done to many jobs or sessions at once"),
+        (name = "why", description = "What holds a queue, a job or a session"),
         (name = "workers", description = "Processes of the fleet"),
         (name = "gates", description = "Upstreams that are down, and what they hold"),
         (name = "sessions", description = "What was judged, and why"),
@@ -74,6 +76,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::cancel))
+        .routes(routes!(operations::list))
+        .routes(routes!(operations::change_jobs))
+        .routes(routes!(operations::reprocess_sessions))
+        .routes(routes!(operations::show))
+        .routes(routes!(operations::stop))
+        .routes(routes!(operations::undo))
+        .routes(routes!(why::show))
         .routes(routes!(workers::list))
         .routes(routes!(gates::list))
         .routes(routes!(gates::open))

@@ -36,7 +36,7 @@ pub(super) enum JobState {
 }
 
 impl JobState {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
             Self::Scheduled => "scheduled",

@@ -19,6 +19,7 @@ mod jobs;
 mod layers;
 mod limits;
 mod once;
+mod operations;
 mod problem;
 mod queues;
 mod rate;
@@ -28,6 +29,7 @@ mod sessions;
 mod sources;
 mod tokens;
 mod verify;
+mod why;
 mod workers;
 
 use std::{

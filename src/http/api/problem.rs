@@ -33,12 +33,14 @@ pub(super) enum Code {
     UnknownSession,
     UnknownSource,
     UnknownToken,
+    UnknownOperation,
     MethodNotAllowed,
     JobRunning,
     JobHasTwin,
     JobEnded,
     GateNotShut,
     NameTaken,
+    NotUndoable,
     RequestUnderWay,
     TooLarge,
     NotJson,
@@ -56,7 +58,7 @@ pub(super) enum Code {
 
 impl Code {
     /// All of them, in the order of their statuses: for the reference.
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::BadCursor,
         Self::BadRequest,
         Self::NoToken,
@@ -71,12 +73,14 @@ impl Code {
         Self::UnknownSession,
         Self::UnknownSource,
         Self::UnknownToken,
+        Self::UnknownOperation,
         Self::MethodNotAllowed,
         Self::JobRunning,
         Self::JobHasTwin,
         Self::JobEnded,
         Self::GateNotShut,
         Self::NameTaken,
+        Self::NotUndoable,
         Self::RequestUnderWay,
         Self::TooLarge,
         Self::NotJson,
@@ -110,13 +114,15 @@ impl Code {
             | Self::UnknownGate
             | Self::UnknownSession
             | Self::UnknownSource
-            | Self::UnknownToken => StatusCode::NOT_FOUND,
+            | Self::UnknownToken
+            | Self::UnknownOperation => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::JobRunning
             | Self::JobHasTwin
             | Self::JobEnded
             | Self::GateNotShut
             | Self::NameTaken
+            | Self::NotUndoable
             | Self::RequestUnderWay => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -146,12 +152,14 @@ impl Code {
             Self::UnknownSession => "There is no such session",
             Self::UnknownSource => "There is no such source",
             Self::UnknownToken => "There is no such token",
+            Self::UnknownOperation => "There is no such operation",
             Self::MethodNotAllowed => "The path does not take this method",
             Self::JobRunning => "The job runs already",
             Self::JobHasTwin => "Another live job does the same",
             Self::JobEnded => "The job has ended",
             Self::GateNotShut => "The gate is not shut",
             Self::NameTaken => "A token of this name is there",
+            Self::NotUndoable => "The operation cannot be undone",
             Self::RequestUnderWay => "The first request with this key is not answered yet",
             Self::TooLarge => "The body is too large",
             Self::NotJson => "The body is not said to be JSON",
@@ -196,12 +204,14 @@ impl Code {
             Self::UnknownSession => "GET /api/v1/sessions lists them; its id is percent-encoded in the path",
             Self::UnknownSource => "GET /api/v1/sources lists them",
             Self::UnknownToken => "GET /api/v1/tokens lists them",
+            Self::UnknownOperation => "GET /api/v1/operations lists them",
             Self::MethodNotAllowed => "the header Allow names the methods",
             Self::JobRunning => "let it run, or cancel it first",
             Self::JobHasTwin => "look at that job",
             Self::JobEnded => "retry it, if it should run again",
             Self::GateNotShut => "nothing: its jobs go on",
             Self::NameTaken => "revoke that token, or choose another name",
+            Self::NotUndoable => "nothing: only what a discard gave up can be given back",
             Self::RequestUnderWay => "send it again with the same key after Retry-After seconds",
             Self::TooLarge => "send at most 1 MB",
             Self::NotJson => "send `Content-Type: application/json`; where there is nothing to say, the body is {}",

@@ -20,8 +20,9 @@ const COUNTED: usize = 1_000;
 const NAMED: u32 = 20;
 
 /// Why something does not move. The names are stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ReasonCode)]
 pub enum Code {
     /// It ended: completed, cancelled or discarded.
     Ended,
@@ -105,7 +106,7 @@ impl Code {
 }
 
 /// One reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Reason {
     /// Which.
     pub code: Code,
@@ -126,7 +127,7 @@ pub struct Reason {
 }
 
 /// A job that holds something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Holder {
     /// Which.
     pub job: Uuid,

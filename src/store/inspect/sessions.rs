@@ -65,7 +65,7 @@ pub struct VerdictLine {
 }
 
 /// Which sessions to list, latest activity first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct SessionFilter {
     /// Of this source.
