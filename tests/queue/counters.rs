@@ -177,8 +177,8 @@ async fn a_process_adds_up_what_it_did_and_nothing_once_it_is_idle(database: Tes
 }
 
 async fn a_lost_table_of_jobs_counts_nothing(database: TestDb) {
-    let db = &database.db;
     const ALL_AT_ONCE: Sql = Sql::each("-- lose\nDELETE FROM jobs", "-- lose\nTRUNCATE jobs");
+    let db = &database.db;
     for (lose, added_up_before) in [
         (Sql::from("-- lose\nDELETE FROM jobs"), false),
         (Sql::from("-- lose\nDELETE FROM jobs"), true),
@@ -371,7 +371,7 @@ async fn waits_rates_and_the_trend_come_from_what_was_noted(database: TestDb) {
         assert!((pace.in_per_minute - 22.0 * 60.0 / pace.seconds).abs() < 1e-6);
     }
     // A quarter of an hour later it is forgotten, and what runs is still there.
-    db.advance_clock(Duration::from_secs(16 * 60)).await.unwrap();
+    db.advance_clock(Duration::from_mins(16)).await.unwrap();
     let pace = depth(db, "plain").await.pace;
     assert_eq!((pace.came, pace.went, pace.wait_p50_us, pace.now), (0, 0, None, 3));
     running.abort().await;
