@@ -2,8 +2,8 @@
 -- change of state is noted in the transaction that made it, and what was noted is added up by and by. Notes are only ever
 -- inserted, so that no two transactions wait for each other. Triggers note, so that other programs and older versions do too.
 
+-- Without a key or an index: every change pays for them.
 CREATE TABLE queue_transitions (
-    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at           timestamptz NOT NULL,
     queue        text NOT NULL,
     from_state   text,           -- null: it was not there
@@ -64,17 +64,30 @@ BEGIN
 END
 $$;
 
--- A full join is never done row against row: the plan is made once, mostly for one row, and then there may be 50,000. A job that
--- changed its queue or its id went away there and is new here.
+-- The bucket of a start: wait_buckets.wait.
+CREATE FUNCTION aftercall_wait(started_at timestamptz, run_at timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN started_at IS NOT NULL AND isfinite(run_at) THEN LEAST(GREATEST(ceil(
+        ln(GREATEST(extract(epoch FROM started_at - run_at)::float8 * 1000, 1)) / ln(1.25::float8)), 0), 119)::bigint END
+$$;
+
+-- One job is looked at by itself: that is most of them, and costs less. Of many a full join is never done row against row: the plan
+-- is made once, for a few, and then there may be 50,000. A job that changed its queue or its id went away there and is new here.
 CREATE FUNCTION aftercall_note_changed_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF NOT EXISTS (SELECT 1 FROM new_jobs OFFSET 1) THEN
+        INSERT INTO queue_transitions (at, queue, from_state, from_held_by, to_state, to_held_by, wait, n)
+            SELECT aftercall_now(), is_now.queue, was.state, was.held_by, is_now.state, is_now.held_by,
+                   CASE WHEN is_now.state = 'running' THEN aftercall_wait(is_now.started_at, is_now.run_at) END, 1
+            FROM old_jobs AS was CROSS JOIN new_jobs AS is_now
+            WHERE is_now.queue = was.queue
+                AND (is_now.state <> was.state OR is_now.held_by IS DISTINCT FROM was.held_by);
+        IF FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     INSERT INTO queue_transitions (at, queue, from_state, from_held_by, to_state, to_held_by, wait, n)
         SELECT aftercall_now(), COALESCE(is_now.queue, was.queue), was.state, was.held_by, is_now.state, is_now.held_by,
-               CASE WHEN is_now.state = 'running' AND is_now.started_at IS NOT NULL AND isfinite(is_now.run_at)
-                    THEN LEAST(GREATEST(ceil(
-                        ln(GREATEST(extract(epoch FROM is_now.started_at - is_now.run_at)::float8 * 1000, 1)) / ln(1.25::float8)
-                    ), 0), 119)::bigint END,
-               count(*)
+               CASE WHEN is_now.state = 'running' THEN aftercall_wait(is_now.started_at, is_now.run_at) END, count(*)
         FROM old_jobs AS was FULL JOIN new_jobs AS is_now ON is_now.id = was.id AND is_now.queue = was.queue
         WHERE was.state IS DISTINCT FROM is_now.state OR was.held_by IS DISTINCT FROM is_now.held_by
         GROUP BY 2, 3, 4, 5, 6, 7;

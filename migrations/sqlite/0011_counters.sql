@@ -2,8 +2,8 @@
 -- change of state is noted in the transaction that made it, and what was noted is added up by and by. Notes are only ever
 -- inserted. Triggers note, so that older versions do too.
 
+-- Without a key or an index: every change pays for them.
 CREATE TABLE queue_transitions (
-    id           INTEGER PRIMARY KEY,
     at           INTEGER NOT NULL,
     queue        TEXT NOT NULL,
     from_state   TEXT,            -- null: it was not there

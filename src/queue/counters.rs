@@ -94,7 +94,7 @@ macro_rules! add_up {
 
 macro_rules! first_notes {
     () => {
-        "(SELECT * FROM queue_transitions ORDER BY id LIMIT $1)"
+        "(SELECT rowid AS id, * FROM queue_transitions ORDER BY rowid LIMIT $1)"
     };
 }
 
@@ -108,7 +108,7 @@ const ADD_UP: Sql = Sql::each(
             events!(first_notes!(), "at - at % 60000000"),
             ";"
         ),
-        ";DELETE FROM queue_transitions WHERE id <= (SELECT max(id) FROM ",
+        ";DELETE FROM queue_transitions WHERE rowid <= (SELECT max(id) FROM ",
         first_notes!(),
         ");
          SELECT EXISTS (SELECT 1 FROM queue_transitions) AS more;
@@ -117,8 +117,8 @@ const ADD_UP: Sql = Sql::each(
     concat!(
         "-- add_up_notes
          WITH notes AS (
-            DELETE FROM queue_transitions WHERE id = ANY (ARRAY(
-                SELECT id FROM queue_transitions ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
+            DELETE FROM queue_transitions WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM queue_transitions LIMIT $1 FOR UPDATE SKIP LOCKED))
             RETURNING at, queue, from_state, from_held_by, to_state, to_held_by, wait, n),
          depths AS (",
         add_up!(
