@@ -104,6 +104,8 @@ fn masked(text: &str) -> String {
         (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
         (r"--after [A-Za-z0-9_-]+", "--after [cursor]"),
         (r"\b[0-9a-f]{64}\b", "[hash]"),
+        (r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]\b", "[traceparent]"),
+        (r"\b[0-9a-f]{32}\b", "[trace]"),
         (r"\b\d+ ms\b", "[length]"),
         (r"\b(\d+(d|h|ms|m|s))+\b", "[length]"),
         (r"\b0\.\d\d\b", "[rate]"),
@@ -146,9 +148,10 @@ fn mask_json(value: &mut Value) {
         Value::Object(members) => {
             members.retain(|name, _| !BY_THE_CLOCK.contains(&name.as_str()));
             for (name, member) in members {
-                let is_length = name.ends_with("_us") || name.ends_with("_ms");
+                let is_length = name.ends_with("_us") || name.ends_with("_ms") || name == "seconds";
+                let is_rate = name.contains("per_second") || name.contains("per_minute");
                 match member {
-                    Value::Number(_) if is_length || name == "pid" || name.contains("per_second") => {
+                    Value::Number(_) if is_length || is_rate || name == "pid" => {
                         *member = "[number]".into();
                     }
                     Value::Object(rates) if name == "completed_per_second" => {
