@@ -1,6 +1,7 @@
 //! What the dashboard and the alert rules ask for is there, and whatever is there is documented.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
@@ -15,6 +16,7 @@ use crate::support::{
     child::Child,
     engine,
     http::get,
+    until,
     world::{Plan, World},
 };
 
@@ -25,9 +27,17 @@ fn document(path: &str) -> String {
 /// Every metric that is served, and whether it is a histogram.
 async fn served(world: &World) -> BTreeMap<String, bool> {
     let api = Child::start(world, &["api", "--listen", "127.0.0.1:0"], &[]);
-    let (status, metrics) = get(&format!("{}/metrics", api.url().await)).await;
-    assert_eq!(status, 200, "{metrics}");
+    let url = format!("{}/metrics", api.url().await);
+    let metrics = RefCell::new(String::new());
+    // It listens before it has a connection to its database.
+    until("it has figures", async || {
+        let (status, answer) = get(&url).await;
+        metrics.replace(answer);
+        status == 200
+    })
+    .await;
     metrics
+        .into_inner()
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .map(|(name, kind)| (name.to_owned(), kind == "histogram"))
