@@ -101,13 +101,19 @@ pub(super) fn ran_twice_at_once(history: &History, clock: i64) -> Vec<String> {
     broken
 }
 
-/// Two live jobs with one unique key.
+/// Two live jobs with one unique key. An enqueue reads the clock, and then waits for a twin that is just ending: only of a job that
+/// never ran is it taken for the moment from which it lived, of all others their first start.
 pub(super) fn live_twice(history: &History, clock: i64) -> Vec<String> {
+    let mut first_starts: HashMap<Uuid, i64> = HashMap::new();
+    for attempt in &history.attempts {
+        let first = first_starts.entry(attempt.job_id).or_insert(attempt.started_at_us);
+        *first = attempt.started_at_us.min(*first);
+    }
     let mut by_key: BTreeMap<(&str, &str), Vec<Span<'_, Job>>> = BTreeMap::new();
     for job in &history.jobs {
         if let Some(unique_key) = &job.unique_key {
             by_key.entry((&job.queue, unique_key)).or_default().push(Span {
-                from: job.created_at_us,
+                from: first_starts.get(&job.id).copied().unwrap_or(job.created_at_us),
                 to: job.finished_at_us.unwrap_or(i64::MAX),
                 what: job,
             });

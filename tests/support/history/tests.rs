@@ -168,13 +168,26 @@ fn two_live_jobs_with_one_key() {
         history.jobs[index].finished_at_us = Some(to);
     }
     assert_eq!(history.violations(EXACT), Vec::<String>::new());
+    // Called for while the other was just ending: it waited for that.
     history.jobs[3].created_at_us = 49;
+    assert_eq!(history.violations(EXACT), Vec::<String>::new());
+    history.jobs[1].unique_key = Some("k".to_owned());
     breaks(
         &history,
-        &["queue q, unique key k: 2 jobs were live at once at 00:00:00.000049"],
+        &["queue q, unique key k: 2 jobs were live at once at 00:00:00.000010"],
     );
-    history.jobs[3].queue = "other".to_owned();
+    history.jobs[1].queue = "other".to_owned();
     assert_eq!(history.violations(EXACT), Vec::<String>::new());
+    // One that never ran lived from when it was called for.
+    history.jobs.push(Job {
+        unique_key: Some("k".to_owned()),
+        state: "cancelled".to_owned(),
+        ..job(9, 20, 40)
+    });
+    breaks(
+        &history,
+        &["queue q, unique key k: 2 jobs were live at once at 00:00:00.000020"],
+    );
 }
 
 #[test]
