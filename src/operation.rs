@@ -84,6 +84,7 @@ impl Task {
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = BulkOperation)]
 pub struct Operation {
     /// Which.
     pub id: Uuid,

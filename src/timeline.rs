@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A session with every attempt at it on its timeline, and the sums.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Timeline {
     /// The session.
     #[serde(flatten)]
@@ -26,7 +26,7 @@ pub struct Timeline {
 }
 
 /// Sums over a session. Times are in microseconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Totals {
     /// From the session's last activity to its end, or to now where it has none yet.
     pub since_last_activity_us: i64,

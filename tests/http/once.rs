@@ -188,18 +188,16 @@ async fn an_answer_that_the_client_has_is_not_sent_again() {
         let other = Answer::of(served.ask(Method::GET, path).header("if-none-match", "\"other\"")).await;
         assert_eq!((other.status, other.text), (200, first.text), "{path}");
     }
-    let before = served.get("/queues/reconcile").await;
-    served
-        .post("/queues/reconcile/pause", json!({"reason": "x"}))
-        .await
-        .is(200);
+    let before = served.get("/gates").await;
+    let closed = served.post("/gates/source:calls/close", json!({"reason": "x"})).await;
+    closed.is(200);
     let request = served
-        .ask(Method::GET, "/queues/reconcile")
+        .ask(Method::GET, "/gates")
         .header("if-none-match", before.header("etag"));
     let changed = Answer::of(request).await;
     assert_eq!(changed.status, 200, "{changed}");
     assert_ne!(changed.header("etag"), before.header("etag"));
-    let head = Answer::of(served.ask(Method::HEAD, "/queues/reconcile")).await;
+    let head = Answer::of(served.ask(Method::HEAD, "/gates")).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""), "{head}");
     assert_eq!(head.header("etag"), changed.header("etag"));
     served.stop().await;

@@ -24,8 +24,13 @@ async fn a_session_is_shown_as_the_command_line_shows_it_whatever_its_id() {
     served.made_up_session(odd, 7).await;
     for (source, id) in [("calls", "s-half"), ("calls", ODD), ("made-up", odd)] {
         let path = format!("/sessions/{source}/{}", encoded(id));
-        let shown = served.get(&path).await.is(200);
-        assert_eq!(shown, command(&served.world, &["show", id]).await);
+        let mut shown = served.get(&path).await.is(200);
+        let mut on_the_command_line = command(&served.world, &["show", id]).await;
+        // Until now, where it has no end yet.
+        for answer in [&mut shown, &mut on_the_command_line] {
+            answer["totals"]["since_last_activity_us"].take();
+        }
+        assert_eq!(shown, on_the_command_line);
         assert_eq!((&shown["session_id"], &shown["source"]), (&json!(id), &json!(source)));
         assert_eq!(shown["verdict"].is_object(), source == "calls", "{shown}");
         let again = served.post(&format!("{path}/reprocess"), json!({})).await.is(202);
@@ -101,8 +106,20 @@ async fn lists_are_filtered_as_on_the_command_line() {
         ("/coverage?cycles=2", &["coverage", "--cycles", "2"]),
         ("/tokens", &["token", "list"]),
     ] {
-        let answered = items(served.get(path).await);
-        assert_eq!(answered, command(&served.world, shown).await, "{path}");
+        let mut answered = items(served.get(path).await);
+        let mut on_the_command_line = command(&served.world, shown).await;
+        if shown[0] == "sessions" {
+            on_the_command_line = on_the_command_line["sessions"].take();
+        }
+        // The pace of the last minutes is another a moment later.
+        for list in [&mut answered, &mut on_the_command_line] {
+            for item in list.as_array_mut().unwrap() {
+                if item["pace"].is_object() {
+                    item["pace"].take();
+                }
+            }
+        }
+        assert_eq!(answered, on_the_command_line, "{path}");
         let is_waiting = path.ends_with("waiting") || path == "/gates";
         assert!(is_waiting || !answered.as_array().unwrap().is_empty(), "{path}");
     }
@@ -116,7 +133,7 @@ async fn lists_are_filtered_as_on_the_command_line() {
         &["jobs", "list", "--queue", "analyze_session", "--limit", "500"],
     )
     .await;
-    assert_eq!(jobs.as_array().unwrap().len(), listed.as_array().unwrap().len());
+    assert_eq!(jobs.as_array().unwrap().len(), listed["jobs"].as_array().unwrap().len());
     let id = jobs[0]["id"].as_str().unwrap();
     let job = served.get(&format!("/jobs/{id}")).await.is(200);
     assert_eq!(job, command(&served.world, &["jobs", "show", id]).await);

@@ -58,7 +58,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("doctor", &["config", "db", "env", "ports", "queue", "store"]),
     (
         "http",
-        &["config", "db", "domain", "operate", "params", "queue", "store"],
+        &[
+            "config",
+            "db",
+            "domain",
+            "operate",
+            "operation",
+            "params",
+            "queue",
+            "store",
+            "timeline",
+            "why",
+        ],
     ),
     // What the command line and the HTTP API both do.
     (

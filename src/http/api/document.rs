@@ -77,8 +77,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::cancel))
         .routes(routes!(operations::list))
-        .routes(routes!(operations::change_jobs))
-        .routes(routes!(operations::reprocess_sessions))
         .routes(routes!(operations::show))
         .routes(routes!(operations::stop))
         .routes(routes!(operations::undo))

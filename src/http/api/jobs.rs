@@ -36,7 +36,7 @@ pub(super) enum JobState {
 }
 
 impl JobState {
-    pub(super) fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
             Self::Scheduled => "scheduled",
@@ -69,8 +69,6 @@ pub(super) struct Which {
     since: Option<DateTime<Utc>>,
     /// Enqueued at this instant or before.
     until: Option<DateTime<Utc>>,
-    /// With so many attempts, or more.
-    attempts: Option<u32>,
     /// At most this many.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
@@ -117,7 +115,6 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
         error_contains: which.error,
         created_since: which.since,
         created_until: which.until,
-        attempts: which.attempts,
         ..JobFilter::default()
     };
     // What one question looks at is bounded: a page may hold fewer jobs than were asked for, and still say where to go on.

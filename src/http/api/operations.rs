@@ -1,124 +1,28 @@
-//! What is done to many jobs or sessions at once: counted first, called for, followed, stopped, undone.
+//! What is done to many jobs or sessions at once: followed, stopped, undone. The command line calls for it.
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Api,
-    ask::{Nothing, Place, Posted, whole_or_none},
+    ask::{Nothing, Place, Posted},
     change::{Change as Changing, ok},
     cursor::Page,
-    jobs::JobState,
     problem::{Code, Problem},
-    sessions::SessionStatus,
 };
-use crate::{
-    operation::{self, Operation, Task},
-    queue::{bulk::Change, inspect::JobFilter},
-    store::inspect::sessions::SessionFilter,
-};
+use crate::operation::{self, Operation, Task};
 
 /// Operations that are listed.
 const LISTED: u32 = 100;
-/// Letters of a reason, at most.
-const LONGEST: usize = 500;
-
-/// What is done to jobs.
-#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum JobVerb {
-    /// Those that ended without success, or wait for a time, run now, with all their attempts.
-    Retry,
-    /// Those that wait are cancelled; those that run are asked to stop.
-    Cancel,
-    /// Those that wait are given up; can be undone.
-    Discard,
-    /// Those that ended are deleted.
-    Delete,
-    /// Those that wait run in another order: needs `priority`.
-    Reprioritise,
-    /// Those that wait run at another time or in another partition: needs `run_at` or `to_partition`.
-    Move,
-}
-
-/// Which jobs: at least one of these.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WhichJobs {
-    /// Of this queue.
-    queue: Option<String>,
-    /// In this state.
-    state: Option<JobState>,
-    /// In this partition.
-    partition: Option<String>,
-    /// Whose unique key contains this.
-    key: Option<String>,
-    /// Whose last error contains this.
-    error: Option<String>,
-    /// Enqueued at this instant or later.
-    since: Option<DateTime<Utc>>,
-    /// Enqueued at this instant or before.
-    until: Option<DateTime<Utc>>,
-    /// With so many attempts, or more.
-    #[serde(default, deserialize_with = "whole_or_none")]
-    attempts: Option<u32>,
-    /// Just these.
-    #[serde(default)]
-    #[schema(max_items = 1_000)]
-    ids: Vec<Uuid>,
-}
-
-/// What to do to which jobs.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct JobOrder {
-    verb: JobVerb,
-    filter: WhichJobs,
-    /// Higher runs first; most jobs have 0.
-    priority: Option<i32>,
-    /// Not before this.
-    run_at: Option<DateTime<Utc>>,
-    /// Into this partition, where the queue has one limit per partition.
-    to_partition: Option<String>,
-    /// Why, for the audit log and for those that are given up.
-    #[schema(max_length = 500)]
-    reason: Option<String>,
-    /// Only count what matches.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// Which sessions to judge again: at least one of these.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SessionOrder {
-    /// Of this source.
-    source: Option<String>,
-    /// With one of these statuses.
-    #[serde(default)]
-    #[schema(max_items = 6)]
-    status: Vec<SessionStatus>,
-    /// With this intent.
-    intent: Option<String>,
-    /// With activity at or after this.
-    since: Option<DateTime<Utc>>,
-    /// Why, for the audit log.
-    #[schema(max_length = 500)]
-    reason: Option<String>,
-    /// Only count what matches.
-    #[serde(default)]
-    dry_run: bool,
-}
 
 /// What was called for.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CalledFor {
     /// How many match now.
     matched: u64,
-    /// The operation that a worker does; null: this was a dry run.
-    operation: Option<Uuid>,
+    /// The operation that a worker does.
+    operation: Uuid,
 }
 
 /// An operation that was asked to end.
@@ -153,57 +57,6 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
 pub(super) async fn show(State(api): State<Api>, Place(id): Place<Uuid>) -> Result<Response, Problem> {
     let operation = operation::load(api.db().await?, id).await?;
     operation.map(|operation| ok(&operation)).ok_or_else(|| unknown(id))
-}
-
-/// Retry, cancel, discard, delete, reprioritise or move jobs by filter, in the background
-#[utoipa::path(
-    post,
-    path = "/api/v1/operations/jobs",
-    tag = "operations",
-    security(("token" = ["operate"])),
-    request_body = JobOrder,
-    responses((status = 202, description = "A worker does it, or what it would be done to was counted", body = CalledFor))
-)]
-pub(super) async fn change_jobs(
-    State(api): State<Api>,
-    change: Changing,
-    Posted(order): Posted<JobOrder>,
-) -> Result<Response, Problem> {
-    let (reason, dry_run) = (order.reason.clone(), order.dry_run);
-    call_for(&api, change, order.task()?, reason, dry_run).await
-}
-
-/// Judge sessions again by filter, each as its next generation, in the background
-#[utoipa::path(
-    post,
-    path = "/api/v1/operations/sessions",
-    tag = "operations",
-    security(("token" = ["operate"])),
-    request_body = SessionOrder,
-    responses((status = 202, description = "A worker does it, or what it would be done to was counted", body = CalledFor))
-)]
-pub(super) async fn reprocess_sessions(
-    State(api): State<Api>,
-    change: Changing,
-    Posted(order): Posted<SessionOrder>,
-) -> Result<Response, Problem> {
-    let says_nothing =
-        order.source.is_none() && order.status.is_empty() && order.intent.is_none() && order.since.is_none();
-    if says_nothing {
-        return Err(everything("source, status, intent or since"));
-    }
-    let filter = SessionFilter {
-        source: order.source,
-        statuses: order
-            .status
-            .into_iter()
-            .map(|status| status.as_str().to_owned())
-            .collect(),
-        intent: order.intent,
-        since: order.since,
-        ..SessionFilter::default()
-    };
-    call_for(&api, change, Task::Sessions { filter }, order.reason, order.dry_run).await
 }
 
 /// End an operation where it is; what it did stays done
@@ -259,81 +112,14 @@ pub(super) async fn undo(
             format!("operation {id} is a {verb}: only a discard can be undone"),
         ));
     }
-    call_for(&api, change, Task::Discarded { operation: id }, None, false).await
-}
-
-async fn call_for(
-    api: &Api,
-    change: Changing,
-    task: Task,
-    reason: Option<String>,
-    dry_run: bool,
-) -> Result<Response, Problem> {
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST) {
-        return Err(Problem::new(
-            Code::BadBody,
-            format!("`reason` has at most {LONGEST} letters"),
-        ));
-    }
     let db = api.db().await?;
+    let task = Task::Discarded { operation: id };
     let matched = task.count(db).await?;
     let mut tx = db.begin().await?;
-    let operation = if dry_run {
-        None
-    } else {
-        Some(operation::begin(&mut tx, &task, change.actor(), reason.as_deref(), matched).await?)
-    };
+    let operation = operation::begin(&mut tx, &task, change.actor(), None, matched).await?;
     change
         .commit(tx, StatusCode::ACCEPTED, &CalledFor { matched, operation })
         .await
-}
-
-impl JobOrder {
-    fn task(self) -> Result<Task, Problem> {
-        let lacks = |what: &str| Err(Problem::new(Code::BadBody, format!("this verb needs {what}")));
-        let change = match self.verb {
-            JobVerb::Retry => Change::Retry,
-            JobVerb::Cancel => Change::Cancel,
-            JobVerb::Discard => Change::Discard,
-            JobVerb::Delete => Change::Delete,
-            JobVerb::Reprioritise => match self.priority {
-                Some(priority) => Change::Reprioritise { priority },
-                None => return lacks("`priority`"),
-            },
-            JobVerb::Move if self.run_at.is_none() && self.to_partition.is_none() => {
-                return lacks("`run_at` or `to_partition`");
-            }
-            JobVerb::Move => Change::Move {
-                run_at: self.run_at,
-                partition: self.to_partition,
-            },
-        };
-        let filter = JobFilter {
-            queue: self.filter.queue,
-            state: self.filter.state.map(|state| state.as_str().to_owned()),
-            partition: self.filter.partition,
-            key_contains: self.filter.key,
-            error_contains: self.filter.error,
-            arg: None,
-            created_since: self.filter.since,
-            created_until: self.filter.until,
-            attempts: self.filter.attempts,
-            ids: self.filter.ids,
-        };
-        if filter.is_empty() {
-            return Err(everything(
-                "queue, state, partition, key, error, since, until, attempts or ids",
-            ));
-        }
-        Ok(Task::Jobs { change, filter })
-    }
-}
-
-fn everything(names: &str) -> Problem {
-    Problem::new(
-        Code::BadBody,
-        format!("the filter says nothing, and would match everything there is: name one of {names}"),
-    )
 }
 
 fn unknown(id: Uuid) -> Problem {

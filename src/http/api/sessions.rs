@@ -15,9 +15,10 @@ use crate::{
     domain::session::SessionKey,
     operate::work,
     store::inspect::{
-        session::{self, SessionDetail},
+        session,
         sessions::{self, Cursor, SessionFilter, SessionLine},
     },
+    timeline::{self, Timeline},
 };
 
 const KIND: &str = "sessions";
@@ -36,17 +37,6 @@ pub(super) enum SessionStatus {
 
 impl SessionStatus {
     const ALL: [&str; 6] = ["pass", "partial", "fail", "skipped", "error", "waiting"];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Partial => "partial",
-            Self::Fail => "fail",
-            Self::Skipped => "skipped",
-            Self::Error => "error",
-            Self::Waiting => "waiting",
-        }
-    }
 }
 
 /// Which sessions.
@@ -130,7 +120,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
         ("source" = String, Path, description = "Its source"),
         ("id" = String, Path, description = "Its id, percent-encoded: a `/` in it is `%2F`"),
     ),
-    responses((status = 200, description = "It", body = SessionDetail))
+    responses((status = 200, description = "It", body = Timeline))
 )]
 pub(super) async fn show(
     State(api): State<Api>,
@@ -141,7 +131,7 @@ pub(super) async fn show(
     let Some(line) = found.into_iter().next() else {
         return Err(unknown(&SessionKey::new(source, id)));
     };
-    Ok(ok(&session::detail(db, line).await?))
+    Ok(ok(&timeline::of(db, line).await?))
 }
 
 /// Judge a session again, as its next generation; the old verdict stays beside it
