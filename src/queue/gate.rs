@@ -300,9 +300,11 @@ impl JobContext {
                         .probe_at
                         .is_some_and(|probe_at| asked.is_some_and(|asked| asked > probe_at))
                 {
+                    // Until then it waits for this, whatever closed it.
                     tx.execute(
-                        "-- put_off_probe\nUPDATE gates SET probe_at = $2, updated_at = $3 WHERE key = $1",
-                        &params![key, asked, now],
+                        "-- put_off_probe
+                         UPDATE gates SET probe_at = $2, updated_at = $3, reason = $4, detail = $5 WHERE key = $1",
+                        &params![key, asked, now, &outage.reason, &outage.detail],
                     )
                     .await?;
                 }
