@@ -3,7 +3,7 @@
 //!
 //! Safe to run twice: the operation's row says where to go on.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,9 +13,6 @@ use crate::{
     operation::{self, Step},
     queue::{Job, JobContext, JobError, Limit, Outcome, Policy, hours},
 };
-
-/// The longest pause between two batches.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Apply this operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +47,7 @@ impl Job for ApplyOperation {
             }
             tokio::select! {
                 () = ctx.cancelled().cancelled() => {}
-                () = tokio::time::sleep(began.elapsed().min(LONGEST_PAUSE)) => {}
+                () = tokio::time::sleep(operation::pause_after(began.elapsed())) => {}
             }
         }
     }

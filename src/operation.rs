@@ -8,7 +8,7 @@
 mod run;
 mod sessions;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,14 @@ impl Task {
             Self::Sessions { filter } => listed::count(db, filter).await,
         }
     }
+}
+
+/// The longest pause between two batches.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long to rest after a batch that took so long, so that the queue's own work comes first: as long again.
+pub fn pause_after(took: Duration) -> Duration {
+    took.min(LONGEST_PAUSE)
 }
 
 /// One operation.

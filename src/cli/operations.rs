@@ -1,9 +1,6 @@
 //! `aftercall operations`: what is done to many jobs or sessions at once, how far it is, and how to stop or undo it.
 
-use std::{
-    io::IsTerminal as _,
-    time::{Duration, Instant},
-};
+use std::{io::IsTerminal as _, time::Instant};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -20,9 +17,6 @@ use crate::{
     db::Db,
     operation::{self, Operation, Step, Task},
 };
-
-/// The longest pause between two batches, so that the queue's own work comes first.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a change of many is done.
 #[derive(Debug, Clone, Copy, Args)]
@@ -194,7 +188,7 @@ async fn work(db: &Db, id: Uuid, matched: u64, is_json: bool) -> Result<(), Fail
         if shown && let Some(operation) = operation::load(db, id).await? {
             bar.set_position(operation.done + operation.skipped.values().sum::<u64>());
         }
-        tokio::time::sleep(began.elapsed().min(LONGEST_PAUSE)).await;
+        tokio::time::sleep(operation::pause_after(began.elapsed())).await;
     }
 }
 

@@ -20,6 +20,23 @@ use crate::{
     params,
 };
 
+/// A statement over the jobs whose ids are the list `$1`, which each database unpacks in its own way.
+macro_rules! of_ids {
+    ($before:literal) => {
+        of_ids!($before, "")
+    };
+    ($before:literal, $after:literal) => {
+        Sql::each(
+            concat!($before, "(SELECT value FROM json_each($1))", $after),
+            concat!(
+                $before,
+                "(SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
+                $after
+            ),
+        )
+    };
+}
+
 /// Rows that one batch looks at: some 50 ms.
 const BATCH: u32 = 1_000;
 
@@ -142,10 +159,9 @@ pub async fn apply<E: Send + Sync + 'static>(
         Change::Discard => discard(tx, registry, order, &fit, &mut batch).await?,
         Change::Delete => delete(tx, &fit, &mut batch).await?,
         Change::Reprioritise { priority } => {
-            let sql = Sql::each(
-                "-- reprioritise_jobs\nUPDATE jobs SET priority = $2 WHERE id IN (SELECT value FROM json_each($1))",
+            let sql = of_ids!(
                 "-- reprioritise_jobs\nUPDATE jobs SET priority = $2
-                 WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
+                 WHERE id IN "
             );
             batch.done += tx.execute(sql, &params![ids(&fit), *priority]).await?;
         }
@@ -163,23 +179,6 @@ fn ids(jobs: &[Candidate]) -> serde_json::Value {
     json!(jobs.iter().map(|job| job.id.to_string()).collect::<Vec<_>>())
 }
 
-macro_rules! revive {
-    ($which:literal) => {
-        concat!(
-            "-- revive_jobs
-             UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, outages = 0,
-                    held_by = NULL, rate_charged = $3, cancel_requested_at = NULL, finished_at = NULL, wait_reason = NULL,
-                    worker = NULL
-             WHERE ",
-            $which,
-            " AND state <> 'running' AND (state IN ('scheduled', 'retryable') OR NOT EXISTS (
-                SELECT 1 FROM jobs AS twin WHERE twin.queue = jobs.queue AND twin.unique_key = jobs.unique_key
-                    AND twin.unique_key IS NOT NULL AND twin.id <> jobs.id
-                    AND twin.state IN ('available', 'scheduled', 'running', 'retryable')))"
-        )
-    };
-}
-
 /// Ended jobs live again, unless another live job has their key: of several with one key the youngest.
 async fn revive<E: Send + Sync + 'static>(
     tx: &mut Tx,
@@ -187,9 +186,16 @@ async fn revive<E: Send + Sync + 'static>(
     jobs: Vec<Candidate>,
     batch: &mut Batch,
 ) -> Result<(), DbError> {
-    const REVIVE: Sql = Sql::each(
-        revive!("id IN (SELECT value FROM json_each($1))"),
-        revive!("id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)"),
+    const REVIVE: Sql = of_ids!(
+        "-- revive_jobs
+             UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, outages = 0,
+                    held_by = NULL, rate_charged = $3, cancel_requested_at = NULL, finished_at = NULL, wait_reason = NULL,
+                    worker = NULL
+             WHERE id IN ",
+        " AND state <> 'running' AND (state IN ('scheduled', 'retryable') OR NOT EXISTS (
+                SELECT 1 FROM jobs AS twin WHERE twin.queue = jobs.queue AND twin.unique_key = jobs.unique_key
+                    AND twin.unique_key IS NOT NULL AND twin.id <> jobs.id
+                    AND twin.state IN ('available', 'scheduled', 'running', 'retryable')))"
     );
     let mut kept: Vec<Candidate> = Vec::new();
     let mut keys: BTreeSet<(String, String)> = BTreeSet::new();
@@ -219,21 +225,14 @@ async fn revive<E: Send + Sync + 'static>(
 }
 
 async fn cancel(tx: &mut Tx, jobs: &[Candidate], batch: &mut Batch) -> Result<(), DbError> {
-    const CANCEL: Sql = Sql::each(
+    const CANCEL: Sql = of_ids!(
         "-- cancel_jobs
          UPDATE jobs SET state = CASE state WHEN 'running' THEN 'running' ELSE 'cancelled' END,
                 finished_at = CASE state WHEN 'running' THEN finished_at ELSE $2 END,
                 cancel_requested_at = CASE state WHEN 'running' THEN COALESCE(cancel_requested_at, $2)
                                       ELSE cancel_requested_at END,
                 wait_reason = NULL, held_by = NULL
-         WHERE id IN (SELECT value FROM json_each($1))",
-        "-- cancel_jobs
-         UPDATE jobs SET state = CASE state WHEN 'running' THEN 'running' ELSE 'cancelled' END,
-                finished_at = CASE state WHEN 'running' THEN finished_at ELSE $2 END,
-                cancel_requested_at = CASE state WHEN 'running' THEN COALESCE(cancel_requested_at, $2)
-                                      ELSE cancel_requested_at END,
-                wait_reason = NULL, held_by = NULL
-         WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
+         WHERE id IN "
     );
     let now = tx.now().await?;
     batch.done += tx.execute(CANCEL, &params![ids(jobs), now]).await?;
@@ -247,24 +246,18 @@ async fn discard<E: Send + Sync + 'static>(
     jobs: &[Candidate],
     batch: &mut Batch,
 ) -> Result<(), DbError> {
-    const REMEMBER: Sql = Sql::each(
-        "-- remember_discarded
-         INSERT INTO discarded_jobs (operation, job_id, state)
-         SELECT $2, id, state FROM jobs WHERE id IN (SELECT value FROM json_each($1))
-         ON CONFLICT (operation, job_id) DO NOTHING",
+    const REMEMBER: Sql = of_ids!(
         "-- remember_discarded
          INSERT INTO discarded_jobs (operation, job_id, state)
          SELECT $2, id, state FROM jobs
-         WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)
-         ON CONFLICT (operation, job_id) DO NOTHING",
+         WHERE id IN ",
+        "
+         ON CONFLICT (operation, job_id) DO NOTHING"
     );
-    const DISCARD: Sql = Sql::each(
+    const DISCARD: Sql = of_ids!(
         "-- discard_jobs
          UPDATE jobs SET state = 'discarded', finished_at = $2, last_error = $3, wait_reason = NULL, held_by = NULL
-         WHERE id IN (SELECT value FROM json_each($1))",
-        "-- discard_jobs
-         UPDATE jobs SET state = 'discarded', finished_at = $2, last_error = $3, wait_reason = NULL, held_by = NULL
-         WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
+         WHERE id IN "
     );
     let now = tx.now().await?;
     let list = ids(jobs);
@@ -279,15 +272,13 @@ async fn discard<E: Send + Sync + 'static>(
 }
 
 async fn delete(tx: &mut Tx, jobs: &[Candidate], batch: &mut Batch) -> Result<(), DbError> {
-    const ATTEMPTS: Sql = Sql::each(
-        "-- delete_attempts\nDELETE FROM job_attempts WHERE job_id IN (SELECT value FROM json_each($1))",
+    const ATTEMPTS: Sql = of_ids!(
         "-- delete_attempts\nDELETE FROM job_attempts
-         WHERE job_id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
+         WHERE job_id IN "
     );
-    const JOBS: Sql = Sql::each(
-        "-- delete_jobs\nDELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))",
+    const JOBS: Sql = of_ids!(
         "-- delete_jobs\nDELETE FROM jobs
-         WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
+         WHERE id IN "
     );
     let list = ids(jobs);
     tx.execute(ATTEMPTS, &params![&list]).await?;
@@ -304,22 +295,13 @@ async fn move_to<E: Send + Sync + 'static>(
     partition: Option<&str>,
     batch: &mut Batch,
 ) -> Result<(), DbError> {
-    const MOVE: Sql = Sql::each(
-        "-- move_jobs
+    const MOVE: Sql = of_ids!("-- move_jobs
          UPDATE jobs SET run_at = CASE WHEN held_by IS NULL THEN COALESCE($2, run_at) ELSE run_at END,
                 state = CASE WHEN held_by IS NOT NULL OR $2 IS NULL THEN state WHEN $2 > $3 THEN 'scheduled' ELSE 'available' END,
                 wait_reason = CASE WHEN held_by IS NOT NULL OR $2 IS NULL THEN wait_reason
                               WHEN $2 > $3 THEN 'moved by an operator' END,
                 partition = COALESCE($4, partition), limit_key = COALESCE($5, limit_key)
-         WHERE id IN (SELECT value FROM json_each($1))",
-        "-- move_jobs
-         UPDATE jobs SET run_at = CASE WHEN held_by IS NULL THEN COALESCE($2, run_at) ELSE run_at END,
-                state = CASE WHEN held_by IS NOT NULL OR $2 IS NULL THEN state WHEN $2 > $3 THEN 'scheduled' ELSE 'available' END,
-                wait_reason = CASE WHEN held_by IS NOT NULL OR $2 IS NULL THEN wait_reason
-                              WHEN $2 > $3 THEN 'moved by an operator' END,
-                partition = COALESCE($4, partition), limit_key = COALESCE($5, limit_key)
-         WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text($1) AS value)",
-    );
+         WHERE id IN ");
     let now = tx.now().await?;
     // Never before now: who claims remembers how far it has come.
     let run_at = run_at.map(|at| at.max(now));
