@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "export",
             "http",
             "jobs",
+            "mcp",
             "operate",
             "operation",
             "pipeline",
@@ -59,6 +60,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "http",
         &["config", "db", "domain", "operate", "params", "queue", "store"],
+    ),
+    // It only looks.
+    (
+        "mcp",
+        &[
+            "config",
+            "db",
+            "operate",
+            "operation",
+            "queue",
+            "store",
+            "timeline",
+            "why",
+        ],
     ),
     // What the command line and the HTTP API both do.
     (
@@ -171,6 +186,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "what leaves in spans is decided in one place",
     ),
     ("axum", &["src/http/", "src/sandbox/"], "servers live in their rooms"),
+    ("rmcp", &["src/mcp/"], "servers live in their rooms"),
     ("argon2", &["src/domain/api_token.rs"], "secrets are hashed in one way"),
     (
         "utoipa_axum",
