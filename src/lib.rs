@@ -6,8 +6,8 @@
 //! # Layout
 //!
 //! ```text
-//! main → cli → http → operate → jobs → store, queue, ports → domain
-//!                                      adapters ───┘
+//! main → cli → http, mcp → operate → jobs → store, queue, ports → domain
+//!                                           adapters ───┘
 //! ```
 //!
 //! - [`jobs`] is what the program does: one file per job, in the order of the flow.
@@ -18,7 +18,7 @@
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
 //!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
 //! - [`mod@why`] says what holds a queue, a job or a session, [`timeline`] what became of a session when; [`operation`] is what an operator does to many of them.
-//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`operate`] is what an operator may ask and change, by [`cli`] or by [`http`]; [`doctor`] looks at what it
+//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`operate`] is what an operator may ask and change, by [`cli`], by [`http`] or, to look only, by [`mcp`]; [`doctor`] looks at what it
 //!   needs; [`sandbox`] is a world to try it in.
 
 pub mod adapters;
@@ -36,6 +36,7 @@ pub mod fault;
 pub mod http;
 #[path = "../jobs/mod.rs"]
 pub mod jobs;
+pub mod mcp;
 pub mod operate;
 pub mod operation;
 pub mod outside;

@@ -20,6 +20,7 @@ mod healthcheck;
 mod init;
 mod jobs;
 mod limit;
+mod mcp;
 mod migrate;
 mod operations;
 mod output;
@@ -105,6 +106,7 @@ enum Command {
     Worker(worker::Worker),
     Scheduler(scheduler::Scheduler),
     Api(api::Api),
+    Mcp(mcp::Mcp),
     Healthcheck(healthcheck::Healthcheck),
     Init(init::Init),
     Check(check::Check),
@@ -164,6 +166,7 @@ impl Cli {
             Command::Worker(command) => command.execute(&context).await,
             Command::Scheduler(command) => command.execute(&context).await,
             Command::Api(command) => command.execute(&context).await,
+            Command::Mcp(command) => command.execute(&context).await,
             Command::Healthcheck(command) => command.execute(&context).await,
             Command::Init(command) => command.execute(&context),
             Command::Check(command) => command.execute(&context),

@@ -1,6 +1,6 @@
 //! Which jobs: a filter, and how it is walked in windows, so that no statement reads all of a large table.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,18 @@ impl ArgIs {
             path: path.to_owned(),
             value: value.to_owned(),
         })
+    }
+}
+
+/// As `PATH=VALUE`.
+impl FromStr for ArgIs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (path, value) = text
+            .split_once('=')
+            .ok_or("write PATH=VALUE, such as session_id=call-7")?;
+        Self::new(path, value)
     }
 }
 

@@ -11,6 +11,7 @@ mod fleet;
 mod health;
 mod help;
 mod logs;
+mod mcp;
 mod monitoring;
 mod operations;
 mod outputs;

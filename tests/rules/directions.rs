@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "export",
             "http",
             "jobs",
+            "mcp",
             "operate",
             "operation",
             "pipeline",
@@ -65,6 +66,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "operate",
             "operation",
             "params",
+            "queue",
+            "store",
+            "timeline",
+            "why",
+        ],
+    ),
+    // It only looks.
+    (
+        "mcp",
+        &[
+            "config",
+            "db",
+            "operate",
+            "operation",
             "queue",
             "store",
             "timeline",
@@ -182,6 +197,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "what leaves in spans is decided in one place",
     ),
     ("axum", &["src/http/", "src/sandbox/"], "servers live in their rooms"),
+    ("rmcp", &["src/mcp/"], "servers live in their rooms"),
     ("argon2", &["src/domain/api_token.rs"], "secrets are hashed in one way"),
     (
         "utoipa_axum",

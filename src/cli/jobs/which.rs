@@ -41,7 +41,7 @@ pub(super) struct Which {
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     /// Whose arguments hold this value, such as session_id=call-7
-    #[arg(long, value_name = "PATH=VALUE", value_parser = arg_is)]
+    #[arg(long, value_name = "PATH=VALUE")]
     arg: Option<ArgIs>,
     /// Enqueued so long ago or longer (30m, 24h, 7d)
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
@@ -52,13 +52,6 @@ pub(super) struct Which {
     /// With so many attempts, or more
     #[arg(long, value_name = "N")]
     attempts: Option<u32>,
-}
-
-fn arg_is(text: &str) -> Result<ArgIs, String> {
-    let (path, value) = text
-        .split_once('=')
-        .ok_or("write PATH=VALUE, such as session_id=call-7")?;
-    ArgIs::new(path, value)
 }
 
 impl Which {
