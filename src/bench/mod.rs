@@ -4,6 +4,7 @@
 mod by_hand;
 mod child;
 mod distribution;
+pub mod inspect;
 pub mod lane;
 mod large;
 pub mod memory;

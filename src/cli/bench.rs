@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 
 use super::{context::Context, failure::Failure, wiring};
-use crate::{bench::queue::Plan, config::duration};
+use crate::{
+    bench::{inspect, queue::Plan},
+    config::duration,
+};
 
 /// Measures this machine
 #[derive(Debug, Args)]
@@ -21,6 +24,7 @@ enum What {
     Lane(Lane),
     Memory(Memory),
     Queue(Queue),
+    Inspect(Inspect),
 }
 
 const EXAMPLE: &str = "\
@@ -136,6 +140,39 @@ impl Queue {
     }
 }
 
+const INSPECT_EXAMPLE: &str = "\
+Example:
+  $ aftercall bench inspect
+  $ aftercall bench inspect --jobs 100000 --retry 50000
+
+It starts a PostgreSQL of its own, which is gone afterwards, and takes some minutes.";
+
+/// Measures `queues`, `jobs list` and `why` with very many jobs on both databases, and a retry of many beside other work
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLE)]
+struct Inspect {
+    /// How many jobs there are
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    jobs: u64,
+    /// How many of them were given up, and are run again; at most as many as there are
+    #[arg(long, default_value_t = 500_000, value_name = "N")]
+    retry: u64,
+    /// A server of yours instead: a database aftercall_bench is made there (dropped first, and afterwards)
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+}
+
+impl Inspect {
+    fn plan(self) -> inspect::Plan {
+        inspect::Plan {
+            postgres: self.postgres,
+            jobs: self.jobs,
+            retry: self.retry,
+            ..inspect::Plan::default()
+        }
+    }
+}
+
 impl Bench {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         match self.what {
@@ -156,6 +193,7 @@ impl Bench {
             }) => wiring::bench_memory_of(context, bundle, records, model).await,
             What::Memory(Memory { megabytes, .. }) => wiring::bench_memory(context, megabytes).await,
             What::Queue(queue) => wiring::bench_queue(context, &queue.plan()).await,
+            What::Inspect(inspect) => wiring::bench_inspect(context, &inspect.plan()).await,
             What::Lane(Lane { sessions }) => wiring::bench_lane(context, sessions).await,
         }
     }

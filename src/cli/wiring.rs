@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use super::{context::Context, failure::Failure, worker::Wanted};
 use crate::{
-    bench::{lane, memory, pickup, pipeline, queue as queue_bench},
+    bench::{inspect, lane, memory, pickup, pipeline, queue as queue_bench},
     config::{Config, PlaybookName, RecordsConfig, nearest},
     db::{Db, DbError},
     domain::{
@@ -241,6 +241,12 @@ pub(super) async fn bench_pickup_worker(file: &Path, queues: &[String]) -> Resul
 /// The queue on both databases.
 pub(super) async fn bench_queue(context: &Context, plan: &queue_bench::Plan) -> Result<(), Failure> {
     let report = in_a_directory(async |directory| queue_bench::run(directory, plan).await).await?;
+    context.out.print(&report, |_| report.lines().join("\n"))
+}
+
+/// What is asked of very many jobs, and done to them.
+pub(super) async fn bench_inspect(context: &Context, plan: &inspect::Plan) -> Result<(), Failure> {
+    let report = in_a_directory(async |directory| inspect::run(directory, plan).await).await?;
     context.out.print(&report, |_| report.lines().join("\n"))
 }
 

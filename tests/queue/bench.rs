@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use aftercall::{
-    bench::queue::{self, Database, Plan, What},
+    bench::{
+        inspect,
+        queue::{self, Database, Plan, What},
+    },
     sandbox::postgres::{Cluster, Options},
 };
 
@@ -74,4 +77,36 @@ async fn the_bench_runs_every_case_and_a_claim_reads_no_more_beside_many_rows_th
         .iter()
         .filter(|goal| !goal.what.contains("of apalis") && !goal.what.contains("other queue"));
     assert!(ours.clone().count() >= 20 && ours.clone().all(|goal| goal.is_met().is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_are_asked_about_and_run_again_with_counters_that_are_right() {
+    let cluster = Cluster::start(&Options::fast()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let plan = inspect::Plan {
+        postgres: Some(cluster.url("postgres")),
+        jobs: 2_000,
+        retry: 500,
+        repetitions: 2,
+        pickups: 20,
+        settle: Duration::from_millis(200),
+    };
+    // It fails by itself when a counter is wrong, a question has no answer, or a job was not run again.
+    let report = inspect::run(directory.path(), &plan).await.unwrap();
+    for database in [Database::Postgres, Database::Sqlite] {
+        let looks = report.looks.iter().filter(|look| look.database == database);
+        let asked: Vec<&str> = looks.clone().map(|look| look.what.as_str()).collect();
+        assert!(asked.contains(&"queues"), "{asked:?}");
+        for (kind, least) in [("jobs list: ", 14), ("why bench_", 4), ("why the last job of ", 4)] {
+            let of_kind = asked.iter().filter(|what| what.starts_with(kind)).count();
+            assert!(of_kind >= least, "{kind}: {asked:?}");
+        }
+        assert!(looks.clone().all(|look| look.ms.count == 2 && look.ms.p50 > 0.0));
+        let retried = report.retried.iter().filter(|retried| retried.database == database);
+        let jobs: Vec<u64> = retried.map(|retried| retried.jobs).collect();
+        assert_eq!(jobs, [500], "{database:?}");
+    }
+    let refused = inspect::run(directory.path(), &inspect::Plan { retry: 2_001, ..plan }).await;
+    let words = refused.unwrap_err().to_string();
+    assert!(words.contains("--retry is at most --jobs"), "{words}");
 }

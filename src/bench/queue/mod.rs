@@ -9,9 +9,9 @@ mod noop;
 mod peers;
 mod pinned;
 mod report;
-mod server;
-mod steady;
-mod tables;
+pub(super) mod server;
+pub(super) mod steady;
+pub(super) mod tables;
 
 use std::{
     path::{Path, PathBuf},

@@ -16,7 +16,7 @@ const DROP: &str = "-- drop_bench\nDROP DATABASE IF EXISTS aftercall_bench WITH 
 
 /// Where it is.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(in crate::bench) struct Server {
     /// Held until the end.
     cluster: Option<Cluster>,
     /// A database that is there already: databases are made from it.
@@ -24,13 +24,13 @@ pub(super) struct Server {
     /// Of that one.
     pub(super) admin_url: String,
     /// Of the bench's.
-    pub(super) url: String,
+    pub(in crate::bench) url: String,
     pub(super) pgbench: PathBuf,
 }
 
 impl Server {
     /// Makes the database.
-    pub(super) async fn open(at: Option<&str>, pgbench: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub(in crate::bench) async fn open(at: Option<&str>, pgbench: Option<PathBuf>) -> anyhow::Result<Self> {
         let cluster = if at.is_some() {
             None
         } else {
@@ -61,7 +61,7 @@ impl Server {
     }
 
     /// Takes the database away again.
-    pub(super) async fn remove(self) -> anyhow::Result<()> {
+    pub(in crate::bench) async fn remove(self) -> anyhow::Result<()> {
         self.admin.write_alone(DROP, &[]).await?;
         self.admin.close().await;
         drop(self.cluster);

@@ -76,7 +76,7 @@ pub(super) async fn fill(db: &Db, queue: &str, rows: Rows, first: u64, jobs: u64
 }
 
 /// What the database does by itself sooner or later, now and not in the middle of a measurement.
-pub(super) async fn tidy(db: &Db) -> anyhow::Result<()> {
+pub(in crate::bench) async fn tidy(db: &Db) -> anyhow::Result<()> {
     const JOBS: Sql = Sql::each("-- tidy\nSELECT 1", "-- tidy\nVACUUM (ANALYZE) jobs");
     const ATTEMPTS: Sql = Sql::each(
         "-- tidy_attempts\nSELECT 1",

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Code, Holder, NAMED, Reason};
 use crate::{
-    db::{Db, DbError},
+    db::{Db, DbError, Row},
     params,
     queue::{
         Role,
@@ -166,6 +166,24 @@ pub(super) fn shut_gate(gate: &GateLine, held: Option<&str>) -> Reason {
         .act(format!("`aftercall gate open {}` tries it at once", gate.key))
 }
 
+/// The columns of `limits` that bind a key.
+pub(super) struct Limit {
+    max_running: Option<u32>,
+    rate: Option<(u32, TimeDelta)>,
+}
+
+impl Limit {
+    /// From a row with `max_running`, `rate_max` and `rate_window_us`.
+    pub(super) fn read(row: &Row) -> Result<Self, DbError> {
+        let max: Option<u32> = row.get("rate_max")?;
+        let window_us: Option<i64> = row.get("rate_window_us")?;
+        Ok(Self {
+            max_running: row.get("max_running")?,
+            rate: max.zip(window_us.map(TimeDelta::microseconds)),
+        })
+    }
+}
+
 /// The limit of a key, where it is reached.
 pub(super) async fn limit(
     db: &Db,
@@ -173,17 +191,28 @@ pub(super) async fn limit(
     key: &str,
     rate_is_charged: bool,
 ) -> Result<Vec<Reason>, DbError> {
-    let Some(row) = db
+    let row = db
         .fetch_optional(
             "-- limit_of_key\nSELECT max_running, rate_max, rate_window_us FROM limits WHERE key = $1",
             &params![key],
         )
-        .await?
-    else {
-        return Ok(Vec::new());
-    };
+        .await?;
+    match row {
+        Some(row) => reached(db, now, key, &Limit::read(&row)?, rate_is_charged).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The same, of a limit that was read already.
+pub(super) async fn reached(
+    db: &Db,
+    now: DateTime<Utc>,
+    key: &str,
+    limit: &Limit,
+    rate_is_charged: bool,
+) -> Result<Vec<Reason>, DbError> {
     let mut reasons = Vec::new();
-    if let Some(max) = row.get::<Option<u32>>("max_running")? {
+    if let Some(max) = limit.max_running {
         let holders = running(db, key, max.saturating_add(1).max(NAMED)).await?;
         if holders.len() >= max as usize {
             let text = format!("the limit of {key} is reached: {}/{max} run", holders.len());
@@ -193,12 +222,8 @@ pub(super) async fn limit(
             reasons.push(reason.act(format!("wait for one to end, or `aftercall limit {key} N`")));
         }
     }
-    let rate = (
-        row.get::<Option<u32>>("rate_max")?,
-        row.get::<Option<i64>>("rate_window_us")?,
-    );
-    if let ((Some(max), Some(window_us)), false) = (rate, rate_is_charged) {
-        reasons.extend(rate_reached(db, now, key, max, TimeDelta::microseconds(window_us)).await?);
+    if let (Some((max, window)), false) = (limit.rate, rate_is_charged) {
+        reasons.extend(rate_reached(db, now, key, max, window).await?);
     }
     Ok(reasons)
 }

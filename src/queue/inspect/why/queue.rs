@@ -42,7 +42,7 @@ pub async fn of_queue(db: &Db, fleet: &Fleet, queue: &str) -> Result<Option<Vec<
     }
     let waiting = keys_with_work(db, queue).await?;
     for key in &waiting {
-        reasons.extend(fleet::limit(db, fleet.now, &key.name, key.is_charged).await?);
+        reasons.extend(fleet::reached(db, fleet.now, &key.name, &key.limit, key.is_charged).await?);
     }
     reasons.extend(later(db, fleet.now, queue).await?);
     reasons.push(now(db, fleet, queue, &waiting, reasons.is_empty()).await?);
@@ -81,42 +81,45 @@ async fn count(db: &Db, sql: &'static str, values: &[crate::db::Value]) -> Resul
 /// A limit key with jobs that could start.
 struct Key {
     name: String,
+    /// What binds it.
+    limit: fleet::Limit,
     /// Its first job needs no place in the rate's window.
     is_charged: bool,
     /// Since when its first job could.
     since: DateTime<Utc>,
 }
 
+/// One statement for all of them: a queue that is limited per partition has many. The first jobs are found before the rest of them
+/// is read, so that no other row is.
 async fn keys_with_work(db: &Db, queue: &str) -> Result<Vec<Key>, DbError> {
     let rows = db
         .fetch_all(
             "-- keys_with_work
-             SELECT l.key,
-                    (SELECT j.id FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'
-                     ORDER BY j.priority DESC, j.run_at, j.id LIMIT 1) AS first_job
-             FROM limits l WHERE l.queue = $1
-                AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
-             ORDER BY l.key LIMIT $2",
+             WITH firsts AS MATERIALIZED (
+                SELECT l.key, l.max_running, l.rate_max, l.rate_window_us,
+                       (SELECT j.id FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available'
+                        ORDER BY j.priority DESC, j.run_at, j.id LIMIT 1) AS first_job
+                FROM limits l WHERE l.queue = $1
+                   AND EXISTS (SELECT 1 FROM jobs j WHERE j.limit_key = l.key AND j.state = 'available')
+                ORDER BY l.key LIMIT $2
+             )
+             SELECT key, max_running, rate_max, rate_window_us,
+                    (SELECT run_at FROM jobs WHERE id = first_job) AS run_at,
+                    (SELECT rate_charged FROM jobs WHERE id = first_job) AS rate_charged
+             FROM firsts ORDER BY key",
             &params![queue, KEYS],
         )
         .await?;
-    let mut keys = Vec::new();
-    for row in &rows {
-        let first: uuid::Uuid = row.get("first_job")?;
-        let job = db
-            .fetch_optional(
-                "-- first_job_of_key\nSELECT run_at, rate_charged FROM jobs WHERE id = $1",
-                &params![first],
-            )
-            .await?;
-        let Some(job) = job else { continue };
-        keys.push(Key {
-            name: row.get("key")?,
-            is_charged: job.get("rate_charged")?,
-            since: job.get("run_at")?,
-        });
-    }
-    Ok(keys)
+    rows.iter()
+        .map(|row| {
+            Ok(Key {
+                name: row.get("key")?,
+                limit: fleet::Limit::read(row)?,
+                is_charged: row.get("rate_charged")?,
+                since: row.get("run_at")?,
+            })
+        })
+        .collect()
 }
 
 /// Jobs that wait for a time, by why.
