@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Comparison, Context, Match, Rule, by_rule, pairing::pair_up, value};
-use crate::domain::playbook::is_blank;
+use super::{Comparison, Context, Match, Rule, by_rule, optional::is_empty, pairing::pair_up, value};
 
 /// Longer lists are not compared element by element.
 const LONGEST_LIST: usize = 1000;
@@ -13,10 +12,10 @@ const LONGEST_LIST: usize = 1000;
 /// Elements that have no equal are compared each with each: so many bytes of them at most.
 const MOST_WORK: usize = 8 << 20;
 
-/// A list, one value standing for a list of one, a blank for none, or a list written as JSON inside a text.
+/// A list, one value standing for a list of one, what nobody sees for none, or a list written as JSON inside a text.
 fn elements(value: &Value) -> Vec<Value> {
     match value {
-        blank if is_blank(blank) => Vec::new(),
+        nothing if is_empty(nothing) => Vec::new(),
         Value::Array(items) => items.clone(),
         Value::String(text) if text.trim_start().starts_with('[') => {
             serde_json::from_str(text).unwrap_or_else(|_| vec![value.clone()])

@@ -38,7 +38,7 @@ const ANYTHING: [&str; 22] = [
 ];
 
 /// Null, or a text in which nobody sees anything.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     is_blank(value) || value.as_str().is_some_and(is_unseen)
 }
 

@@ -375,6 +375,14 @@ fn a_field_that_is_left_blank_says_nothing_and_none_is_none() {
         Match::Undecided
     );
     assert_eq!(compare(&set, none, &json!("none"), &json!([])).outcome, Match::Same);
+    // A list of one null is no empty list; a text in which nobody sees anything is, as null is.
+    for nothing in [json!(null), json!(" "), json!("\u{0}"), json!("\u{200e}")] {
+        assert_eq!(
+            compare(&set, none, &json!([null]), &nothing).outcome,
+            Match::Different,
+            "{nothing}"
+        );
+    }
 }
 
 #[test]
