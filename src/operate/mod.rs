@@ -7,6 +7,7 @@
 pub mod coverage;
 pub mod gates;
 pub mod jobs;
+pub mod many;
 pub mod plain;
 pub mod queues;
 pub mod sources;
