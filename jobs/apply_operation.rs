@@ -1,5 +1,5 @@
 //! Does what an operator called for to many jobs or sessions: batch by batch, each committed with how far it came, and with a
-//! pause after each as long as the batch took, so that the queue's own work comes first.
+//! pause after each ([`operation::pause_after`]), so that the queue's own work comes first.
 //!
 //! Safe to run twice: the operation's row says where to go on.
 
@@ -34,7 +34,7 @@ impl Job for ApplyOperation {
         Some(self.operation.to_string())
     }
 
-    async fn run(&self, ctx: &JobContext, _env: &Env) -> Result<Outcome, JobError> {
+    async fn run(&self, ctx: &JobContext, env: &Env) -> Result<Outcome, JobError> {
         loop {
             if ctx.cancelled().is_cancelled() {
                 return Err(JobError::ShuttingDown);
@@ -47,7 +47,7 @@ impl Job for ApplyOperation {
             }
             tokio::select! {
                 () = ctx.cancelled().cancelled() => {}
-                () = tokio::time::sleep(operation::pause_after(began.elapsed())) => {}
+                () = tokio::time::sleep(operation::pause_after(&env.db, began.elapsed())) => {}
             }
         }
     }

@@ -188,7 +188,7 @@ async fn work(db: &Db, id: Uuid, matched: u64, is_json: bool) -> Result<(), Fail
         if shown && let Some(operation) = operation::load(db, id).await? {
             bar.set_position(operation.done + operation.skipped.values().sum::<u64>());
         }
-        tokio::time::sleep(operation::pause_after(began.elapsed())).await;
+        tokio::time::sleep(operation::pause_after(db, began.elapsed())).await;
     }
 }
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     job::Registry,
     limits,
-    select::{self, Candidate, JobFilter},
+    select::{self, Candidate, JobFilter, Size},
 };
 use crate::{
     db::{DbError, Sql, Tx},
@@ -37,8 +37,17 @@ macro_rules! of_ids {
     };
 }
 
-/// Rows that one batch looks at: some 50 ms.
-const BATCH: u32 = 1_000;
+/// Of a server: some 50 ms.
+const AT_SERVER: Size = Size {
+    look: 1_000,
+    take: 1_000,
+};
+/// Of a file, in which everybody who writes waits for the end of the batch: some 1 ms.
+const IN_FILE: Size = Size { look: 1_000, take: 25 };
+
+fn size(tx: &Tx) -> Size {
+    if tx.is_on_server() { AT_SERVER } else { IN_FILE }
+}
 
 /// What to do to jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -140,7 +149,7 @@ pub async fn apply<E: Send + Sync + 'static>(
     after: Uuid,
     upto: Uuid,
 ) -> Result<Batch, DbError> {
-    let (candidates, position) = select::forward(tx, order.filter, after, upto, BATCH).await?;
+    let (candidates, position) = select::forward(tx, order.filter, after, upto, size(tx)).await?;
     let mut batch = Batch {
         position,
         ..Batch::default()
@@ -347,7 +356,7 @@ pub async fn restore<E: Send + Sync + 'static>(
          SELECT d.job_id AS id, j.queue, j.state, j.unique_key, j.args FROM discarded_jobs d LEFT JOIN jobs j ON j.id = d.job_id
          WHERE d.operation = $1 AND d.job_id > $2 ORDER BY d.job_id LIMIT $3 FOR NO KEY UPDATE OF d",
     );
-    let rows = tx.fetch_all(TAKEN, &params![operation, after, BATCH]).await?;
+    let rows = tx.fetch_all(TAKEN, &params![operation, after, size(tx).take]).await?;
     let Some(last) = rows.last() else { return Ok(None) };
     let mut batch = Batch {
         position: last.get("id")?,

@@ -301,7 +301,7 @@ pub(super) struct Candidate {
     pub(super) args: String,
 }
 
-/// Going on in time from `$11` to `$12`: those that match.
+/// Going on in time from `$11` to `$12`: those that match, `$13` at most.
 macro_rules! forward {
     ($name:literal, $which:literal, $matches:expr, $lock:literal) => {
         concat!(
@@ -311,7 +311,7 @@ macro_rules! forward {
             $which,
             "j.id > $11 AND j.id <= $12 AND ",
             $matches,
-            " ORDER BY j.id",
+            " ORDER BY j.id LIMIT $13",
             $lock
         )
     };
@@ -352,6 +352,15 @@ macro_rules! end_forward {
     };
 }
 
+/// How much of a table one batch takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    /// Rows that are looked at.
+    pub(super) look: u32,
+    /// Those of them that are taken, at most.
+    pub(super) take: u32,
+}
+
 /// The next window after `after`, up to `upto`: those of its jobs that match, and where it ends. A job that is just claimed or
 /// ends is passed over.
 pub(super) async fn forward(
@@ -359,27 +368,29 @@ pub(super) async fn forward(
     filter: &JobFilter,
     after: Uuid,
     upto: Uuid,
-    rows: u32,
+    size: Size,
 ) -> Result<(Vec<Candidate>, Uuid), DbError> {
     if !filter.ids.is_empty() {
-        return named(tx, filter, after, upto, rows).await;
+        return named(tx, filter, after, upto, size.take).await;
     }
     let end = if filter.discarded_only() {
         end_forward!("state = 'discarded' AND ")
     } else {
         end_forward!("")
     };
-    let end = tx.fetch_optional(end, &params![after, upto, rows - 1]).await?;
+    let end = tx.fetch_optional(end, &params![after, upto, size.look - 1]).await?;
     let end: Uuid = end.map_or(Ok(upto), |row| row.get("id"))?;
     let mut values = filter.params();
-    values.extend(params![after, end]);
+    values.extend(params![after, end, size.take]);
     let sql = if filter.discarded_only() {
         FORWARD_DISCARDED
     } else {
         FORWARD
     };
-    let rows = tx.fetch_all(sql, &values).await?;
-    Ok((candidates(&rows)?, end))
+    let taken = candidates(&tx.fetch_all(sql, &values).await?)?;
+    let cut = taken.len() >= size.take as usize;
+    let last = taken.last().map(|job| job.id).filter(|_| cut);
+    Ok((taken, last.unwrap_or(end)))
 }
 
 /// The next of the jobs that are named.

@@ -266,7 +266,8 @@ async fn a_change_of_many_goes_on_where_it_was_and_leaves_alone_what_came_later(
         assert!(batch.position > after, "it moves on");
         (after, batches, done) = (batch.position, batches + 1, done + batch.done);
     }
-    assert_eq!((batches, done), (3, 2_500));
+    assert_eq!(done, 2_500);
+    assert!(batches > 2, "not all at once: {batches}");
     assert_eq!(row(db, younger).await.state, "available");
 }
 

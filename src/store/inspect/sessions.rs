@@ -171,23 +171,35 @@ pub async fn window(
             row.get::<String>("session_id")?,
         ))
     };
-    let rows = tx
-        .fetch_all(
+    let full = tx
+        .fetch_optional(
             "-- session_window
              SELECT source, session_id FROM sessions WHERE (source, session_id) > ($1, $2)
-             ORDER BY source, session_id LIMIT $3",
-            &params![&after.source, &after.session_id, WINDOW],
+             ORDER BY source, session_id LIMIT 1 OFFSET $3",
+            &params![&after.source, &after.session_id, WINDOW - 1],
         )
         .await?;
-    let Some(last) = rows.last() else {
+    let mut more = full.is_some();
+    let last = match full {
+        Some(row) => Some(row),
+        None => {
+            tx.fetch_optional(
+                "-- last_session
+                 SELECT source, session_id FROM sessions WHERE (source, session_id) > ($1, $2)
+                 ORDER BY source DESC, session_id DESC LIMIT 1",
+                &params![&after.source, &after.session_id],
+            )
+            .await?
+        }
+    };
+    let Some(last) = last else {
         return Ok(Window {
             matching: Vec::new(),
             end: after.clone(),
             more: false,
         });
     };
-    let mut end = key(last)?;
-    let mut more = rows.len() >= WINDOW as usize;
+    let mut end = key(&last)?;
     let mut values = filter.params();
     values.extend(params![
         &after.source,
