@@ -47,6 +47,11 @@ impl DbError {
         Self::new(DbErrorKind::Other, message)
     }
 
+    /// Others are in the way: it may be tried again.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self::new(DbErrorKind::Busy, message)
+    }
+
     pub(super) fn new(kind: DbErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,

@@ -1,6 +1,6 @@
 //! A job is a row in the transaction that made it necessary.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -15,6 +15,10 @@ use crate::{
 
 /// Times that a live twin may end just when it is looked for.
 const TWINS_MOST: u32 = 20;
+
+/// Times that a job which waits is looked for again when others have its row, and how long after.
+const HELD_MOST: u32 = 500;
+const HELD_AGAIN: Duration = Duration::from_millis(2);
 
 /// What an enqueue found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,35 +141,51 @@ async fn entered(tx: &mut Tx, partition: &str, id: Uuid, policy: &Policy, queue:
 /// # Errors
 /// When the database refuses it.
 pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) -> Result<u64, DbError> {
-    // A run that is just writing holds its row, and may wait for what this transaction holds: it is not waited for. It ends by
+    // The conditions repeat the index's own: without it the planner reads the whole table.
+    macro_rules! cancel {
+        ($lock:literal) => {
+            concat!(
+                "-- cancel_live_by_key
+                 UPDATE jobs SET state = CASE state WHEN 'running' THEN 'running' ELSE 'cancelled' END,
+                        finished_at = CASE state WHEN 'running' THEN finished_at ELSE $4 END,
+                        cancel_requested_at = CASE state WHEN 'running' THEN $4 ELSE cancel_requested_at END,
+                        wait_reason = CASE state WHEN 'running' THEN wait_reason END,
+                        held_by = CASE state WHEN 'running' THEN held_by END, last_error = $3
+                 WHERE id IN (SELECT id FROM jobs WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL
+                              AND state IN ('available', 'scheduled', 'running', 'retryable')
+                              AND (state <> 'running' OR cancel_requested_at IS NULL)",
+                $lock,
+                ")"
+            )
+        };
+    }
+    // Nobody who has the row is waited for: a run that is just writing its end may wait for what this transaction holds. It ends by
     // itself, and finds out that what it worked for no longer counts.
-    const CANCEL_RUNNING: Sql = Sql::each(
-        "-- cancel_running_by_key
-         UPDATE jobs SET cancel_requested_at = $4, last_error = $3
-         WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
-            AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL",
-        "-- cancel_running_by_key
-         UPDATE jobs SET cancel_requested_at = $4, last_error = $3
-         WHERE id IN (SELECT id FROM jobs WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state = 'running'
-                      AND state IN ('available', 'scheduled', 'running', 'retryable') AND cancel_requested_at IS NULL
-                      FOR NO KEY UPDATE SKIP LOCKED)",
-    );
+    const CANCEL: Sql = Sql::each(cancel!(""), cancel!(" FOR NO KEY UPDATE SKIP LOCKED"));
     let now = tx.now().await?;
-    // Both repeat the index's own condition: without it the planner reads the whole table.
-    let waiting = tx
-        .execute(
-            "-- cancel_waiting_by_key
-             UPDATE jobs SET state = 'cancelled', finished_at = $4, last_error = $3, wait_reason = NULL, held_by = NULL
-             WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state <> 'running'
-                AND state IN ('available', 'scheduled', 'running', 'retryable')",
-            &params![queue, unique_key, why, now],
-        )
-        .await?;
-    let running = tx
-        .execute(CANCEL_RUNNING, &params![queue, unique_key, why, now])
-        .await?;
-    tx.wake_fleet();
-    Ok(waiting + running)
+    for _ in 0..HELD_MOST {
+        let cancelled = tx.execute(CANCEL, &params![queue, unique_key, why, now]).await?;
+        if cancelled > 0 {
+            tx.wake_fleet();
+            return Ok(cancelled);
+        }
+        // One that is just claimed waited when it was looked for, and runs in a moment.
+        let waits = tx
+            .fetch_optional(
+                "-- waits_by_key
+                 SELECT 1 AS one FROM jobs WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state <> 'running'
+                    AND state IN ('available', 'scheduled', 'running', 'retryable')",
+                &params![queue, unique_key],
+            )
+            .await?;
+        if waits.is_none() {
+            return Ok(0);
+        }
+        tokio::time::sleep(HELD_AGAIN).await;
+    }
+    Err(DbError::busy(format!(
+        "the {queue} job with the key {unique_key} is being changed by others all the time"
+    )))
 }
 
 /// Which of these unique keys a live job of the queue has.
