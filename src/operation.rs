@@ -91,7 +91,7 @@ pub fn pause_after(took: Duration) -> Duration {
 }
 
 /// One operation.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = BulkOperation)]
 pub struct Operation {
     /// Which.

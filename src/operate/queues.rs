@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::advice;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A queue, and why those of its jobs that wait for a time do so: the first question when it does not move.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Queue)]
 pub struct QueueLine {
     /// What it holds.

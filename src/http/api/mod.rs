@@ -14,6 +14,7 @@ mod coverage;
 mod cursor;
 mod document;
 mod door;
+mod fleet;
 mod gates;
 mod jobs;
 mod layers;

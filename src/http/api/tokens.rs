@@ -38,6 +38,34 @@ pub(super) struct Wanted {
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(minimum = 1, maximum = 3_660)]
     expires_in_days: Option<u32>,
+    /// Seconds until it expires, in place of days.
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(minimum = 1, maximum = 316_224_000)]
+    expires_in_seconds: Option<u32>,
+}
+
+impl Wanted {
+    fn expires(&self) -> Result<Option<Duration>, Problem> {
+        let longest = DAY * LONGEST;
+        let bounded = |name: &str, lasts: Duration, most: u64| {
+            if lasts.is_zero() || lasts > longest {
+                return Err(Problem::new(Code::BadBody, format!("`{name}` is 1 to {most}")));
+            }
+            Ok(Some(lasts))
+        };
+        match (self.expires_in_days, self.expires_in_seconds) {
+            (None, None) => Ok(None),
+            (Some(days), None) => bounded("expires_in_days", DAY.saturating_mul(days), LONGEST.into()),
+            (None, Some(seconds)) => {
+                let lasts = Duration::from_secs(seconds.into());
+                bounded("expires_in_seconds", lasts, longest.as_secs())
+            }
+            (Some(_), Some(_)) => Err(Problem::new(
+                Code::BadBody,
+                "`expires_in_days` and `expires_in_seconds` are one too many",
+            )),
+        }
+    }
 }
 
 fn read() -> Scope {
@@ -81,21 +109,13 @@ pub(super) async fn create(
     Posted(wanted): Posted<Wanted>,
 ) -> Result<Response, Problem> {
     api_token::check_name(&wanted.name).map_err(|why| Problem::new(Code::BadBody, format!("`name`: {why}")))?;
-    if wanted
-        .expires_in_days
-        .is_some_and(|days| !(1..=LONGEST).contains(&days))
-    {
-        return Err(Problem::new(
-            Code::BadBody,
-            format!("`expires_in_days` is 1 to {LONGEST}"),
-        ));
-    }
+    let expires = wanted.expires()?;
     let fresh = tokio::task::spawn_blocking(Fresh::make).await;
     let fresh = fresh.ok().and_then(Result::ok).ok_or_else(Problem::internal)?;
     let wanted = tokens::Wanted {
         name: wanted.name,
         scope: wanted.scope,
-        expires: wanted.expires_in_days.map(|days| DAY * days),
+        expires,
     };
     let mut tx = api.db().await?.begin().await?;
     let Some(line) = tokens::create(&mut tx, &wanted, &fresh, change.actor()).await? else {
