@@ -1,11 +1,15 @@
-//! One job with its history.
+//! One job: its history, and another try.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    db::{Db, DbError},
-    queue::inspect::{self, AttemptRow, JobRow},
+    db::{Db, DbError, Tx},
+    jobs::registry,
+    queue::{
+        control::{self, Retried},
+        inspect::{self, AttemptRow, JobRow},
+    },
 };
 
 /// A job with every attempt, oldest first.
@@ -28,4 +32,12 @@ pub async fn detail(db: &Db, id: Uuid) -> Result<Option<JobDetail>, DbError> {
     };
     let attempts = inspect::attempts(db, id).await?;
     Ok(Some(JobDetail { job, attempts }))
+}
+
+/// Lets a job run now, or its work be called for anew.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn retry(tx: &mut Tx, id: Uuid, actor: &str) -> Result<Retried, DbError> {
+    control::retry(tx, &registry(), id, actor).await
 }

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod gates;
 pub mod jobs;
 pub mod look;
+pub mod many;
 pub mod page;
 pub mod plain;
 pub mod queues;

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::gate::{self, Outage};
+use super::{
+    gate::{self, Outage},
+    job::Registry,
+};
 use crate::{
     db::{DbError, Sql, Tx},
     params,
@@ -26,6 +29,8 @@ pub enum Cancelled {
 pub enum Retried {
     /// It runs as soon as its limit allows, with all its attempts.
     Now,
+    /// It stays as it is: what had ended with it calls for its work anew.
+    CalledAnew,
     /// It runs already.
     Running,
     /// A live job with the same unique key does it.
@@ -193,11 +198,16 @@ pub async fn cancel(tx: &mut Tx, id: Uuid, by: &str) -> Result<Cancelled, DbErro
     Ok(done)
 }
 
-/// Lets a job that ended or waits run now, with all its attempts.
+/// Lets a job that ended or waits run now, with all its attempts; what had ended with it calls for its work anew instead.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> {
+pub async fn retry<E: Send + Sync + 'static>(
+    tx: &mut Tx,
+    registry: &Registry<E>,
+    id: Uuid,
+    by: &str,
+) -> Result<Retried, DbError> {
     let now = tx.now().await?;
     let Some(state) = state_of(tx, id).await? else {
         return Ok(Retried::Unknown);
@@ -218,6 +228,19 @@ pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> 
     if let Some(twin) = twin {
         return Ok(Retried::Twin(twin.get("id")?));
     }
+    let ended = matches!(state.as_str(), "completed" | "cancelled" | "discarded");
+    if ended && called_anew(tx, registry, id).await? {
+        tx.wake_fleet();
+        audit(
+            tx,
+            by,
+            "retry_job",
+            &id.to_string(),
+            Some("its work is called for anew"),
+        )
+        .await?;
+        return Ok(Retried::CalledAnew);
+    }
     tx.execute(
         "-- retry_job_now
          UPDATE jobs SET state = 'available', run_at = $2, attempt = 0, rescues = 0, snoozes = 0, outages = 0, held_by = NULL, rate_charged = $3,
@@ -229,6 +252,22 @@ pub async fn retry(tx: &mut Tx, id: Uuid, by: &str) -> Result<Retried, DbError> 
     tx.wake_fleet();
     audit(tx, by, "retry_job", &id.to_string(), None).await?;
     Ok(Retried::Now)
+}
+
+/// Whether the job's kind called for its work in another way.
+async fn called_anew<E: Send + Sync + 'static>(tx: &mut Tx, registry: &Registry<E>, id: Uuid) -> Result<bool, DbError> {
+    let row = tx
+        .fetch_optional(
+            "-- job_to_revive\nSELECT queue, args FROM jobs WHERE id = $1",
+            &params![id],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let (queue, args): (String, String) = (row.get("queue")?, row.get("args")?);
+    match registry.get(&queue) {
+        Some(kind) => kind.on_revive(&args, tx).await,
+        None => Ok(false),
+    }
 }
 
 /// Until the end of the transaction it stays so: nobody claims the job in between, or ends it.

@@ -85,13 +85,15 @@ impl JobFilter {
 
 /// A member of the arguments and what it is, as text: `session_id` is `call-7`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(try_from = "RawArg")]
+#[serde(try_from = "RawArg", deny_unknown_fields)]
 pub struct ArgIs {
+    #[schema(pattern = r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
     path: String,
     value: String,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawArg {
     path: String,
     value: String,

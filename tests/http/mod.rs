@@ -2,6 +2,7 @@
 
 mod authorization;
 mod browsers;
+mod bulk;
 mod document;
 mod once;
 mod pages;

@@ -7,7 +7,7 @@ use aftercall::queue::{
 };
 
 use super::world::{
-    Plain, Probe as _, What, ends_as, enqueue, enqueue_all, looked_again, one_worker, outcomes, row, start,
+    Plain, Probe as _, What, ends_as, enqueue, enqueue_all, looked_again, one_worker, outcomes, registry, row, start,
 };
 use crate::{
     on_each_database,
@@ -123,7 +123,7 @@ async fn a_job_that_ended_is_retried_with_all_its_attempts(database: TestDb) {
     ends_as(db, id, "discarded").await;
     let retry = async || {
         let mut tx = db.begin().await.unwrap();
-        let retried = control::retry(&mut tx, id, "me").await.unwrap();
+        let retried = control::retry(&mut tx, &registry(), id, "me").await.unwrap();
         tx.commit().await.unwrap();
         retried
     };
@@ -165,7 +165,7 @@ async fn i5_a_job_that_is_cancelled_or_retried_while_it_is_claimed_does_one_thin
         let retried = async {
             for id in others {
                 let mut tx = other_db.begin().await.unwrap();
-                control::retry(&mut tx, *id, "me").await.unwrap();
+                control::retry(&mut tx, &registry(), *id, "me").await.unwrap();
                 tx.commit().await.unwrap();
             }
         };
@@ -206,7 +206,7 @@ async fn everything_an_operator_does_is_in_the_audit_log(database: TestDb) {
     control::resume(&mut tx, "plain", "bob").await.unwrap();
     control::set_limit(&mut tx, "plain", 2, "cid").await.unwrap();
     control::cancel(&mut tx, id, "dan").await.unwrap();
-    control::retry(&mut tx, id, "eve").await.unwrap();
+    control::retry(&mut tx, &registry(), id, "eve").await.unwrap();
     tx.commit().await.unwrap();
     let log: Vec<(String, String)> = db
         .fetch_all("-- audit\nSELECT actor, action FROM audit_log ORDER BY id", &[])

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::world::{
     Plain, Probe as _, Rated, Serial, What, World, ends_as, enqueue, enqueue_all, looked_again, one_worker, outcomes,
-    prepare, row, start,
+    prepare, registry, row, start,
 };
 use crate::{
     on_each_database,
@@ -428,7 +428,7 @@ async fn a_cancelled_or_retried_job_is_held_no_longer(database: TestDb) {
     waits(db, 1, 3).await;
     let mut tx = db.begin().await.unwrap();
     control::cancel(&mut tx, more[0], "me").await.unwrap();
-    control::retry(&mut tx, more[1], "me").await.unwrap();
+    control::retry(&mut tx, &registry(), more[1], "me").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(row(db, more[0]).await.held_by, None);
     // Retried, it comes upon the gate again.

@@ -17,7 +17,7 @@ use proptest::{
 };
 use uuid::Uuid;
 
-use super::world::{Plain, Probe as _, What, World, prepare, start};
+use super::world::{Plain, Probe as _, What, World, prepare, registry, start};
 use crate::{
     on_each_database,
     support::{TestDb, until},
@@ -233,7 +233,7 @@ async fn follow(database: &TestDb, history: &[Op]) {
             }
             Op::Retry(which) if !model.order.is_empty() => {
                 let id = *which.get(&model.order);
-                let retried = control::retry(&mut tx, id, "test").await.unwrap();
+                let retried = control::retry(&mut tx, &registry(), id, "test").await.unwrap();
                 let key = model.jobs[&id].1;
                 if let Some(twin) = model.live_twin(key, Some(id)) {
                     assert_eq!(retried, control::Retried::Twin(twin), "{history:?} step {step}");

@@ -117,7 +117,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // What the command line and the HTTP API both do.
     (
         "operate",
-        &["config", "db", "domain", "jobs", "queue", "reprocess", "store"],
+        &[
+            "config",
+            "db",
+            "domain",
+            "jobs",
+            "operation",
+            "queue",
+            "reprocess",
+            "store",
+        ],
     ),
     ("pipeline", &["config", "db", "env", "jobs", "queue", "store"]),
     (

@@ -114,6 +114,33 @@ pub(super) fn whole_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option
     Ok(Option::<Whole>::deserialize(from)?.map(|Whole(number)| number))
 }
 
+/// A member that may be left out; where it is there, it is not null.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// The same for a whole number.
+pub(super) fn given_whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    whole(from).map(Some)
+}
+
+/// An integer, as JSON has them: `-3.0` is one.
+pub(super) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
+    let number = f64::deserialize(from)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "an integer between the bounds of the type"
+    )]
+    if number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number) {
+        return Ok(number as i32);
+    }
+    Err(D::Error::custom(format!(
+        "{number} is not an integer from {} to {}",
+        i32::MIN,
+        i32::MAX
+    )))
+}
+
 /// The innermost cause: the others only say that a query cannot be read.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;

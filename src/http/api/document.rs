@@ -13,11 +13,11 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Api, audit, coverage, fleet, gates, jobs, limits, operations,
+    Api, audit, bulk, coverage, fleet, gates, jobs, limits, operations,
     problem::{self, Code, Problem},
     queues,
     rules::SCHEME,
-    sessions, sources, tokens, why, workers,
+    sessions, sources, tokens, which, why, workers,
 };
 
 #[derive(OpenApi)]
@@ -78,6 +78,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::cancel))
         .routes(routes!(operations::list))
+        .routes(routes!(bulk::retry))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::discard))
+        .routes(routes!(bulk::delete))
+        .routes(routes!(bulk::reprioritise))
+        .routes(routes!(bulk::move_to))
+        .routes(routes!(bulk::reprocess))
         .routes(routes!(operations::show))
         .routes(routes!(operations::stop))
         .routes(routes!(operations::undo))
@@ -119,6 +126,9 @@ pub(super) fn document() -> Value {
                 complete(path, method, operation);
             }
         }
+    }
+    for name in which::NOT_EMPTY {
+        document["components"]["schemas"][name]["minProperties"] = 1.into();
     }
     admit_null(&mut document);
     document

@@ -16,7 +16,7 @@ use crate::{
     operate::jobs::{self, JobDetail},
     queue::{
         control::{self, Cancelled, Retried},
-        inspect::{self, JobFilter, JobRow},
+        inspect::{self, ArgIs, JobFilter, JobRow},
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) enum JobState {
 }
 
 impl JobState {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
             Self::Scheduled => "scheduled",
@@ -65,6 +65,12 @@ pub(super) struct Which {
     key: Option<String>,
     /// Whose last error contains this.
     error: Option<String>,
+    /// Whose arguments hold this value: `PATH=VALUE`, such as `session_id=call-7`.
+    #[param(pattern = r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*=")]
+    arg: Option<String>,
+    /// With so many attempts, or more.
+    #[param(minimum = 0, maximum = 1_000_000)]
+    attempts: Option<u32>,
     /// Enqueued at this instant or later.
     since: Option<DateTime<Utc>>,
     /// Enqueued at this instant or before.
@@ -89,6 +95,8 @@ pub(super) struct JobChanged {
 pub(super) enum JobResult {
     /// It runs as soon as its limit allows, with all its attempts.
     RunsNow,
+    /// It stays as it is: the session that had ended with it is analysed anew.
+    CalledAnew,
     /// It waited: it is cancelled.
     Cancelled,
     /// It runs: it ends as cancelled.
@@ -107,15 +115,22 @@ pub(super) enum JobResult {
 pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> Result<Response, Problem> {
     let limit = cursor::limit(which.limit)?;
     let after: Option<Uuid> = cursor::decode(KIND, which.after.as_deref())?;
+    let arg = which.arg.map(|arg| arg.parse()).transpose();
+    let arg: Option<ArgIs> = arg.map_err(|why| Problem::new(Code::BadQuery, format!("`arg`: {why}")))?;
+    if which.attempts.is_some_and(|attempts| attempts > 1_000_000) {
+        return Err(Problem::new(Code::BadQuery, "`attempts` is 0 to 1000000"));
+    }
     let filter = JobFilter {
         queue: which.queue,
         state: which.state.map(|state| state.as_str().to_owned()),
         partition: which.partition,
         key_contains: which.key,
         error_contains: which.error,
+        arg,
+        attempts: which.attempts,
         created_since: which.since,
         created_until: which.until,
-        ..JobFilter::default()
+        ids: Vec::new(),
     };
     // What one question looks at is bounded: a page may hold fewer jobs than were asked for, and still say where to go on.
     let page = inspect::job_page(api.db().await?, &filter, after, limit).await?;
@@ -144,7 +159,7 @@ pub(super) async fn show(State(api): State<Api>, Place(id): Place<Uuid>) -> Resu
     security(("token" = ["operate"])),
     params(("id" = Uuid, Path, description = "Its id")),
     request_body = Nothing,
-    responses((status = 200, description = "It runs as soon as its limit allows", body = JobChanged))
+    responses((status = 200, description = "It runs as soon as its limit allows, or its work is called for anew", body = JobChanged))
 )]
 pub(super) async fn retry(
     State(api): State<Api>,
@@ -153,18 +168,19 @@ pub(super) async fn retry(
     Posted(Nothing {}): Posted<Nothing>,
 ) -> Result<Response, Problem> {
     let mut tx = api.db().await?.begin().await?;
-    match control::retry(&mut tx, job, change.actor()).await? {
-        Retried::Now => {
-            let result = JobResult::RunsNow;
-            change.commit(tx, StatusCode::OK, &JobChanged { job, result }).await
+    let result = match jobs::retry(&mut tx, job, change.actor()).await? {
+        Retried::Now => JobResult::RunsNow,
+        Retried::CalledAnew => JobResult::CalledAnew,
+        Retried::Running => return Err(Problem::new(Code::JobRunning, format!("job {job} runs"))),
+        Retried::Twin(twin) => {
+            return Err(Problem::new(
+                Code::JobHasTwin,
+                format!("job {twin} does the same as {job}"),
+            ));
         }
-        Retried::Running => Err(Problem::new(Code::JobRunning, format!("job {job} runs"))),
-        Retried::Twin(twin) => Err(Problem::new(
-            Code::JobHasTwin,
-            format!("job {twin} does the same as {job}"),
-        )),
-        Retried::Unknown => Err(unknown(job)),
-    }
+        Retried::Unknown => return Err(unknown(job)),
+    };
+    change.commit(tx, StatusCode::OK, &JobChanged { job, result }).await
 }
 
 /// Cancel a job: one that waits at once, one that runs by its cancellation token

@@ -9,6 +9,7 @@
 
 mod ask;
 mod audit;
+mod bulk;
 mod change;
 mod coverage;
 mod cursor;
@@ -30,6 +31,7 @@ mod sessions;
 mod sources;
 mod tokens;
 mod verify;
+mod which;
 mod why;
 mod workers;
 

@@ -1,4 +1,4 @@
-//! What is done to many jobs or sessions at once: followed, stopped, undone. The command line calls for it.
+//! What is done to many jobs or sessions at once: followed, stopped, undone. What calls for it is in [`bulk`](super::bulk).
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
@@ -30,9 +30,9 @@ pub(super) struct Listed {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CalledFor {
     /// How many match now.
-    matched: u64,
+    pub(super) matched: u64,
     /// The operation that a worker does.
-    operation: Uuid,
+    pub(super) operation: Uuid,
 }
 
 /// An operation that was asked to end.

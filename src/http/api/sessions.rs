@@ -36,7 +36,18 @@ pub(super) enum SessionStatus {
 }
 
 impl SessionStatus {
-    const ALL: [&str; 6] = ["pass", "partial", "fail", "skipped", "error", "waiting"];
+    pub(super) const ALL: [&str; 6] = ["pass", "partial", "fail", "skipped", "error", "waiting"];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Partial => "partial",
+            Self::Fail => "fail",
+            Self::Skipped => "skipped",
+            Self::Error => "error",
+            Self::Waiting => "waiting",
+        }
+    }
 }
 
 /// Where a session is on its way.
