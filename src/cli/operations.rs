@@ -120,7 +120,7 @@ impl Operations {
                     )));
                 }
                 let task = Task::Discarded { operation: undo.id };
-                let matched = desk.count(&task).await?;
+                let matched = desk.preview_jobs(&task).await?.matched;
                 perform(context, &desk, &task, matched, None, undo.background).await?;
                 Ok(())
             }

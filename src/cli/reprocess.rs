@@ -11,7 +11,10 @@ use super::{
     sessions::{self, Which},
     show,
 };
-use crate::{desk::Desk, operation::Task, store::inspect::sessions::SessionLine};
+use crate::{
+    desk::Desk,
+    operate::many::{Preview, SESSIONS_SHOWN},
+    operation::Task, store::inspect::sessions::SessionLine};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -35,9 +38,6 @@ pub(super) struct Reprocess {
     #[command(flatten)]
     how: operations::How,
 }
-
-/// Sessions that a preview shows.
-const SAMPLE: u32 = 20;
 
 impl Reprocess {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
@@ -84,12 +84,12 @@ impl Reprocess {
 
     /// Shows how many match and some of them; with `--yes` they are judged again.
     async fn by_filter(&self, context: &Context, desk: &Desk) -> Result<(), Failure> {
-        let filter = self.which.filter(desk.now().await?, SAMPLE);
-        let task = Task::Sessions { filter: filter.clone() };
-        let matched = desk.count(&task).await?;
+        let filter = self.which.filter(desk.now().await?, SESSIONS_SHOWN);
+        let Preview { matched, sample, .. } = desk.preview_sessions(&filter).await?;
         if self.dry_run || !self.how.yes {
-            return preview(context, desk, &desk.sessions(&filter, None, None).await?.sessions, matched).await;
+            return preview(context, desk, &sample, matched).await;
         }
+        let task = Task::Sessions { filter };
         operations::perform(context, desk, &task, matched, None, self.how.background).await?;
         Ok(())
     }

@@ -7,7 +7,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Desk, Trouble, pages::whole};
-use crate::operation::{self, Operation, Step, Task};
+use crate::{
+    operate::many::{self, Preview},
+    operation::{self, Operation, Step, Task},
+    queue::{
+        bulk::Change,
+        inspect::{JobFilter, JobRow},
+    },
+    store::inspect::sessions::{SessionFilter, SessionLine},
+};
 
 /// How often the API is asked how far an operation is.
 const LOOK: Duration = Duration::from_millis(500);
@@ -15,11 +23,6 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Deserialize)]
 struct Stopped {
     stopped: bool,
-}
-
-#[derive(Deserialize)]
-struct Looked {
-    matched: u64,
 }
 
 #[derive(Deserialize)]
@@ -76,20 +79,33 @@ impl Desk {
         }
     }
 
-    /// How many jobs or sessions it is for, as it is now.
+    /// How many jobs a task is for as it is now, and some of them. What is given back is not shown.
     ///
     /// # Errors
     /// When nobody answers.
-    pub async fn count(&self, task: &Task) -> Result<u64, Trouble> {
+    pub async fn preview_jobs(&self, task: &Task) -> Result<Preview<JobRow>, Trouble> {
         match (self, task) {
-            (Self::Database(here), _) => Ok(task.count(&here.db).await?),
-            // Counted when it begins; until then what was discarded is as many as can come back.
-            (Self::Api(_), Task::Discarded { operation }) => {
-                Ok(self.operation(*operation).await?.map_or(0, |operation| operation.done))
-            }
-            (Self::Api(api), _) => {
-                let looked: Looked = api.post(&["operations", task.verb()], &body(task, None, false)).await?;
-                Ok(looked.matched)
+            (Self::Database(here), _) => Ok(many::jobs(&here.db, task).await?),
+            // The API counts when it begins; until then as many can come back as were given up.
+            (Self::Api(_), Task::Discarded { operation }) => Ok(Preview {
+                matched: self.operation(*operation).await?.map_or(0, |operation| operation.done),
+                acted: false,
+                sample: Vec::new(),
+            }),
+            (Self::Api(api), _) => Ok(api.post(&["operations", task.verb()], &body(task, None, false)).await?),
+        }
+    }
+
+    /// How many sessions would be judged again, and some of them.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn preview_sessions(&self, filter: &SessionFilter) -> Result<Preview<SessionLine>, Trouble> {
+        match self {
+            Self::Database(here) => Ok(many::sessions(&here.db, filter).await?),
+            Self::Api(api) => {
+                let task = Task::Sessions { filter: filter.clone() };
+                Ok(api.post(&["operations", task.verb()], &body(&task, None, false)).await?)
             }
         }
     }
@@ -140,19 +156,59 @@ impl Desk {
     }
 }
 
-/// What the API is told of a task: its filter, and what the verb needs beside it.
+/// What the API is told of a task: what to do, and to which. What was not asked for is left out.
 fn body(task: &Task, reason: Option<&str>, act: bool) -> Value {
-    let (filter, mut body) = match task {
-        Task::Jobs { change, filter } => (json!(filter), json!(change)),
-        Task::Sessions { filter } => (json!(filter), json!({})),
-        Task::Discarded { .. } => (json!({}), json!({})),
+    let mut body = match task {
+        Task::Jobs { change, filter } => {
+            let mut body = json!({ "filter": jobs_where(filter) });
+            match change {
+                Change::Reprioritise { priority } => body["priority"] = json!(priority),
+                Change::Move { run_at, partition } => {
+                    body["to"] = given([("run_at", json!(run_at)), ("partition", json!(partition))]);
+                }
+                Change::Retry | Change::Cancel | Change::Discard | Change::Delete => {}
+            }
+            body
+        }
+        Task::Sessions { filter } => json!({ "filter": sessions_where(filter) }),
+        Task::Discarded { .. } => json!({}),
     };
-    if let Some(body) = body.as_object_mut() {
-        // It stands in the path.
-        body.remove("verb");
-        body.insert("filter".to_owned(), filter);
-        body.insert("act".to_owned(), act.into());
-        body.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+    body["act"] = json!(act);
+    if let Some(reason) = reason {
+        body["reason"] = json!(reason);
     }
     body
+}
+
+fn jobs_where(filter: &JobFilter) -> Value {
+    given([
+        ("queue", json!(filter.queue)),
+        ("state", json!(filter.state)),
+        ("partition", json!(filter.partition)),
+        ("key", json!(filter.key_contains)),
+        ("error", json!(filter.error_contains)),
+        ("arg", json!(filter.arg)),
+        ("since", json!(filter.created_since)),
+        ("until", json!(filter.created_until)),
+        ("attempts", json!(filter.attempts)),
+        ("ids", json!(filter.ids)),
+    ])
+}
+
+fn sessions_where(filter: &SessionFilter) -> Value {
+    given([
+        ("source", json!(filter.source)),
+        ("status", json!(filter.statuses)),
+        ("intent", json!(filter.intent)),
+        ("since", json!(filter.since)),
+        ("until", json!(filter.until)),
+        ("id_contains", json!(filter.id_contains)),
+    ])
+}
+
+/// Without what says nothing.
+fn given<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let members = members.into_iter().filter(|(_, value)| said(value));
+    Value::Object(members.map(|(name, value)| (name.to_owned(), value)).collect())
 }

@@ -10,15 +10,13 @@ use crate::{
     cli::{context::Context, failure::Failure, operations, output::Output},
     config::duration,
     desk::Desk,
+    operate::many::Preview,
     operation::Task,
     queue::{
         bulk::Change,
         inspect::JobFilter,
     },
 };
-
-/// Jobs that a preview shows.
-const SAMPLE: u32 = 5;
 
 const RETRY_EXAMPLE: &str = "\
 Examples:
@@ -195,11 +193,10 @@ impl Target {
         }
         let task = Task::Jobs {
             change,
-            filter: filter.clone(),
+            filter,
         };
-        let matched = desk.count(&task).await?;
+        let Preview { matched, sample, .. } = desk.preview_jobs(&task).await?;
         if !by_id && !self.how.yes {
-            let sample = desk.jobs(&filter, None, SAMPLE).await?.jobs;
             let now = desk.now().await?;
             let verb = task.verb();
             return context.out.print(
