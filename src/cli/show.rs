@@ -382,6 +382,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::inspect::session::Event;
 
     fn timeline() -> Timeline {
         let hostile = "\u{1b}]0;owned\u{7}\u{202e}";
@@ -416,7 +417,7 @@ mod tests {
                 incomplete: false,
                 verdict: None,
             },
-            timeline: vec![session::Event {
+            timeline: vec![Event {
                 at,
                 what: "ran".into(),
                 detail: format!("verify_session attempt 1, retried: status 503{hostile}"),

@@ -365,7 +365,7 @@ mod tests {
             .map(|generation| generation.generation)
             .collect();
         assert_eq!(generations, [2, 1]);
-        let stages: Vec<&str> = detail.timeline.iter().map(|event| event.what).collect();
+        let stages: Vec<&str> = detail.timeline.iter().map(|event| event.what.as_ref()).collect();
         assert_eq!(stages, ["began", "last_activity", "discovered", "judged", "judged"]);
         assert!(detail.timeline.is_sorted_by_key(|event| event.at));
         assert_eq!(detail.timeline[4].detail, "generation 2 pass");
