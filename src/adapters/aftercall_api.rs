@@ -70,7 +70,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// An address that is none, a token that cannot stand in a header, or one that others on the way could read.
-    pub fn new(settings: &ApiSettings) -> Result<Self, String> {
+    pub fn of(settings: &ApiSettings) -> Result<Self, String> {
         let base = base(&settings.url)?;
         let authorization = settings.token.as_ref().map(bearer).transpose()?;
         if authorization.is_some() && base.scheme() == "http" && !is_this_machine(&base) && !settings.allow_plain_http {
@@ -107,7 +107,9 @@ impl ApiClient {
     /// No answer, a refusal, or an answer that cannot be read.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, ApiError> {
         let url = self.url(path, query)?;
-        let reply = self.send(&Method::GET, path, || self.request(Method::GET, &url)).await?;
+        let reply = self
+            .send(&Method::GET, path, || self.request(Method::GET, &url))
+            .await?;
         self.read(&Method::GET, path, &reply).await
     }
 
@@ -200,7 +202,11 @@ impl ApiClient {
             let pause = Duration::from_millis(100) * 2_u32.pow(tries.min(8));
             let (wait, why, counts) = match &answered {
                 Ok(reply) => match reply.status {
-                    429 => (reply.retry_after.unwrap_or(pause), "answers that this token asks too often", false),
+                    429 => (
+                        reply.retry_after.unwrap_or(pause),
+                        "answers that this token asks too often",
+                        false,
+                    ),
                     409 if refused::code(reply).as_deref() == Some("request_under_way") => {
                         (reply.retry_after.unwrap_or(pause), "still does what was sent", false)
                     }
@@ -232,7 +238,9 @@ impl ApiClient {
         }
         let error = refused::read(self, &reply);
         if error.code.as_deref() == Some("unknown_route") {
-            return Err(self.skewed(method, path, "the server does not know this question").await);
+            return Err(self
+                .skewed(method, path, "the server does not know this question")
+                .await);
         }
         Err(error)
     }
@@ -264,7 +272,10 @@ impl ApiClient {
         };
         ApiError::new(
             Fault::Away,
-            format!("{}: the answer to {asked} cannot be read ({why}): {advice}", self.address()),
+            format!(
+                "{}: the answer to {asked} cannot be read ({why}): {advice}",
+                self.address()
+            ),
         )
     }
 }
@@ -276,13 +287,19 @@ fn base(text: &str) -> Result<Url, String> {
         return Err(SHAPE.to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("the address holds no user or password: the token comes from AFTERCALL_TOKEN or --token-file".to_owned());
+        return Err(
+            "the address holds no user or password: the token comes from AFTERCALL_TOKEN or --token-file".to_owned(),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("the address holds neither `?` nor `#`".to_owned());
     }
     let path = url.path().trim_end_matches('/');
-    let path = path.strip_suffix("/api/v1").unwrap_or(path).trim_end_matches('/').to_owned();
+    let path = path
+        .strip_suffix("/api/v1")
+        .unwrap_or(path)
+        .trim_end_matches('/')
+        .to_owned();
     url.set_path(&path);
     Ok(url)
 }

@@ -4,10 +4,6 @@ use std::{cell::RefCell, collections::BTreeSet, path::PathBuf};
 
 use super::{Globals, failure::Failure, output::Output};
 use crate::{
-    adapters::{
-        aftercall_api::{ApiClient, ApiSettings},
-        secret::Secret,
-    },
     config::{self, Config, Overrides, secret},
     db::{Db, Location},
     desk::{Desk, Here},
@@ -118,13 +114,10 @@ impl Context {
             None => set("AFTERCALL_TOKEN").map(|_| "env:AFTERCALL_TOKEN".to_owned()),
         };
         let token = reference.map(|reference| secret::follow(&reference, &set)).transpose();
-        let settings = ApiSettings {
-            url,
-            token: token.map_err(Failure::Usage)?.map(|token| Secret::new(token.expose())),
-            allow_plain_http: self.globals.insecure_http,
-        };
-        let client = ApiClient::new(&settings).map_err(|why| Failure::Usage(format!("--api: {why}")))?;
-        Ok(Some(Desk::Api(client)))
+        let token = token.map_err(Failure::Usage)?;
+        Desk::at_api(&url, token.as_ref(), self.globals.insecure_http)
+            .map(Some)
+            .map_err(|why| Failure::Usage(format!("--api or AFTERCALL_API: {why}")))
     }
 
     /// Opens the database of a command that only looks or steers: there has to be one.

@@ -315,7 +315,14 @@ mod tests {
             .iter()
             .map(|line| (line.counted.source.as_str(), line.scanned))
             .collect();
-        assert_eq!(scanned, [("calls", Scanned::On), ("chats", Scanned::Off), ("gone", Scanned::NotConfigured)]);
+        assert_eq!(
+            scanned,
+            [
+                ("calls", Scanned::On),
+                ("chats", Scanned::Off),
+                ("gone", Scanned::NotConfigured)
+            ]
+        );
         let text = text(&Output::plain(), &lines, at(160));
         for shown in [
             "calls: 7 trace(s) without a session id",

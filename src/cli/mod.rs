@@ -178,26 +178,42 @@ impl Command {
             | Self::Token(_) => return None,
             Self::Demo(_) => ("demo", "it makes a world of its own, on this machine"),
             Self::Run(_) => ("run", "it does the work itself, at the database: name that with --db"),
-            Self::Worker(_) => ("worker", "it does the work itself, at the database: name that with --db"),
+            Self::Worker(_) => (
+                "worker",
+                "it does the work itself, at the database: name that with --db",
+            ),
             Self::Scheduler(_) => ("scheduler", "it writes to the database itself: name that with --db"),
             Self::Api(_) => ("api", "it is the API, and needs its database: name that with --db"),
             Self::Mcp(_) => ("mcp", "it reads the database itself: name that with --db"),
-            Self::Healthcheck(_) => ("healthcheck", "it takes the address as `aftercall healthcheck ADDRESS:PORT`"),
+            Self::Healthcheck(_) => (
+                "healthcheck",
+                "it takes the address as `aftercall healthcheck ADDRESS:PORT`",
+            ),
             Self::Init(_) => ("init", "it writes a file on this machine"),
-            Self::Check(_) => ("check", "it reads the configuration on this machine; `queues` or `coverage` look at the fleet"),
-            Self::Doctor(_) => ("doctor", "it looks at this machine's way to everything: run it there; `why` looks from here"),
+            Self::Check(_) => (
+                "check",
+                "it reads the configuration on this machine; `queues` or `coverage` look at the fleet",
+            ),
+            Self::Doctor(_) => (
+                "doctor",
+                "it looks at this machine's way to everything: run it there; `why` looks from here",
+            ),
             Self::Migrate(_) => ("migrate", "it changes the database itself: name that with --db"),
-            Self::Playbook(_) => ("playbook", "it reads files and stored sessions of this machine: name a database with --db"),
-            Self::Export(_) => ("export", "it reads the database itself: name that with --db; `sessions --json` works from here"),
+            Self::Playbook(_) => (
+                "playbook",
+                "it reads files and stored sessions of this machine: name a database with --db",
+            ),
+            Self::Export(_) => (
+                "export",
+                "it reads the database itself: name that with --db; `sessions --json` works from here",
+            ),
             Self::Eval(_) => ("eval", "it judges files of this machine"),
             Self::Sandbox(_) => ("sandbox", "it serves a folder of this machine"),
             Self::Bench(_) => ("bench", "it measures a database of its own: name a server with --db"),
         };
-        context.names_api().then(|| {
-            Failure::Usage(format!(
-                "`aftercall {name}` does not work over --api: {instead}"
-            ))
-        })
+        context
+            .names_api()
+            .then(|| Failure::Usage(format!("`aftercall {name}` does not work over --api: {instead}")))
     }
 }
 

@@ -14,7 +14,9 @@ use super::{
 use crate::{
     desk::Desk,
     operate::many::{Preview, SESSIONS_SHOWN},
-    operation::Task, store::inspect::sessions::SessionLine};
+    operation::Task,
+    store::inspect::sessions::SessionLine,
+};
 
 const EXAMPLE: &str = "\
 Examples:

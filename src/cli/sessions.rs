@@ -102,7 +102,9 @@ impl Sessions {
                 .map(|ago| now - chrono::Duration::from_std(ago).unwrap_or_default()),
             ..self.which.filter(now, self.limit)
         };
-        let page = desk.sessions(&filter, self.waiting_for.as_deref(), self.after.as_ref()).await?;
+        let page = desk
+            .sessions(&filter, self.waiting_for.as_deref(), self.after.as_ref())
+            .await?;
         context.out.print(&page, |out| text(out, &page, now))
     }
 }

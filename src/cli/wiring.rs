@@ -9,10 +9,7 @@ use crate::{
     bench::{inspect, lane, memory, pickup, pipeline, queue as queue_bench},
     config::{Config, PlaybookName, RecordsConfig, nearest},
     db::{Db, DbError},
-    domain::{
-        playbook::Playbook,
-        session::SessionKey,
-    },
+    domain::{playbook::Playbook, session::SessionKey},
     env::{self, SourceEntry, Upstreams, load_playbook},
     eval,
     jobs::{self, AnalyzeSession, DiscoverSessions},
@@ -249,4 +246,3 @@ async fn in_a_directory<T>(bench: impl AsyncFnOnce(&Path) -> anyhow::Result<T>) 
 fn failed(error: anyhow::Error) -> Failure {
     Failure::Fault(format!("{error:#}"))
 }
-

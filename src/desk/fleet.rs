@@ -1,9 +1,6 @@
 //! Processes, and the fleet at one moment.
 
-use super::{
-    Desk, Trouble,
-    pages::walk,
-};
+use super::{Desk, Trouble, pages::walk};
 use crate::{
     operate::look::Look,
     queue::inspect::processes::{self, Process},

@@ -16,8 +16,11 @@ mod work;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    adapters::aftercall_api::{ApiClient, ApiError, Fault},
-    config::Config,
+    adapters::{
+        aftercall_api::{ApiClient, ApiError, ApiSettings, Fault},
+        secret,
+    },
+    config::{Config, Secret},
     db::{Db, DbError},
     operate::about::About,
 };
@@ -82,6 +85,19 @@ fn known<T>(answer: Result<T, ApiError>, unknown: &str) -> Result<Option<T>, Tro
 }
 
 impl Desk {
+    /// One at the API of this address; nothing is asked yet. `allow_plain_http`: the token may go to another machine over `http`.
+    ///
+    /// # Errors
+    /// An address that is none, a token that is none, or one that others on the way could read.
+    pub fn at_api(url: &str, token: Option<&Secret>, allow_plain_http: bool) -> Result<Self, String> {
+        let settings = ApiSettings {
+            url: url.to_owned(),
+            token: token.map(|token| secret::Secret::new(token.expose())),
+            allow_plain_http,
+        };
+        Ok(Self::Api(ApiClient::of(&settings)?))
+    }
+
     /// The database's clock: what ages and times to come are counted by.
     ///
     /// # Errors

@@ -105,7 +105,9 @@ impl Desk {
             Self::Database(here) => Ok(many::sessions(&here.db, filter).await?),
             Self::Api(api) => {
                 let task = Task::Sessions { filter: filter.clone() };
-                Ok(api.post(&["operations", task.verb()], &body(&task, None, false)).await?)
+                Ok(api
+                    .post(&["operations", task.verb()], &body(&task, None, false))
+                    .await?)
             }
         }
     }

@@ -45,7 +45,11 @@ where
             _ => {
                 let is_whole = after.is_none() || items.len() >= most;
                 items.truncate(most);
-                return if is_whole { Ok((items, after)) } else { Err(endless(api)) };
+                return if is_whole {
+                    Ok((items, after))
+                } else {
+                    Err(endless(api))
+                };
             }
         }
     }

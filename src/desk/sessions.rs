@@ -73,7 +73,9 @@ impl Desk {
     pub async fn timeline(&self, line: SessionLine) -> Result<Timeline, Trouble> {
         match self {
             Self::Database(here) => Ok(timeline::of(&here.db, line).await?),
-            Self::Api(api) => Ok(api.get(&["sessions", &line.key.source, &line.key.session_id], &[]).await?),
+            Self::Api(api) => Ok(api
+                .get(&["sessions", &line.key.source, &line.key.session_id], &[])
+                .await?),
         }
     }
 

@@ -84,7 +84,9 @@ impl Desk {
             Self::Database(here) => {
                 let mut tx = here.db.begin().await?;
                 let Some(called_for) = work::diagnose(&mut tx, key, &here.actor).await? else {
-                    return Err(Trouble::Refused(format!("{key}: there is no failed verdict to explain")));
+                    return Err(Trouble::Refused(format!(
+                        "{key}: there is no failed verdict to explain"
+                    )));
                 };
                 tx.commit().await?;
                 Ok(called_for)

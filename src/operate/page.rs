@@ -76,9 +76,6 @@ mod tests {
         let page = |items: Vec<u32>| Page::of("n", items, 2, |item| *item);
         assert_eq!(page(vec![1, 2]).next, None);
         let cut = page(vec![1, 2, 3]);
-        assert_eq!(
-            (cut.items, decode("n", &cut.next.unwrap())),
-            (vec![1, 2], Some(2_u32))
-        );
+        assert_eq!((cut.items, decode("n", &cut.next.unwrap())), (vec![1, 2], Some(2_u32)));
     }
 }

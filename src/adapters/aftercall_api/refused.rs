@@ -80,7 +80,11 @@ pub(super) fn unanswered(address: &str, error: &UpstreamError) -> ApiError {
 
 /// What is answered is no answer of aftercall's. Its text is somebody else's, and not shown.
 pub(super) fn page(api: &ApiClient, reply: &Reply) -> ApiError {
-    let what = if reply.is_html() { "a page for people" } else { "something else" };
+    let what = if reply.is_html() {
+        "a page for people"
+    } else {
+        "something else"
+    };
     let text = format!(
         "{} answers {} with {what}, not as aftercall does: check the address, and what stands in between (a proxy, a login)",
         api.address(),
@@ -112,18 +116,28 @@ pub(super) fn read(api: &ApiClient, reply: &Reply) -> ApiError {
     let (fault, text) = match reply.status {
         401 if api.has_token() => (
             Fault::Usage,
-            format!("{address} does not take the token ({code}): {detail}; give a good one in AFTERCALL_TOKEN or --token-file"),
+            format!(
+                "{address} does not take the token ({code}): {detail}; give a good one in AFTERCALL_TOKEN or --token-file"
+            ),
         ),
         401 => (
             Fault::Usage,
             format!("{address} needs a token ({code}): {detail}; give it in AFTERCALL_TOKEN or --token-file"),
         ),
-        403 => (Fault::Usage, format!("{address} refuses it ({code}): {detail}; {next_step}")),
+        403 => (
+            Fault::Usage,
+            format!("{address} refuses it ({code}): {detail}; {next_step}"),
+        ),
         429 => (
             Fault::Away,
-            format!("{address} is asked too often ({code}): {detail}; try again in a minute, or with a token of your own"),
+            format!(
+                "{address} is asked too often ({code}): {detail}; try again in a minute, or with a token of your own"
+            ),
         ),
-        500.. => (Fault::Away, format!("{address} cannot answer ({code}): {detail}; {next_step}")),
+        500.. => (
+            Fault::Away,
+            format!("{address} cannot answer ({code}): {detail}; {next_step}"),
+        ),
         _ => (Fault::Refused, format!("{detail} ({code}); {next_step}")),
     };
     ApiError {

@@ -16,13 +16,18 @@ async fn answering(answers: &[&str]) -> (ApiClient, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let (kept, answers) = (asked.clone(), answers.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let (kept, answers) = (
+        asked.clone(),
+        answers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    );
     tokio::spawn(async move {
         for answer in answers {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 16_384];
             let read = stream.read(&mut request).await.unwrap_or_default();
-            kept.lock().unwrap().push(String::from_utf8_lossy(&request[..read]).into_owned());
+            kept.lock()
+                .unwrap()
+                .push(String::from_utf8_lossy(&request[..read]).into_owned());
             // The client may hang up first.
             let _ = stream.write_all(answer.as_bytes()).await;
         }
@@ -39,7 +44,7 @@ fn settings(url: &str) -> ApiSettings {
 }
 
 fn client(url: &str) -> ApiClient {
-    ApiClient::new(&settings(url)).unwrap()
+    ApiClient::of(&settings(url)).unwrap()
 }
 
 fn answer(status: &str, media_type: &str, body: &str) -> String {
@@ -64,7 +69,9 @@ fn after(seconds: u32, answer: &str) -> String {
 
 fn header<'a>(request: &'a str, name: &str) -> &'a str {
     let mut lines = request.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+    lines
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map_or("", |(_, value)| value)
 }
 
 async fn refusal(answers: &[&str]) -> ApiError {
@@ -83,30 +90,40 @@ fn an_address_is_read_with_and_without_the_path_of_the_api() {
         assert_eq!(client(given).address(), shown);
     }
     for bad in ["host", "ftp://host", "https://", "https://host/?a=1", "https://host/#a"] {
-        assert!(ApiClient::new(&settings(bad)).is_err(), "{bad}");
+        assert!(ApiClient::of(&settings(bad)).is_err(), "{bad}");
     }
-    let refused = ApiClient::new(&settings("https://user:hunter2@host/")).unwrap_err();
+    let refused = ApiClient::of(&settings("https://user:hunter2@host/")).unwrap_err();
     assert!(!refused.contains("hunter2"), "{refused}");
 }
 
 #[test]
 fn a_token_goes_in_the_clear_to_this_machine_only_unless_that_was_said() {
-    for fine in ["http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://host"] {
-        assert!(ApiClient::new(&settings(fine)).is_ok(), "{fine}");
+    for fine in [
+        "http://127.0.0.1:1",
+        "http://localhost:1",
+        "http://[::1]:1",
+        "https://host",
+    ] {
+        assert!(ApiClient::of(&settings(fine)).is_ok(), "{fine}");
     }
-    for open in ["http://host", "http://192.0.2.1", "http://localhost.host", "http://127.0.0.1.host"] {
-        let refused = ApiClient::new(&settings(open)).unwrap_err();
+    for open in [
+        "http://host",
+        "http://192.0.2.1",
+        "http://localhost.host",
+        "http://127.0.0.1.host",
+    ] {
+        let refused = ApiClient::of(&settings(open)).unwrap_err();
         assert!(refused.contains("--insecure-http"), "{refused}");
         let said = ApiSettings {
             allow_plain_http: true,
             ..settings(open)
         };
-        assert!(ApiClient::new(&said).is_ok());
+        assert!(ApiClient::of(&said).is_ok());
         let without = ApiSettings {
             token: None,
             ..settings(open)
         };
-        assert!(ApiClient::new(&without).is_ok());
+        assert!(ApiClient::of(&without).is_ok());
     }
 }
 
@@ -117,7 +134,7 @@ fn a_token_is_not_printed_and_one_that_is_none_is_not_repeated() {
         token: Some(Secret::new("se\ncret")),
         ..settings("http://localhost")
     };
-    assert!(!ApiClient::new(&broken).unwrap_err().contains("cret"));
+    assert!(!ApiClient::of(&broken).unwrap_err().contains("cret"));
 }
 
 #[tokio::test]
@@ -127,10 +144,16 @@ async fn what_stands_in_a_path_is_encoded_and_steps_between_folders_are_refused(
     let read: Vec<u32> = api.get(&["sessions", "calls", "a/b?ü"], &query).await.unwrap();
     assert_eq!(read, [1]);
     let asked = asked.lock().unwrap()[0].clone();
-    assert!(asked.starts_with("GET /api/v1/sessions/calls/a%2Fb%3F%C3%BC?a=x%26y "), "{asked}");
+    assert!(
+        asked.starts_with("GET /api/v1/sessions/calls/a%2Fb%3F%C3%BC?a=x%26y "),
+        "{asked}"
+    );
     assert_eq!(header(&asked, "authorization"), "Bearer aftercall_1_hush");
     for step in ["", ".", ".."] {
-        let refused = api.get::<Vec<u32>>(&["sessions", "calls", step], &[]).await.unwrap_err();
+        let refused = api
+            .get::<Vec<u32>>(&["sessions", "calls", step], &[])
+            .await
+            .unwrap_err();
         assert_eq!(refused.fault, Fault::Usage);
     }
 }
@@ -139,12 +162,18 @@ async fn what_stands_in_a_path_is_encoded_and_steps_between_folders_are_refused(
 async fn a_change_whose_answer_is_lost_is_sent_again_under_the_same_key() {
     let under_way = after(0, &problem(409, "request_under_way", "it is done"));
     let (api, asked) = answering(&["", &under_way, &ok(&json!({"done": true}))]).await;
-    let answered: Value = api.post(&["queues", "q", "pause"], &json!({"reason": "r"})).await.unwrap();
+    let answered: Value = api
+        .post(&["queues", "q", "pause"], &json!({"reason": "r"}))
+        .await
+        .unwrap();
     assert_eq!(answered, json!({"done": true}));
     let asked = asked.lock().unwrap().clone();
     let keys: BTreeSet<&str> = asked.iter().map(|request| header(request, "idempotency-key")).collect();
     assert_eq!((asked.len(), keys.len()), (3, 1), "{asked:?}");
-    assert!(asked.iter().all(|request| request.ends_with(r#"{"reason":"r"}"#)), "{asked:?}");
+    assert!(
+        asked.iter().all(|request| request.ends_with(r#"{"reason":"r"}"#)),
+        "{asked:?}"
+    );
 }
 
 #[tokio::test]
@@ -181,7 +210,10 @@ async fn a_refusal_shows_its_code_and_what_to_do() {
     }
     let error = refusal(&[&problem(403, "scope_too_small", "needs `operate`")]).await;
     assert_eq!(error.fault, Fault::Usage);
-    assert!(error.text.contains("scope_too_small") && error.text.contains("do this"), "{error}");
+    assert!(
+        error.text.contains("scope_too_small") && error.text.contains("do this"),
+        "{error}"
+    );
     let error = refusal(&[&problem(404, "unknown_queue", "no \u{1b}[2Jqueue\n`x`")]).await;
     assert_eq!(error.fault, Fault::Refused);
     assert_eq!(error.text, "no queue `x` (unknown_queue); do this");
@@ -217,7 +249,10 @@ async fn versions_that_do_not_understand_each_other_are_both_named() {
     }
     let unknown = problem(404, "unknown_route", "nothing there");
     let error = refusal(&[&unknown, &about("0.0.1")]).await;
-    assert!(error.text.contains("does not know this question") && error.text.contains("0.0.1"), "{error}");
+    assert!(
+        error.text.contains("does not know this question") && error.text.contains("0.0.1"),
+        "{error}"
+    );
     let error = refusal(&[&unknown, &unknown]).await;
     assert!(error.text.contains("does not say its version"), "{error}");
     let error = refusal(&[&strange, &about(ours)]).await;

@@ -12,10 +12,7 @@ use crate::{
     desk::Desk,
     operate::many::Preview,
     operation::Task,
-    queue::{
-        bulk::Change,
-        inspect::JobFilter,
-    },
+    queue::{bulk::Change, inspect::JobFilter},
 };
 
 const RETRY_EXAMPLE: &str = "\
@@ -159,7 +156,9 @@ impl Delete {
 impl Reprioritise {
     pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
         let priority = self.to;
-        self.target.change(context, desk, Change::Reprioritise { priority }).await
+        self.target
+            .change(context, desk, Change::Reprioritise { priority })
+            .await
     }
 }
 
@@ -191,10 +190,7 @@ impl Target {
                     .to_owned(),
             ));
         }
-        let task = Task::Jobs {
-            change,
-            filter,
-        };
+        let task = Task::Jobs { change, filter };
         let Preview { matched, sample, .. } = desk.preview_jobs(&task).await?;
         if !by_id && !self.how.yes {
             let now = desk.now().await?;

@@ -36,10 +36,7 @@ pub(super) fn page(
     );
     let mut page = vec![paint(&cut(&title, width), Tone::Dim)];
     if let Some(trouble) = trouble {
-        let text = format!(
-            "no answer, this is from then: {}",
-            escape::visible(trouble)
-        );
+        let text = format!("no answer, this is from then: {}", escape::visible(trouble));
         page.push(paint(&cut(&text, width), Tone::Bad));
     }
     page.push(String::new());

@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 
 use super::problem::{Code, Problem};
-pub(super) use crate::operate::page::Page;
 use crate::operate::page;
+pub(super) use crate::operate::page::Page;
 
 /// Items of a page, unless asked for more or fewer.
 const USUAL: u32 = 50;
