@@ -9,7 +9,7 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  what was checked has faults, what was asked for is not there, or work is left after --max-wait
-  2  wrong usage or configuration
+  2  wrong usage or configuration, or a token that does not allow it
   3  the database, the API of --api or a file cannot be read or written";
 
 /// A command that could not do what it was asked.

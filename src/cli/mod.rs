@@ -85,10 +85,7 @@ struct Globals {
     /// Database file or postgres:// address, in place of the configured one
     #[arg(long, global = true, value_name = "FILE|URL", help_heading = "Everywhere")]
     db: Option<PathBuf>,
-    /// Ask another aftercall's HTTP API in place of a database [env: AFTERCALL_API=]
-    ///
-    /// Such as https://aftercall.example, or http://127.0.0.1:7700 for `aftercall api` on this machine. The token comes from
-    /// AFTERCALL_TOKEN or --token-file.
+    /// Ask and change at another aftercall's HTTP API in place of a database [env: AFTERCALL_API=]
     #[arg(
         long,
         global = true,
@@ -97,10 +94,10 @@ struct Globals {
         help_heading = "Everywhere"
     )]
     api: Option<String>,
-    /// The file that holds the token for --api [default: the variable AFTERCALL_TOKEN]
+    /// File with the token for --api; without it the variable AFTERCALL_TOKEN is the token
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     token_file: Option<PathBuf>,
-    /// Send the token to another machine over http://, where everybody on the way can read it
+    /// Let the token for --api go to another machine over http://, for everybody on the way to read
     #[arg(long, global = true, help_heading = "Everywhere")]
     insecure_http: bool,
     /// Print JSON for programs instead of tables

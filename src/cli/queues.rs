@@ -26,6 +26,7 @@ use crate::{
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall queues
+  $ aftercall queues --api https://aftercall.example --token-file ~/.aftercall-token   # of a fleet elsewhere
   $ aftercall queues --json | jq '.[] | select(.paused)'
   $ aftercall queues --json | jq '.[] | select(.pace.trend == \"growing\") | {queue, pace}'";
 

@@ -36,6 +36,7 @@ const CREATE_EXAMPLE: &str = "\
 Examples:
   $ aftercall token create --name dashboard
   $ aftercall token create --name on-call --scope operate --expires 90d
+  $ aftercall queues --api http://127.0.0.1:7700 --token-file on-call.token
   $ curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7700/api/v1/queues
 
 The token is shown once: only a hash of it is kept. From the first token on, nobody asks the API

@@ -18,6 +18,7 @@ const EXAMPLE: &str = "\
 Examples:
   $ aftercall top                      # q or Ctrl-C ends it
   $ aftercall top --every 5s
+  $ AFTERCALL_API=https://aftercall.example AFTERCALL_TOKEN=… aftercall top
   $ aftercall top --once               # one look, also into a file or a pipe
   $ aftercall top --once --json | jq '.gates'";
 

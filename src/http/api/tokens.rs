@@ -38,7 +38,7 @@ pub(super) struct Wanted {
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(minimum = 1, maximum = 3_660)]
     expires_in_days: Option<u32>,
-    /// Seconds until it expires, in place of days.
+    /// Seconds until it expires, after the days where there are both.
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(minimum = 1, maximum = 316_224_000)]
     expires_in_seconds: Option<u32>,
@@ -46,25 +46,30 @@ pub(super) struct Wanted {
 
 impl Wanted {
     fn expires(&self) -> Result<Option<Duration>, Problem> {
-        let longest = DAY * LONGEST;
-        let bounded = |name: &str, lasts: Duration, most: u64| {
-            if lasts.is_zero() || lasts > longest {
-                return Err(Problem::new(Code::BadBody, format!("`{name}` is 1 to {most}")));
-            }
-            Ok(Some(lasts))
-        };
-        match (self.expires_in_days, self.expires_in_seconds) {
-            (None, None) => Ok(None),
-            (Some(days), None) => bounded("expires_in_days", DAY.saturating_mul(days), LONGEST.into()),
-            (None, Some(seconds)) => {
-                let lasts = Duration::from_secs(seconds.into());
-                bounded("expires_in_seconds", lasts, longest.as_secs())
-            }
-            (Some(_), Some(_)) => Err(Problem::new(
+        let most = LONGEST * 24 * 60 * 60;
+        if self.expires_in_days.is_some_and(|days| !(1..=LONGEST).contains(&days)) {
+            return Err(Problem::new(
                 Code::BadBody,
-                "`expires_in_days` and `expires_in_seconds` are one too many",
-            )),
+                format!("`expires_in_days` is 1 to {LONGEST}"),
+            ));
         }
+        if self
+            .expires_in_seconds
+            .is_some_and(|seconds| !(1..=most).contains(&seconds))
+        {
+            return Err(Problem::new(
+                Code::BadBody,
+                format!("`expires_in_seconds` is 1 to {most}"),
+            ));
+        }
+        let days = self.expires_in_days.map(|days| DAY * days);
+        let seconds = self
+            .expires_in_seconds
+            .map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(match (days, seconds) {
+            (None, None) => None,
+            (days, seconds) => Some(days.unwrap_or_default() + seconds.unwrap_or_default()),
+        })
     }
 }
 
