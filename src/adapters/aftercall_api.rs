@@ -36,7 +36,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How often something is sent, at most, when it is not answered.
 const TRIES: u32 = 4;
 /// After this long nothing is sent again, whatever the server asks for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the API is, and who asks.
 #[derive(Debug, Clone)]
