@@ -99,7 +99,8 @@ impl Context {
         })))
     }
 
-    fn api(&self) -> Result<Option<Desk>, Failure> {
+    /// At the API that is named, where one is.
+    pub(crate) fn api(&self) -> Result<Option<Desk>, Failure> {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let url = match (&self.globals.api, &self.globals.db) {
             (Some(url), _) => url.clone(),

@@ -172,7 +172,8 @@ impl Command {
             | Self::Gate(_)
             | Self::Enqueue(_)
             | Self::Reprocess(_)
-            | Self::Token(_) => return None,
+            | Self::Token(_)
+            | Self::Mcp(_) => return None,
             Self::Demo(_) => ("demo", "it makes a world of its own, on this machine"),
             Self::Run(_) => ("run", "it does the work itself, at the database: name that with --db"),
             Self::Worker(_) => (
@@ -181,7 +182,6 @@ impl Command {
             ),
             Self::Scheduler(_) => ("scheduler", "it writes to the database itself: name that with --db"),
             Self::Api(_) => ("api", "it is the API, and needs its database: name that with --db"),
-            Self::Mcp(_) => ("mcp", "it reads the database itself: name that with --db"),
             Self::Healthcheck(_) => (
                 "healthcheck",
                 "it takes the address as `aftercall healthcheck ADDRESS:PORT`",

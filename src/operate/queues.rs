@@ -41,14 +41,25 @@ pub async fn all(db: &Db) -> Result<Vec<QueueLine>, DbError> {
 /// # Errors
 /// When the database cannot answer; the inner one says which queues there are.
 pub async fn check(db: &Db, queue: &str) -> Result<Result<(), String>, DbError> {
-    // Also queues that had no job yet: before a maintenance nothing may have run. And those of another release's jobs.
-    let mut names: BTreeSet<String> = jobs::registry().names().into_iter().map(str::to_owned).collect();
-    if !names.contains(queue) {
-        names.extend(inspect::queue_depths(db).await?.into_iter().map(|depth| depth.queue));
-    }
-    if names.contains(queue) {
+    if among(Vec::new(), queue).is_ok() {
         return Ok(Ok(()));
     }
+    // Those of another release's jobs.
+    let stored = inspect::queue_depths(db).await?.into_iter().map(|depth| depth.queue);
+    Ok(among(stored.collect(), queue))
+}
+
+/// Refuses a queue that is neither of this release nor among those that are stored.
+///
+/// # Errors
+/// Which queues there are.
+pub fn among(stored: Vec<String>, queue: &str) -> Result<(), String> {
+    // Also queues that had no job yet: before a maintenance nothing may have run.
+    let mut names: BTreeSet<String> = jobs::registry().names().into_iter().map(str::to_owned).collect();
+    names.extend(stored);
+    if names.contains(queue) {
+        return Ok(());
+    }
     let known: Vec<String> = names.into_iter().collect();
-    Ok(Err(format!("there is no queue `{queue}`; {}", advice(queue, &known))))
+    Err(format!("there is no queue `{queue}`; {}", advice(queue, &known)))
 }

@@ -1,6 +1,7 @@
 //! The command line at an API: what it shows and does there is what it shows and does at the database.
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -20,6 +21,7 @@ on_each_engine! {
     many_jobs_and_sessions_are_changed_through_an_api,
     lists_longer_than_a_page_are_walked,
     who_may_not_is_told_why_and_what_to_do,
+    a_coding_agent_looks_through_an_api,
 }
 
 /// A machine that has the program and a token, and neither a configuration nor a database.
@@ -487,5 +489,50 @@ async fn who_may_not_is_told_why_and_what_to_do() {
         )
         .await;
     assert!(open.code == 2 && open.err.contains("--insecure-http"), "{}", open.err);
+    served.stop().await;
+}
+
+async fn a_coding_agent_looks_through_an_api() {
+    let served = Served::start().await;
+    let elsewhere = Elsewhere::new(&served);
+    let mut server = Command::new(env!("CARGO_BIN_EXE_aftercall"))
+        .args(["mcp", "--api", &served.url, "--token-file", "token"])
+        .current_dir(elsewhere.path())
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = server.stdin.take().unwrap();
+    let mut answers = BufReader::new(server.stdout.take().unwrap()).lines();
+    let mut ask = |request: Value| {
+        writeln!(stdin, "{request}").unwrap();
+        let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+        answer["result"].clone()
+    };
+    let hello = json!({
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}
+    });
+    let welcome = ask(json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}));
+    assert_eq!(welcome["serverInfo"]["name"], "aftercall");
+    let mut tool = |name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments});
+        let result = ask(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}));
+        assert_ne!(result["isError"], true, "{result}");
+        serde_json::from_str::<Value>(result["content"][1]["text"].as_str().unwrap()).unwrap()
+    };
+    assert_eq!(
+        tool("session_show", json!({"session": ODD})),
+        here_says(&served, &["show", ODD]).await
+    );
+    assert_eq!(
+        tool("why", json!({"name": ODD})),
+        here_says(&served, &["why", ODD]).await
+    );
+    assert_eq!(tool("gates", json!({})), here_says(&served, &["gate", "list"]).await);
+    let jobs = tool("jobs_list", json!({"limit": 3}));
+    assert_eq!(jobs, here_says(&served, &["jobs", "list", "--limit", "3"]).await);
+    drop(stdin);
+    assert!(server.wait().unwrap().success());
     served.stop().await;
 }

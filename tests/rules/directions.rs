@@ -101,19 +101,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     // It only looks.
-    (
-        "mcp",
-        &[
-            "config",
-            "db",
-            "operate",
-            "operation",
-            "queue",
-            "store",
-            "timeline",
-            "why",
-        ],
-    ),
+    ("mcp", &["config", "db", "desk", "operate", "queue", "store", "why"]),
     // What the command line and the HTTP API both do.
     (
         "operate",
