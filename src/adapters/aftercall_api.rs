@@ -221,7 +221,12 @@ impl ApiClient {
                 return self.check(method, path, answered).await;
             }
             let seconds = wait.as_secs_f64();
-            tracing::warn!("{} {why}: sent again in {seconds:.1} s", self.address());
+            if answered.is_err() {
+                // Soon over, or said as the error that it ends in: a screen that is drawn on stays as it is.
+                tracing::info!("{} {why}: sent again in {seconds:.1} s", self.address());
+            } else {
+                tracing::warn!("{} {why}: sent again in {seconds:.1} s", self.address());
+            }
             tokio::time::sleep(wait).await;
         }
     }

@@ -67,3 +67,46 @@ fn endless(api: &ApiClient) -> Trouble {
 pub(super) fn asked<'a, T: ToString>(name: &'a str, value: Option<&T>) -> Option<(&'a str, String)> {
     value.map(|value| (name, value.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::desk::Desk;
+
+    /// A server that answers everything with this.
+    async fn answering(body: &'static str) -> ApiClient {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4_096]).await;
+                let length = body.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        match Desk::at_api(&url, None, false).unwrap() {
+            Desk::Api(api) => api,
+            Desk::Database(_) => panic!("that was an API"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_gives_the_same_page_for_ever_is_left() {
+        let api = answering(r#"{"items": [], "next": "A"}"#).await;
+        let error = walk::<u32>(&api, &["jobs"], &[], None, 10).await.unwrap_err();
+        assert!(error.to_string().contains("again and again"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_page_of_more_items_than_were_asked_for_is_cut() {
+        let api = answering(r#"{"items": [1, 2, 3], "next": null}"#).await;
+        assert_eq!(walk::<u32>(&api, &["jobs"], &[], None, 2).await.unwrap().0, [1, 2]);
+    }
+}

@@ -495,7 +495,7 @@ async fn who_may_not_is_told_why_and_what_to_do() {
 async fn a_coding_agent_looks_through_an_api() {
     let served = Served::start().await;
     let elsewhere = Elsewhere::new(&served);
-    let mut server = Command::new(env!("CARGO_BIN_EXE_aftercall"))
+    let mut tools = Command::new(env!("CARGO_BIN_EXE_aftercall"))
         .args(["mcp", "--api", &served.url, "--token-file", "token"])
         .current_dir(elsewhere.path())
         .env_clear()
@@ -503,8 +503,8 @@ async fn a_coding_agent_looks_through_an_api() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = server.stdin.take().unwrap();
-    let mut answers = BufReader::new(server.stdout.take().unwrap()).lines();
+    let mut stdin = tools.stdin.take().unwrap();
+    let mut answers = BufReader::new(tools.stdout.take().unwrap()).lines();
     let mut ask = |request: Value| {
         writeln!(stdin, "{request}").unwrap();
         let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
@@ -533,6 +533,6 @@ async fn a_coding_agent_looks_through_an_api() {
     let jobs = tool("jobs_list", json!({"limit": 3}));
     assert_eq!(jobs, here_says(&served, &["jobs", "list", "--limit", "3"]).await);
     drop(stdin);
-    assert!(server.wait().unwrap().success());
+    assert!(tools.wait().unwrap().success());
     served.stop().await;
 }
