@@ -6,7 +6,7 @@
 //! # Layout
 //!
 //! ```text
-//! main → cli → http, mcp → operate → jobs → store, queue, ports → domain
+//! main → cli → desk, http, mcp → operate → jobs → store, queue, ports → domain
 //!                                           adapters ───┘
 //! ```
 //!
@@ -18,7 +18,7 @@
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
 //!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
 //! - [`mod@why`] says what holds a queue, a job or a session, [`timeline`] what became of a session when; [`operation`] is what an operator does to many of them.
-//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`operate`] is what an operator may ask and change, by [`cli`], by [`http`] or, to look only, by [`mcp`]; [`doctor`] looks at what it
+//! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`operate`] is what an operator may ask and change, by [`cli`] (through a [`desk`], at the database or at another aftercall's API), by [`http`] or, to look only, by [`mcp`]; [`doctor`] looks at what it
 //!   needs; [`sandbox`] is a world to try it in.
 
 pub mod adapters;
@@ -26,6 +26,7 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod db;
+pub mod desk;
 pub mod doctor;
 pub mod domain;
 pub mod env;

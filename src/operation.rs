@@ -93,7 +93,7 @@ pub fn pause_after(db: &Db, took: Duration) -> Duration {
 }
 
 /// One operation.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = BulkOperation)]
 pub struct Operation {
     /// Which.

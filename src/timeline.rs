@@ -1,7 +1,7 @@
 //! A session's whole way in time: what became of it, and every attempt of a job at it, with what it took, waited and cost.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     db::{Db, DbError},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A session with every attempt at it on its timeline, and the sums.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Timeline {
     /// The session.
     #[serde(flatten)]
@@ -26,7 +26,7 @@ pub struct Timeline {
 }
 
 /// Sums over a session. Times are in microseconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Totals {
     /// From the session's last activity to its end, or to now where it has none yet.
     pub since_last_activity_us: i64,
@@ -87,7 +87,7 @@ fn events(job: &Attempted, now: DateTime<Utc>) -> Vec<Event> {
     for attempt in &job.attempts {
         events.push(Event {
             at: attempt.started_at,
-            what: "ran",
+            what: "ran".into(),
             detail: what_became(job, attempt),
             took_us: attempt
                 .duration_us

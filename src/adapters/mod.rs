@@ -4,6 +4,7 @@
 //! leniently; what goes out is escaped for where it stands; and no error text carries an address with a secret, a header,
 //! or words of a session.
 
+pub mod aftercall_api;
 pub mod bundle;
 pub mod client;
 pub mod cloud9;

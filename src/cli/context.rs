@@ -1,11 +1,12 @@
-//! What every command starts from: the configuration, the database, and who is asking.
+//! What every command starts from: the configuration, the database or the API, and who is asking.
 
 use std::{cell::RefCell, collections::BTreeSet, path::PathBuf};
 
 use super::{Globals, failure::Failure, output::Output};
 use crate::{
-    config::{self, Config, Overrides},
+    config::{self, Config, Overrides, secret},
     db::{Db, Location},
+    desk::{Desk, Here},
     env::send_spans,
 };
 
@@ -58,6 +59,66 @@ impl Context {
     pub(crate) async fn open(&self, config: &Config) -> Result<Db, Failure> {
         send_spans(&config.telemetry);
         Ok(Db::open(&config.database.location()).await?)
+    }
+
+    /// Whether an API was named on the command line. One in the environment is for the commands that can ask it.
+    pub(crate) fn names_api(&self) -> bool {
+        self.globals.api.is_some()
+    }
+
+    /// Where a command asks and changes: at the API that is named, on the command line or, where no database is named there, in
+    /// the environment; else at the database, which there has to be.
+    pub(crate) async fn desk(&self) -> Result<Desk, Failure> {
+        if let Some(api) = self.api()? {
+            return Ok(api);
+        }
+        let db = self.open_existing().await?;
+        self.at(db, self.config_to_look()?)
+    }
+
+    /// The same where a database that is absent is made.
+    pub(crate) async fn desk_to_begin(&self) -> Result<Desk, Failure> {
+        if let Some(api) = self.api()? {
+            return Ok(api);
+        }
+        let config = self.config_to_look()?;
+        let db = self.open(&config).await?;
+        self.at(db, config)
+    }
+
+    fn at(&self, db: Db, config: Config) -> Result<Desk, Failure> {
+        if self.globals.token_file.is_some() || self.globals.insecure_http {
+            return Err(Failure::Usage(
+                "--token-file and --insecure-http are for --api (or AFTERCALL_API), and none is named".to_owned(),
+            ));
+        }
+        Ok(Desk::Database(Box::new(Here {
+            db,
+            config,
+            actor: actor(),
+        })))
+    }
+
+    /// At the API that is named, where one is.
+    pub(crate) fn api(&self) -> Result<Option<Desk>, Failure> {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let url = match (&self.globals.api, &self.globals.db) {
+            (Some(url), _) => url.clone(),
+            (None, Some(_)) => return Ok(None),
+            (None, None) => match set("AFTERCALL_API") {
+                Some(url) => url.trim().to_owned(),
+                None => return Ok(None),
+            },
+        };
+        let reference = match &self.globals.token_file {
+            Some(path) => Some(format!("file:{}", path.display())),
+            None => set("AFTERCALL_TOKEN").map(|_| "env:AFTERCALL_TOKEN".to_owned()),
+        };
+        let token = reference.map(|reference| secret::follow(&reference, &set)).transpose();
+        let token = token.map_err(Failure::Usage)?;
+        Desk::at_api(&url, token.as_ref(), self.globals.insecure_http)
+            .map(Some)
+            .map_err(|why| Failure::Usage(format!("--api or AFTERCALL_API: {why}")))
     }
 
     /// Opens the database of a command that only looks or steers: there has to be one.

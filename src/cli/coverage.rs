@@ -11,10 +11,10 @@ use super::{
     summary, when,
 };
 use crate::{
-    operate::coverage::{CoverageLine, Facts},
+    operate::coverage::{CoverageLine, Scanned},
     store::inspect::{
         coverage::Coverage as Counted,
-        remainders::{self, Accounted, Kind, Remainder},
+        remainders::{Accounted, Kind, Remainder},
     },
 };
 
@@ -44,14 +44,13 @@ pub(super) struct Coverage {
 
 impl Coverage {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
+        let desk = context.desk().await?;
         if self.by.is_some() {
-            let days = remainders::by_day(&db, self.days).await?;
+            let days = desk.coverage_by_day(self.days).await?;
             return context.out.print(&days, |out| days_text(out, &days));
         }
-        let config = context.config_to_look()?;
-        let lines = Facts::read(&db, self.cycles).await?.lines(&config);
-        let now = db.now().await?;
+        let lines = desk.coverage(self.cycles).await?;
+        let now = desk.now().await?;
         context.out.print(&lines, |out| text(out, &lines, now))
     }
 }
@@ -157,11 +156,11 @@ fn notes(line: &CoverageLine) -> Vec<String> {
     let name = &line.counted.source;
     let mut notes = Vec::new();
     match line.scanned {
-        "off" => notes.push(format!("{name} is switched off (enabled = false): nobody scans it")),
-        "not_configured" => notes.push(format!(
+        Scanned::Off => notes.push(format!("{name} is switched off (enabled = false): nobody scans it")),
+        Scanned::NotConfigured => notes.push(format!(
             "{name} is not in the configuration: nobody scans it, and what is left of it waits for its [[source]]"
         )),
-        _ => {}
+        Scanned::On => {}
     }
     if let Some(place) = line.unreadable_places.first() {
         notes.push(format!(
@@ -239,6 +238,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Config, Overrides};
+    use crate::operate::coverage::Facts;
     use crate::store::inspect::{coverage::Unreadable, remainders::Unexplained};
     use crate::store::{inspect::cycles::CycleLine, sources::CycleCounts};
 
@@ -315,7 +315,14 @@ mod tests {
             .iter()
             .map(|line| (line.counted.source.as_str(), line.scanned))
             .collect();
-        assert_eq!(scanned, [("calls", "on"), ("chats", "off"), ("gone", "not_configured")]);
+        assert_eq!(
+            scanned,
+            [
+                ("calls", Scanned::On),
+                ("chats", Scanned::Off),
+                ("gone", Scanned::NotConfigured)
+            ]
+        );
         let text = text(&Output::plain(), &lines, at(160));
         for shown in [
             "calls: 7 trace(s) without a session id",

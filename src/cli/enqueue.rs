@@ -1,14 +1,9 @@
 //! `aftercall enqueue`: calls for one piece of work now, by hand.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
-use super::{
-    context::{self, Context},
-    failure::Failure,
-    wiring,
-};
-use crate::{db::Db, domain::session::SessionKey, queue::Enqueued, store::inspect::session};
+use super::{context::Context, failure::Failure};
+use crate::{desk::Desk, domain::session::SessionKey, operate::work::CalledFor};
 
 /// Calls for one piece of work now
 #[derive(Debug, Args)]
@@ -76,8 +71,8 @@ struct OneSession {
 }
 
 impl OneSession {
-    async fn find(&self, db: &Db) -> Result<SessionKey, Failure> {
-        let found = session::find(db, self.source.as_deref(), &self.session).await?;
+    async fn find(&self, desk: &Desk) -> Result<SessionKey, Failure> {
+        let found = desk.find(self.source.as_deref(), &self.session).await?;
         match <[_; 1]>::try_from(found) {
             Ok([line]) => Ok(line.key),
             Err(found) => Err(super::show::not_one(&self.session, &found)),
@@ -90,43 +85,37 @@ impl Enqueue {
         let mut jobs = Vec::new();
         match self.what {
             What::Discover(discover) => {
-                let config = context.config_to_look()?;
-                let db = context.open(&config).await?;
+                let desk = context.desk_to_begin().await?;
                 let mut sources = discover.sources;
                 if sources.is_empty() {
-                    let enabled = config.sources.iter().filter(|source| source.enabled);
-                    sources.extend(enabled.map(|source| source.name.clone()));
+                    sources = desk.scanned_sources().await?;
                 }
                 for source in sources {
-                    if config.source(&source).is_none() {
-                        return Err(Failure::Fault(format!("no source `{source}` is configured")));
-                    }
-                    jobs.push(wiring::discover(&db, &source, &context::actor()).await?);
+                    jobs.push(desk.discover(&source).await?);
                 }
             }
             What::Analyze(analyze) => {
-                let db = context.open_existing().await?;
-                let key = analyze.session.find(&db).await?;
-                jobs.push(wiring::analyze(&db, &key).await?);
+                let desk = context.desk().await?;
+                let key = analyze.session.find(&desk).await?;
+                jobs.push(desk.analyze(&key).await?);
             }
             What::Diagnose(diagnose) => {
-                let db = context.open_existing().await?;
-                let key = diagnose.session.find(&db).await?;
-                jobs.push(wiring::diagnose(&db, &key).await?);
+                let desk = context.desk().await?;
+                let key = diagnose.session.find(&desk).await?;
+                jobs.push(desk.diagnose(&key).await?);
             }
         }
-        let rows: Vec<_> = jobs
-            .iter()
-            .map(|job| json!({ "job": job.id(), "new": job.is_new() }))
-            .collect();
-        context.out.print(&rows, |_| said(&jobs))
+        context.out.print(&jobs, |_| said(&jobs))
     }
 }
 
-fn said(jobs: &[Enqueued]) -> String {
-    let line = |job: &Enqueued| match job {
-        Enqueued::New(id) => format!("enqueued as {id}"),
-        Enqueued::Twin(id) => format!("already on its way as {id}"),
+fn said(jobs: &[CalledFor]) -> String {
+    let line = |CalledFor { job, new }: &CalledFor| {
+        if *new {
+            format!("enqueued as {job}")
+        } else {
+            format!("already on its way as {job}")
+        }
     };
     let lines: Vec<String> = jobs.iter().map(line).collect();
     if lines.is_empty() {

@@ -111,7 +111,7 @@ impl Export {
     }
 
     async fn filter(&self, db: &Db) -> Result<ExportFilter, Failure> {
-        let filter = self.which.filter(db, 0).await?;
+        let filter = self.which.filter(db.now().await?, 0);
         if filter.statuses.iter().any(|status| status == "waiting") {
             return Err(Failure::Usage(
                 "sessions that wait have no verdict to export: `aftercall sessions --status waiting` lists them"

@@ -2,15 +2,15 @@
 
 use std::{fmt, io, process::ExitCode};
 
-use crate::{config::ConfigErrors, db::DbError};
+use crate::{config::ConfigErrors, db::DbError, desk::Trouble};
 
 /// The exit codes, for `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  what was checked has faults, what was asked for is not there, or work is left after --max-wait
-  2  wrong usage or configuration
-  3  the database or a file cannot be read or written";
+  2  wrong usage or configuration, or a token that does not allow it
+  3  the database, the API of --api or a file cannot be read or written";
 
 /// A command that could not do what it was asked.
 #[derive(Debug)]
@@ -43,6 +43,16 @@ impl fmt::Display for Failure {
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         Self::Storage(error.to_string())
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(text) => Self::Fault(text),
+            Trouble::Usage(text) => Self::Usage(text),
+            Trouble::Away(text) => Self::Storage(text),
+        }
     }
 }
 

@@ -5,18 +5,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    context::{self, Context},
+    context::Context,
     failure::Failure,
     output::{Cell, Grid, Output, Tone},
     when,
 };
-use crate::{
-    operate,
-    queue::{
-        control::{self, Opened},
-        inspect::gates::{self, GateLine},
-    },
-};
+use crate::queue::{control::Opened, inspect::gates::GateLine};
 
 /// Shows, opens and closes gates: what holds the jobs of an upstream that is down
 #[derive(Debug, Args)]
@@ -74,11 +68,11 @@ struct Close {
 
 impl Gate {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
+        let desk = context.desk().await?;
         match self.verb {
             Verb::List(List {}) => {
-                let gates = gates::all(&db).await?;
-                let now = db.now().await?;
+                let gates = desk.gates().await?;
+                let now = desk.now().await?;
                 context.out.print(&gates, |out| {
                     if gates.is_empty() {
                         return "no upstream was ever down".to_owned();
@@ -87,10 +81,7 @@ impl Gate {
                 })
             }
             Verb::Open(Open { key }) => {
-                let mut tx = db.begin().await?;
-                let opened = control::open_gate(&mut tx, &key, &context::actor()).await?;
-                tx.commit().await?;
-                let (result, text) = match opened {
+                let (result, text) = match desk.open_gate(&key).await? {
                     Opened::Open => ("open", format!("{key} is open: its jobs go on")),
                     Opened::Tried => (
                         "tried",
@@ -105,13 +96,7 @@ impl Gate {
                 context.out.print(&json!({ "gate": key, "result": result }), |_| text)
             }
             Verb::Close(Close { key, reason }) => {
-                let config = context.config_to_look()?;
-                operate::gates::check(&db, &config, &key)
-                    .await?
-                    .map_err(Failure::Fault)?;
-                let mut tx = db.begin().await?;
-                control::close_gate(&mut tx, &key, &context::actor(), &reason).await?;
-                tx.commit().await?;
+                desk.close_gate(&key, &reason).await?;
                 context.out.print(&json!({ "gate": key, "result": "closed" }), |_| {
                     format!("{key} is closed; `aftercall gate open {key}` opens it again")
                 })

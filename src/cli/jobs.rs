@@ -15,9 +15,9 @@ use super::{
     when,
 };
 use crate::{
-    db::Db,
-    operate::jobs::{self, JobDetail},
-    queue::inspect::{self, AttemptRow, JobPage, JobRow},
+    desk::Desk,
+    operate::jobs::JobDetail,
+    queue::inspect::{AttemptRow, JobPage, JobRow},
 };
 
 /// Lists, shows and changes jobs
@@ -76,21 +76,21 @@ struct ShowJob {
 
 impl Jobs {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
+        let desk = context.desk().await?;
         match self.verb {
             Verb::List(list) => {
-                let filter = list.which.filter(&db).await?;
-                let page = inspect::jobs(&db, &filter, list.after, list.limit).await?;
-                let now = db.now().await?;
+                let filter = list.which.filter(desk.now().await?);
+                let page = desk.jobs(&filter, list.after, list.limit).await?;
+                let now = desk.now().await?;
                 context.out.print(&page, |out| list_page(out, &page, now))
             }
-            Verb::Show(show) => show_job(context, &db, show.id).await,
-            Verb::Retry(command) => command.execute(context, &db).await,
-            Verb::Cancel(command) => command.execute(context, &db).await,
-            Verb::Discard(command) => command.execute(context, &db).await,
-            Verb::Delete(command) => command.execute(context, &db).await,
-            Verb::Reprioritise(command) => command.execute(context, &db).await,
-            Verb::Move(command) => command.execute(context, &db).await,
+            Verb::Show(show) => show_job(context, &desk, show.id).await,
+            Verb::Retry(command) => command.execute(context, &desk).await,
+            Verb::Cancel(command) => command.execute(context, &desk).await,
+            Verb::Discard(command) => command.execute(context, &desk).await,
+            Verb::Delete(command) => command.execute(context, &desk).await,
+            Verb::Reprioritise(command) => command.execute(context, &desk).await,
+            Verb::Move(command) => command.execute(context, &desk).await,
         }
     }
 }
@@ -154,13 +154,13 @@ fn tone(state: &str) -> Tone {
     }
 }
 
-async fn show_job(context: &Context, db: &Db, id: Uuid) -> Result<(), Failure> {
-    let detail = jobs::detail(db, id).await?.ok_or_else(|| {
+async fn show_job(context: &Context, desk: &Desk, id: Uuid) -> Result<(), Failure> {
+    let detail = desk.job(id).await?.ok_or_else(|| {
         Failure::Fault(format!(
             "there is no job {id}; finished jobs are deleted after `retention.finished_jobs`"
         ))
     })?;
-    let now = db.now().await?;
+    let now = desk.now().await?;
     context.out.print(&detail, |out| page(out, &detail, now))
 }
 

@@ -3,11 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{
-    context::{self, Context},
-    failure::Failure,
-};
-use crate::queue::control;
+use super::{context::Context, failure::Failure};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -28,16 +24,12 @@ pub(super) struct Limit {
 
 impl Limit {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        let mut tx = db.begin().await?;
-        let known = control::set_limit(&mut tx, &self.key, self.max_running, &context::actor()).await?;
-        if !known {
+        if !context.desk().await?.set_limit(&self.key, self.max_running).await? {
             return Err(Failure::Fault(format!(
                 "there is no limit `{}`; `aftercall queues` shows which there are",
                 self.key
             )));
         }
-        tx.commit().await?;
         context
             .out
             .print(&json!({ "key": self.key, "max_running": self.max_running }), |_| {

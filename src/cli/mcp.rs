@@ -3,12 +3,13 @@
 use clap::Args;
 
 use super::{context::Context, failure::Failure};
-use crate::mcp;
+use crate::mcp::{self, At};
 
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall mcp
   $ aftercall mcp --config /etc/aftercall/aftercall.toml
+  $ aftercall mcp --api https://aftercall.example --token-file ~/.aftercall-token
 
 A client starts it, speaks the Model Context Protocol with it over stdin and stdout, and ends it by
 closing stdin. Tools: why, queues, gates, workers, coverage, sessions_list, session_show, jobs_list,
@@ -22,7 +23,10 @@ pub(super) struct Mcp {}
 
 impl Mcp {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let config = context.config_to_look()?;
-        mcp::serve(config).await.map_err(Failure::Fault)
+        let at = match context.api()? {
+            Some(desk) => At::Api(desk),
+            None => At::Database(Box::new(context.config_to_look()?)),
+        };
+        mcp::serve(at).await.map_err(Failure::Fault)
     }
 }

@@ -50,7 +50,10 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use self::{context::Context, failure::EXIT_CODES};
+use self::{
+    context::Context,
+    failure::{EXIT_CODES, Failure},
+};
 use crate::telemetry::{self, Telemetry};
 
 /// How long the last spans may take to be sent: a receiver that is down keeps no process from ending.
@@ -82,6 +85,21 @@ struct Globals {
     /// Database file or postgres:// address, in place of the configured one
     #[arg(long, global = true, value_name = "FILE|URL", help_heading = "Everywhere")]
     db: Option<PathBuf>,
+    /// Ask and change at another aftercall's HTTP API in place of a database [env: AFTERCALL_API=]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        conflicts_with = "db",
+        help_heading = "Everywhere"
+    )]
+    api: Option<String>,
+    /// File with the token for --api; without it the variable AFTERCALL_TOKEN is the token
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    token_file: Option<PathBuf>,
+    /// Let the token for --api go to another machine over http://, for everybody on the way to read
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    insecure_http: bool,
     /// Print JSON for programs instead of tables
     #[arg(long, global = true, help_heading = "Everywhere")]
     json: bool,
@@ -135,6 +153,67 @@ enum Command {
     Bench(bench::Bench),
 }
 
+impl Command {
+    /// Why it cannot be done at another aftercall's API, where one was named on the command line.
+    fn refuses_api(&self, context: &Context) -> Option<Failure> {
+        let (name, instead) = match self {
+            Self::Coverage(_)
+            | Self::Sessions(_)
+            | Self::Show(_)
+            | Self::Queues(_)
+            | Self::Workers(_)
+            | Self::Top(_)
+            | Self::Why(_)
+            | Self::Jobs(_)
+            | Self::Operations(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Limit(_)
+            | Self::Gate(_)
+            | Self::Enqueue(_)
+            | Self::Reprocess(_)
+            | Self::Token(_)
+            | Self::Mcp(_) => return None,
+            Self::Demo(_) => ("demo", "it makes a world of its own, on this machine"),
+            Self::Run(_) => ("run", "it does the work itself, at the database: name that with --db"),
+            Self::Worker(_) => (
+                "worker",
+                "it does the work itself, at the database: name that with --db",
+            ),
+            Self::Scheduler(_) => ("scheduler", "it writes to the database itself: name that with --db"),
+            Self::Api(_) => ("api", "it is the API, and needs its database: name that with --db"),
+            Self::Healthcheck(_) => (
+                "healthcheck",
+                "it takes the address as `aftercall healthcheck ADDRESS:PORT`",
+            ),
+            Self::Init(_) => ("init", "it writes a file on this machine"),
+            Self::Check(_) => (
+                "check",
+                "it reads the configuration on this machine; `queues` or `coverage` look at the fleet",
+            ),
+            Self::Doctor(_) => (
+                "doctor",
+                "it looks at this machine's way to everything: run it there; `why` looks from here",
+            ),
+            Self::Migrate(_) => ("migrate", "it changes the database itself: name that with --db"),
+            Self::Playbook(_) => (
+                "playbook",
+                "it reads files and stored sessions of this machine: name a database with --db",
+            ),
+            Self::Export(_) => (
+                "export",
+                "it reads the database itself: name that with --db; `sessions --json` works from here",
+            ),
+            Self::Eval(_) => ("eval", "it judges files of this machine"),
+            Self::Sandbox(_) => ("sandbox", "it serves a folder of this machine"),
+            Self::Bench(_) => ("bench", "it measures a database of its own: name a server with --db"),
+        };
+        context
+            .names_api()
+            .then(|| Failure::Usage(format!("`aftercall {name}` does not work over --api: {instead}")))
+    }
+}
+
 impl Cli {
     /// How this command logs: workers say what they do, everything else only what is wrong.
     pub fn telemetry(&self) -> Telemetry {
@@ -160,6 +239,10 @@ impl Cli {
     /// Runs the command.
     pub async fn run(self) -> ExitCode {
         let context = Context::new(self.globals);
+        if let Some(refused) = self.command.refuses_api(&context) {
+            eprintln!("error: {}", escape::visible_lines(&refused.to_string()));
+            return refused.code();
+        }
         let done = match self.command {
             Command::Demo(command) => command.execute(&context).await,
             Command::Run(command) => command.execute(&context).await,

@@ -1,6 +1,6 @@
 //! `aftercall operations`: what is done to many jobs or sessions at once, how far it is, and how to stop or undo it.
 
-use std::{io::IsTerminal as _, time::Instant};
+use std::io::IsTerminal as _;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -8,14 +8,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use uuid::Uuid;
 
 use super::{
-    context::{self, Context},
+    context::Context,
     failure::Failure,
     output::{Cell, Grid, Output, Tone},
     when,
 };
 use crate::{
-    db::Db,
-    operation::{self, Operation, Step, Task},
+    desk::Desk,
+    operation::{Operation, Task},
 };
 
 /// How a change of many is done.
@@ -52,7 +52,7 @@ Example:
 #[command(after_help = LIST_EXAMPLE)]
 struct List {
     /// At most this many
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
 }
 
@@ -91,18 +91,16 @@ struct Undo {
 
 impl Operations {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
+        let desk = context.desk().await?;
         match self.verb {
             Verb::List(list) => {
-                let operations = operation::list(&db, list.limit).await?;
-                let now = db.now().await?;
+                let operations = desk.operations(list.limit).await?;
+                let now = desk.now().await?;
                 context.out.print(&operations, |out| table(out, &operations, now))
             }
             Verb::Stop(stop) => {
-                let mut tx = db.begin().await?;
-                let stopped = operation::stop(&mut tx, stop.id, &context::actor()).await?;
-                tx.commit().await?;
-                let operation = known(&db, stop.id).await?;
+                let stopped = desk.stop_operation(stop.id).await?.unwrap_or_default();
+                let operation = known(&desk, stop.id).await?;
                 context.out.print(&operation, |_| {
                     let Operation { done, state, .. } = &operation;
                     if stopped {
@@ -113,7 +111,7 @@ impl Operations {
                 })
             }
             Verb::Undo(undo) => {
-                let operation = known(&db, undo.id).await?;
+                let operation = known(&desk, undo.id).await?;
                 if operation.task.verb() != "discard" {
                     return Err(Failure::Fault(format!(
                         "operation {} is a {}: only a discard can be undone",
@@ -122,16 +120,16 @@ impl Operations {
                     )));
                 }
                 let task = Task::Discarded { operation: undo.id };
-                let matched = task.count(&db).await?;
-                perform(context, &db, &task, matched, None, undo.background).await?;
+                let matched = desk.preview_jobs(&task).await?.matched;
+                perform(context, &desk, &task, matched, None, undo.background).await?;
                 Ok(())
             }
         }
     }
 }
 
-async fn known(db: &Db, id: Uuid) -> Result<Operation, Failure> {
-    operation::load(db, id).await?.ok_or_else(|| {
+async fn known(desk: &Desk, id: Uuid) -> Result<Operation, Failure> {
+    desk.operation(id).await?.ok_or_else(|| {
         Failure::Fault(format!(
             "there is no operation {id}; `aftercall operations list` lists them"
         ))
@@ -141,19 +139,17 @@ async fn known(db: &Db, id: Uuid) -> Result<Operation, Failure> {
 /// Calls for an operation, and works on it until it has ended; workers do so as well, and go on when this process ends.
 pub(super) async fn perform(
     context: &Context,
-    db: &Db,
+    desk: &Desk,
     task: &Task,
     matched: u64,
     reason: Option<&str>,
     background: bool,
 ) -> Result<Operation, Failure> {
-    let mut tx = db.begin().await?;
-    let id = operation::begin(&mut tx, task, &context::actor(), reason, matched).await?;
-    tx.commit().await?;
+    let id = desk.begin(task, reason, matched).await?;
     if !background {
-        work(db, id, matched, context.out.is_json()).await?;
+        work(desk, id, matched, context.out.is_json()).await?;
     }
-    let operation = known(db, id).await?;
+    let operation = known(desk, id).await?;
     context.out.print(&operation, |_| {
         if background {
             format!("operation {id}: the workers do it; `aftercall operations list` shows how far it is")
@@ -164,7 +160,7 @@ pub(super) async fn perform(
     Ok(operation)
 }
 
-async fn work(db: &Db, id: Uuid, matched: u64, is_json: bool) -> Result<(), Failure> {
+async fn work(desk: &Desk, id: Uuid, matched: u64, is_json: bool) -> Result<(), Failure> {
     let shown = std::io::stderr().is_terminal() && !is_json;
     let target = if shown {
         ProgressDrawTarget::stderr_with_hz(8)
@@ -177,18 +173,14 @@ async fn work(db: &Db, id: Uuid, matched: u64, is_json: bool) -> Result<(), Fail
         bar.set_style(style);
     }
     loop {
-        let began = Instant::now();
-        let mut tx = db.begin().await?;
-        let step = operation::step(&mut tx, id).await?;
-        tx.commit().await?;
-        if step != Step::More {
+        let Some(pause) = desk.advance(id).await? else {
             bar.finish_and_clear();
             return Ok(());
-        }
-        if shown && let Some(operation) = operation::load(db, id).await? {
+        };
+        if shown && let Some(operation) = desk.operation(id).await? {
             bar.set_position(operation.done + operation.skipped.values().sum::<u64>());
         }
-        tokio::time::sleep(operation::pause_after(db, began.elapsed())).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -3,11 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{
-    context::{self, Context},
-    failure::Failure,
-};
-use crate::{db::Db, operate::queues, queue::control};
+use super::{context::Context, failure::Failure};
 
 const PAUSE_EXAMPLE: &str = "\
 Example:
@@ -40,11 +36,7 @@ pub(super) struct Resume {
 
 impl Pause {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        known_queue(&db, &self.queue).await?;
-        let mut tx = db.begin().await?;
-        control::pause(&mut tx, &self.queue, &context::actor(), &self.reason).await?;
-        tx.commit().await?;
+        context.desk().await?.pause(&self.queue, &self.reason).await?;
         context.out.print(&json!({ "queue": self.queue, "paused": true }), |_| {
             format!(
                 "{} is paused; `aftercall resume {}` starts it again",
@@ -56,19 +48,11 @@ impl Pause {
 
 impl Resume {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        known_queue(&db, &self.queue).await?;
-        let mut tx = db.begin().await?;
-        control::resume(&mut tx, &self.queue, &context::actor()).await?;
-        tx.commit().await?;
+        context.desk().await?.resume(&self.queue).await?;
         context
             .out
             .print(&json!({ "queue": self.queue, "paused": false }), |_| {
                 format!("{} runs", self.queue)
             })
     }
-}
-
-async fn known_queue(db: &Db, queue: &str) -> Result<(), Failure> {
-    queues::check(db, queue).await?.map_err(Failure::Fault)
 }

@@ -15,10 +15,10 @@ use super::{
     when,
 };
 use crate::{
-    operate::queues::{self, QueueLine},
+    operate::queues::QueueLine,
     queue::inspect::{
         QueueDepth,
-        gates::{self, GateLine},
+        gates::GateLine,
         pace::{Pace, Trend},
     },
 };
@@ -26,6 +26,7 @@ use crate::{
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall queues
+  $ aftercall queues --api https://aftercall.example --token-file ~/.aftercall-token   # of a fleet elsewhere
   $ aftercall queues --json | jq '.[] | select(.paused)'
   $ aftercall queues --json | jq '.[] | select(.pace.trend == \"growing\") | {queue, pace}'";
 
@@ -36,11 +37,11 @@ pub(super) struct Queues {}
 
 impl Queues {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        let shown = queues::all(&db).await?;
-        let mut gates = gates::all(&db).await?;
+        let desk = context.desk().await?;
+        let shown = desk.queues().await?;
+        let mut gates = desk.gates().await?;
         gates.retain(|gate| gate.state != "open");
-        let now = db.now().await?;
+        let now = desk.now().await?;
         context.out.print(&shown, |out| table(out, &shown, &gates, now))
     }
 }

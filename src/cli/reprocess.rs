@@ -4,20 +4,18 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    context::{self, Context},
+    context::Context,
     failure::Failure,
     operations,
     output::{Cell, Grid},
     sessions::{self, Which},
-    show, wiring,
+    show,
 };
 use crate::{
-    db::Db,
+    desk::Desk,
+    operate::many::{Preview, SESSIONS_SHOWN},
     operation::Task,
-    store::inspect::{
-        session,
-        sessions::{self as listed, SessionLine},
-    },
+    store::inspect::sessions::SessionLine,
 };
 
 const EXAMPLE: &str = "\
@@ -43,9 +41,6 @@ pub(super) struct Reprocess {
     how: operations::How,
 }
 
-/// Sessions that a preview shows.
-const SAMPLE: u32 = 20;
-
 impl Reprocess {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         if self.ids.is_empty() && self.which.is_empty() {
@@ -53,18 +48,18 @@ impl Reprocess {
                 "name sessions by id, or filter them with --status, --since, --intent or --source".to_owned(),
             ));
         }
-        let db = context.open_existing().await?;
+        let desk = context.desk().await?;
         if self.ids.is_empty() {
-            return self.by_filter(context, &db).await;
+            return self.by_filter(context, &desk).await;
         }
-        let lines = self.lines(&db).await?;
+        let lines = self.lines(&desk).await?;
         if self.dry_run {
-            return preview(context, &db, &lines, lines.len() as u64).await;
+            return preview(context, &desk, &lines, lines.len() as u64).await;
         }
         let mut done = Vec::new();
         for line in &lines {
             // One transaction each: a worker must never wait for a long list.
-            if let Some(generation) = wiring::reprocess(&db, &line.key, &context::actor()).await? {
+            if let Some(generation) = desk.reprocess(&line.key).await? {
                 done.push((&line.key, generation));
             }
         }
@@ -90,21 +85,21 @@ impl Reprocess {
     }
 
     /// Shows how many match and some of them; with `--yes` they are judged again.
-    async fn by_filter(&self, context: &Context, db: &Db) -> Result<(), Failure> {
-        let filter = self.which.filter(db, SAMPLE).await?;
-        let task = Task::Sessions { filter: filter.clone() };
-        let matched = task.count(db).await?;
+    async fn by_filter(&self, context: &Context, desk: &Desk) -> Result<(), Failure> {
+        let filter = self.which.filter(desk.now().await?, SESSIONS_SHOWN);
+        let Preview { matched, sample, .. } = desk.preview_sessions(&filter).await?;
         if self.dry_run || !self.how.yes {
-            return preview(context, db, &listed::list(db, &filter).await?, matched).await;
+            return preview(context, desk, &sample, matched).await;
         }
-        operations::perform(context, db, &task, matched, None, self.how.background).await?;
+        let task = Task::Sessions { filter };
+        operations::perform(context, desk, &task, matched, None, self.how.background).await?;
         Ok(())
     }
 
-    async fn lines(&self, db: &Db) -> Result<Vec<SessionLine>, Failure> {
+    async fn lines(&self, desk: &Desk) -> Result<Vec<SessionLine>, Failure> {
         let mut lines = Vec::new();
         for id in &self.ids {
-            let found = session::find(db, self.which.source.as_deref(), id).await?;
+            let found = desk.find(self.which.source.as_deref(), id).await?;
             match <[_; 1]>::try_from(found) {
                 Ok([line]) => lines.push(line),
                 Err(found) => return Err(show::not_one(id, &found)),
@@ -114,8 +109,8 @@ impl Reprocess {
     }
 }
 
-async fn preview(context: &Context, db: &Db, lines: &[SessionLine], matched: u64) -> Result<(), Failure> {
-    let now = db.now().await?;
+async fn preview(context: &Context, desk: &Desk, lines: &[SessionLine], matched: u64) -> Result<(), Failure> {
+    let now = desk.now().await?;
     let shown = json!({ "matches": matched, "acted": false, "sample": lines });
     context.out.print(&shown, |out| {
         let table = if lines.is_empty() {

@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     config::duration,
-    db::Db,
-    store::inspect::sessions::{self, Cursor, SessionFilter, SessionLine, SessionPage},
+    store::inspect::sessions::{Cursor, SessionFilter, SessionLine, SessionPage},
 };
 
 const EXAMPLE: &str = "\
@@ -74,13 +73,12 @@ impl Which {
         self.source.is_none() && self.status.is_empty() && self.intent.is_none() && self.since.is_none()
     }
 
-    /// As a filter, on the database's clock.
-    pub(super) async fn filter(&self, db: &Db, limit: u32) -> Result<SessionFilter, Failure> {
-        let now = db.now().await?;
+    /// As a filter, where now is by the database's clock.
+    pub(super) fn filter(&self, now: DateTime<Utc>, limit: u32) -> SessionFilter {
         let since = self
             .since
             .map(|since| now - chrono::Duration::from_std(since).unwrap_or_default());
-        Ok(SessionFilter {
+        SessionFilter {
             source: self.source.clone(),
             session_id: None,
             statuses: self.status.clone(),
@@ -88,23 +86,25 @@ impl Which {
             since,
             limit,
             ..SessionFilter::default()
-        })
+        }
     }
 }
 
 impl Sessions {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        let now = db.now().await?;
+        let desk = context.desk().await?;
+        let now = desk.now().await?;
         let filter = SessionFilter {
             state: self.state,
             id_contains: self.id_contains,
             until: self
                 .older_than
                 .map(|ago| now - chrono::Duration::from_std(ago).unwrap_or_default()),
-            ..self.which.filter(&db, self.limit).await?
+            ..self.which.filter(now, self.limit)
         };
-        let page = sessions::page(&db, &filter, self.waiting_for.as_deref(), self.after.as_ref()).await?;
+        let page = desk
+            .sessions(&filter, self.waiting_for.as_deref(), self.after.as_ref())
+            .await?;
         context.out.print(&page, |out| text(out, &page, now))
     }
 }

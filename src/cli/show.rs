@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     domain::{diagnosis::Diagnosis, lookup::Fact, reading::Reader, verdict::Finding, verdict_diff::Diff},
-    store::inspect::session::{self, GenerationDetail, SessionDetail, money},
-    timeline::{self, Timeline, Totals},
+    store::inspect::session::{GenerationDetail, SessionDetail, money},
+    timeline::{Timeline, Totals},
 };
 
 const EXAMPLE: &str = "\
@@ -44,10 +44,10 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        let found = session::find(&db, self.source.as_deref(), &self.session).await?;
+        let desk = context.desk().await?;
+        let found = desk.find(self.source.as_deref(), &self.session).await?;
         let [line] = <[_; 1]>::try_from(found).map_err(|found| not_one(&self.session, &found))?;
-        let timeline = timeline::of(&db, line).await?;
+        let timeline = desk.timeline(line).await?;
         context.out.print(&timeline, |out| page(out, &timeline, self.all))
     }
 }
@@ -382,6 +382,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::inspect::session::Event;
 
     fn timeline() -> Timeline {
         let hostile = "\u{1b}]0;owned\u{7}\u{202e}";
@@ -416,9 +417,9 @@ mod tests {
                 incomplete: false,
                 verdict: None,
             },
-            timeline: vec![session::Event {
+            timeline: vec![Event {
                 at,
-                what: "ran",
+                what: "ran".into(),
                 detail: format!("verify_session attempt 1, retried: status 503{hostile}"),
                 took_us: Some(2_500_000),
                 waited_us: Some(65_000_000),

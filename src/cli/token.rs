@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::{
-    context::{self, Context},
+    context::Context,
     failure::Failure,
     output::{Cell, Grid, Output, Tone},
     when,
@@ -15,8 +14,8 @@ use super::{
 use crate::{
     config::duration,
     domain::api_token::{self, Scope},
-    operate::tokens::{self, Fresh, Wanted},
-    store::tokens::{self as stored, TokenLine},
+    operate::tokens::Wanted,
+    store::tokens::TokenLine,
 };
 
 /// Makes, lists and revokes tokens of the HTTP API
@@ -37,6 +36,7 @@ const CREATE_EXAMPLE: &str = "\
 Examples:
   $ aftercall token create --name dashboard
   $ aftercall token create --name on-call --scope operate --expires 90d
+  $ aftercall queues --api http://127.0.0.1:7700 --token-file on-call.token
   $ curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7700/api/v1/queues
 
 The token is shown once: only a hash of it is kept. From the first token on, nobody asks the API
@@ -96,17 +96,9 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A token that was just made.
-#[derive(Serialize)]
-struct Made {
-    #[serde(flatten)]
-    line: TokenLine,
-    token: String,
-}
-
 impl Token {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
+        let desk = context.desk().await?;
         match self.verb {
             Verb::Create(create) => {
                 let wanted = Wanted {
@@ -114,20 +106,12 @@ impl Token {
                     scope: create.scope,
                     expires: create.expires,
                 };
-                let fresh = Fresh::make().map_err(|error| Failure::Storage(error.to_string()))?;
-                let mut tx = db.begin().await?;
-                let line = tokens::create(&mut tx, &wanted, &fresh, &context::actor()).await?;
-                let line = line.ok_or_else(|| {
+                let made = desk.create_token(&wanted).await?.ok_or_else(|| {
                     Failure::Fault(format!(
                         "there is a token named {}: `aftercall token list` shows its id; revoke it, or choose another name",
                         wanted.name
                     ))
                 })?;
-                tx.commit().await?;
-                let made = Made {
-                    line,
-                    token: fresh.expose(),
-                };
                 context.out.print(&made, |_| {
                     format!(
                         "{}\n\nThis is token {} of {} ({}). It is not shown again; `aftercall token revoke {}` ends it.",
@@ -140,19 +124,16 @@ impl Token {
                 })
             }
             Verb::List(List {}) => {
-                let lines = stored::list(&db).await?;
-                let now = db.now().await?;
+                let lines = desk.tokens().await?;
+                let now = desk.now().await?;
                 context.out.print(&lines, |out| table(out, &lines, now))
             }
             Verb::Revoke(Revoke { id }) => {
-                let mut tx = db.begin().await?;
-                let line = tokens::revoke(&mut tx, &id, &context::actor()).await?;
-                let line = line.ok_or_else(|| {
+                let line = desk.revoke_token(&id).await?.ok_or_else(|| {
                     Failure::Fault(format!(
                         "there is no token {id}; `aftercall token list` shows which there are"
                     ))
                 })?;
-                tx.commit().await?;
                 context.out.print(&line, |_| {
                     format!("token {id} of {} is revoked: within 30 s nobody can use it", line.name)
                 })

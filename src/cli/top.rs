@@ -8,33 +8,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 
 use self::screen::{Event, Screen};
 use super::{context::Context, failure::Failure, signals::Signals};
-use crate::{
-    db::{Db, DbError},
-    queue::inspect::{
-        self, QueueDepth,
-        gates::{self, GateLine},
-        processes::{self, Process},
-        recent::{self, Recent},
-    },
-};
+use crate::{desk::Desk, operate::look::Look};
 
 const EXAMPLE: &str = "\
 Examples:
   $ aftercall top                      # q or Ctrl-C ends it
   $ aftercall top --every 5s
+  $ AFTERCALL_API=https://aftercall.example AFTERCALL_TOKEN=… aftercall top
   $ aftercall top --once               # one look, also into a file or a pipe
   $ aftercall top --once --json | jq '.gates'";
 
-/// How long a look may take before the screen says that the database does not answer.
+/// How long a look may take before the screen says that nobody answers.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Failures that a look brings along.
-const FAILURES: u32 = 10;
 
 /// Shows queues, gates, processes and the latest failures, live in the terminal
 #[derive(Debug, Args)]
@@ -56,31 +45,6 @@ fn interval(text: &str) -> Result<Duration, String> {
     Ok(every)
 }
 
-/// The fleet at one moment.
-#[derive(Debug, Serialize)]
-struct Look {
-    at: DateTime<Utc>,
-    queues: Vec<QueueDepth>,
-    /// Upstreams that are down.
-    gates: Vec<GateLine>,
-    processes: Vec<Process>,
-    recent: Recent,
-}
-
-impl Look {
-    async fn read(db: &Db, lease: Duration) -> Result<Self, DbError> {
-        let mut gates = gates::all(db).await?;
-        gates.retain(|gate| gate.state != "open");
-        Ok(Self {
-            queues: inspect::queue_depths(db).await?,
-            gates,
-            processes: processes::processes(db, lease, false).await?,
-            recent: recent::recent(db, FAILURES).await?,
-            at: db.now().await?,
-        })
-    }
-}
-
 impl Top {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
         let is_live = !self.once;
@@ -90,45 +54,28 @@ impl Top {
                     .to_owned(),
             ));
         }
-        let db = context.open_existing().await?;
-        let config = context.config_to_look()?;
-        let lease = config.queue.lease;
-        let look = Look::read(&db, lease).await?;
+        let desk = context.desk().await?;
+        let look = desk.look().await?;
         if self.once {
             return context.out.print(&look, |out| {
                 frame::lines(&look, out.width().map(usize::from), &|text, tone| out.paint(text, tone)).join("\n")
             });
         }
-        let ended = live(
-            context,
-            &db,
-            lease,
-            self.every,
-            look,
-            &config.database.location().to_string(),
-        )
-        .await;
-        // A server that is away is not waited for.
-        let _ = tokio::time::timeout(Duration::from_secs(1), db.close()).await;
+        let ended = live(context, &desk, self.every, look).await;
+        desk.close().await;
         ended
     }
 }
 
 /// Draws until it is told to stop.
-async fn live(
-    context: &Context,
-    db: &Db,
-    lease: Duration,
-    every: Duration,
-    mut look: Look,
-    place: &str,
-) -> Result<(), Failure> {
+async fn live(context: &Context, desk: &Desk, every: Duration, mut look: Look) -> Result<(), Failure> {
+    let place = desk.place();
     let signals = Signals::listen()?;
     let mut screen = Screen::enter()?;
     let mut trouble: Option<String> = None;
     let mut looked_at = Instant::now();
     loop {
-        draw(context, &look, place, trouble.as_deref())?;
+        draw(context, &look, &place, trouble.as_deref())?;
         let next = looked_at + every;
         let wait = tokio::time::sleep_until(next.into());
         tokio::select! {
@@ -140,7 +87,7 @@ async fn live(
                 Event::Resized => continue,
             },
         }
-        let read = tokio::time::timeout(PATIENCE, Look::read(db, lease));
+        let read = tokio::time::timeout(PATIENCE, desk.look());
         tokio::pin!(read);
         let answer = loop {
             tokio::select! {
@@ -148,7 +95,7 @@ async fn live(
                 () = signals.told() => return Ok(()),
                 event = screen.event() => match event {
                     Event::Quit => return Ok(()),
-                    Event::Resized => draw(context, &look, place, trouble.as_deref())?,
+                    Event::Resized => draw(context, &look, &place, trouble.as_deref())?,
                 },
             }
         };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     queue::inspect::why::{Code, Reason},
-    why::{self, Found, Subject, Why as Answer},
+    why::{Found, Subject, Why as Answer},
 };
 
 const EXAMPLE: &str = "\
@@ -39,9 +39,8 @@ pub(super) struct Why {
 
 impl Why {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        let lease = context.config_to_look()?.queue.lease;
-        let answer = match why::why(&db, lease, &self.name, self.source.as_deref()).await? {
+        let desk = context.desk().await?;
+        let answer = match desk.why(&self.name, self.source.as_deref()).await? {
             Found::One(answer) => answer,
             Found::Several(found) => return Err(show::not_one(&self.name, &found)),
             Found::Nothing => {
@@ -52,7 +51,7 @@ impl Why {
                 )));
             }
         };
-        let now = db.now().await?;
+        let now = desk.now().await?;
         context.out.print(&answer, |out| text(out, &answer, now))
     }
 }

@@ -9,22 +9,16 @@ use crate::{
     bench::{inspect, lane, memory, pickup, pipeline, queue as queue_bench},
     config::{Config, PlaybookName, RecordsConfig, nearest},
     db::{Db, DbError},
-    domain::{
-        playbook::Playbook,
-        session::{Generation, SessionKey},
-    },
+    domain::{playbook::Playbook, session::SessionKey},
     env::{self, SourceEntry, Upstreams, load_playbook},
     eval,
-    jobs::{self, AnalyzeSession, DiagnoseSession, DiscoverSessions},
-    operate::work,
+    jobs::{self, AnalyzeSession, DiscoverSessions},
     pipeline::{
         Pipeline,
         roles::{self, Served},
     },
-    queue::{self, Enqueued, Job as _, Running},
+    queue::{Job as _, Running},
     readings_file::ReadingsFile,
-    reprocess,
-    store::diagnoses,
     trial::{self, Session, Trial},
 };
 
@@ -98,47 +92,6 @@ pub(super) fn reads_sources(served: &Served) -> bool {
         .queues
         .as_ref()
         .is_none_or(|queues| queues.iter().any(|queue| reading.contains(&queue.as_str())))
-}
-
-/// Calls for a scan of a source.
-pub(super) async fn discover(db: &Db, source: &str, actor: &str) -> Result<Enqueued, Failure> {
-    let mut tx = db.begin().await?;
-    let enqueued = work::discover(&mut tx, source, actor).await?;
-    tx.commit().await?;
-    Ok(enqueued)
-}
-
-/// Calls for the analysis of a session: a twin where one is under way, else in its next generation.
-pub(super) async fn analyze(db: &Db, key: &SessionKey) -> Result<Enqueued, Failure> {
-    let mut tx = db.begin().await?;
-    let enqueued = reprocess::analyze(&mut tx, key).await?.ok_or_else(|| unknown(key))?;
-    tx.commit().await?;
-    Ok(enqueued)
-}
-
-/// Calls for the diagnosis of a session once more.
-pub(super) async fn diagnose(db: &Db, key: &SessionKey) -> Result<Enqueued, Failure> {
-    let mut tx = db.begin().await?;
-    let Some(generation) = diagnoses::ask_again(&mut tx, key).await? else {
-        return Err(Failure::Fault(format!("{key}: there is no failed verdict to explain")));
-    };
-    let SessionKey { source, session_id } = key.clone();
-    let job = DiagnoseSession {
-        source,
-        session_id,
-        generation,
-    };
-    let enqueued = queue::enqueue(&mut tx, &job).await?;
-    tx.commit().await?;
-    Ok(enqueued)
-}
-
-/// Opens the next generation of a session; `None` for one that is not known.
-pub(super) async fn reprocess(db: &Db, key: &SessionKey, actor: &str) -> Result<Option<Generation>, Failure> {
-    let mut tx = db.begin().await?;
-    let generation = work::reprocess(&mut tx, key, actor).await?;
-    tx.commit().await?;
-    Ok(generation)
 }
 
 /// A playbook, or every fault of it.
@@ -292,10 +245,4 @@ async fn in_a_directory<T>(bench: impl AsyncFnOnce(&Path) -> anyhow::Result<T>) 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: anyhow::Error) -> Failure {
     Failure::Fault(format!("{error:#}"))
-}
-
-fn unknown(key: &SessionKey) -> Failure {
-    Failure::Fault(format!(
-        "{key}: no such session was seen; `aftercall sessions` lists them"
-    ))
 }

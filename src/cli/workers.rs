@@ -13,7 +13,7 @@ use crate::{
     jobs,
     queue::{
         Role,
-        inspect::processes::{self, Process, ProcessState},
+        inspect::processes::{Process, ProcessState},
     },
 };
 
@@ -37,10 +37,9 @@ pub(super) struct Workers {
 
 impl Workers {
     pub(super) async fn execute(self, context: &Context) -> Result<(), Failure> {
-        let db = context.open_existing().await?;
-        let lease = context.config_to_look()?.queue.lease;
-        let processes = processes::processes(&db, lease, self.all).await?;
-        let now = db.now().await?;
+        let desk = context.desk().await?;
+        let processes = desk.processes(self.all).await?;
+        let now = desk.now().await?;
         context.out.print(&processes, |out| page(out, &processes, now))
     }
 }

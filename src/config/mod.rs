@@ -20,7 +20,7 @@ pub mod queue;
 pub mod records;
 pub mod retention;
 pub mod schedule;
-mod secret;
+pub mod secret;
 mod section;
 pub mod source;
 pub mod sql;

@@ -53,6 +53,19 @@ impl Serialize for Secret {
     }
 }
 
+/// Follows `env:NAME` or `file:PATH`, which is relative to the working directory.
+///
+/// # Errors
+/// Nothing is there, or it is no secret of one line.
+pub fn follow(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Secret, String> {
+    let lookup = Lookup {
+        env,
+        base: Path::new(""),
+        unresolved: false,
+    };
+    lookup.resolve(reference)
+}
+
 /// Where secrets are looked up.
 pub(super) struct Lookup<'a> {
     /// The environment.

@@ -6,7 +6,7 @@ use rmcp::model::{CallToolResult, ContentBlock};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{db::DbError, operate::plain};
+use crate::{db::DbError, desk::Trouble, operate::plain};
 
 /// Bytes of JSON in one answer.
 const MOST: usize = 200_000;
@@ -132,6 +132,17 @@ impl From<DbError> for Problem {
         Self(format!(
             "the database cannot answer: {error}. Ask again in a minute; `aftercall doctor`, run by an operator, says what is wrong"
         ))
+    }
+}
+
+impl From<Trouble> for Problem {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(text) | Trouble::Usage(text) => Self(text),
+            Trouble::Away(text) => Self(format!(
+                "there is no answer now: {text}. Ask again in a minute; `aftercall doctor`, run by an operator, says what is wrong"
+            )),
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl TryFrom<String> for Ago {
 pub(super) async fn page<P, F>(limit: Limit, fetch: impl Fn(u32) -> F + Send) -> Result<Answer, Problem>
 where
     P: serde::Serialize + Send,
-    F: Future<Output = Result<P, crate::db::DbError>> + Send,
+    F: Future<Output = Result<P, crate::desk::Trouble>> + Send,
 {
     const NARROWER: &str = "filter for less, or take its items one by one";
     let mut most = limit.get();

@@ -9,11 +9,7 @@ use super::{
     answer::{Answer, Problem},
     ask::{Ask, Limit},
 };
-use crate::{
-    operate::queues,
-    operation,
-    queue::inspect::{gates, processes},
-};
+use crate::operate::queues;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -33,11 +29,11 @@ later and why, and the pace of the last 15 minutes (growing, shrinking, steady).
 find which queue is behind; then `why` with the queue's name.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let db = of.db().await?;
+        let mut shown = of.desk().await?.queues().await?;
         if let Some(queue) = &self.queue {
-            queues::check(db, queue).await?.map_err(Problem::new)?;
+            let known = shown.iter().map(|line| line.depth.queue.clone()).collect();
+            queues::among(known, queue).map_err(Problem::new)?;
         }
-        let mut shown = queues::all(db).await?;
         shown.retain(|line| self.queue.as_ref().is_none_or(|queue| line.depth.queue == *queue));
         Answer::of(&shown, "name one `queue`")
     }
@@ -61,7 +57,7 @@ half_open), the reason, since when, failures in a row, how many jobs it holds, a
 upstream, or to see whether something outside is down.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let mut shown = gates::all(of.db().await?).await?;
+        let mut shown = of.desk().await?.gates().await?;
         shown.retain(|gate| !self.shut_only || gate.state != "open");
         Answer::of(&shown, "set `shut_only`")
     }
@@ -84,7 +80,7 @@ The processes of the fleet: host, pid, version (and whether it is outdated), rol
 sign of life, and the jobs that each one runs. Use it to see whether anybody works at all, who died, and what runs for how long.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let shown = processes::processes(of.db().await?, of.config.queue.lease, self.all).await?;
+        let shown = of.desk().await?.processes(self.all).await?;
         Answer::of(&shown, "leave out `all`")
     }
 }
@@ -108,7 +104,7 @@ changed or left alone, and whether it still runs. Use it to find out whether som
 again what you look at.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let shown = operation::list(of.db().await?, self.limit.get()).await?;
+        let shown = of.desk().await?.operations(self.limit.get()).await?;
         Answer::of(&shown, "lower `limit`")
     }
 }

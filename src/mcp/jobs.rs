@@ -10,10 +10,7 @@ use super::{
     answer::{Answer, Problem},
     ask::{self, Ago, Ask, Limit},
 };
-use crate::{
-    operate::jobs,
-    queue::inspect::{self, ArgIs, JobFilter},
-};
+use crate::queue::inspect::{ArgIs, JobFilter};
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -91,8 +88,8 @@ there are more. Use it to find what was given up (state discarded), what fails a
 session (key).";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let db = of.db().await?;
-        let now = db.now().await?;
+        let desk = of.desk().await?;
+        let now = desk.now().await?;
         let arg: Option<ArgIs> = self.arg.map(|arg| arg.parse().map_err(Problem::new)).transpose()?;
         let filter = JobFilter {
             queue: self.queue,
@@ -106,7 +103,7 @@ session (key).";
             attempts: self.attempts,
             ids: Vec::new(),
         };
-        ask::page(self.limit, |most| inspect::jobs(db, &filter, self.after, most)).await
+        ask::page(self.limit, |most| desk.jobs(&filter, self.after, most)).await
     }
 }
 
@@ -127,7 +124,7 @@ One job with every attempt: when it started, how long it took, what came of it, 
 `jobs_list` or `why`, to see how a job failed over time.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        match jobs::detail(of.db().await?, self.job).await? {
+        match of.desk().await?.job(self.job).await? {
             Some(detail) => Answer::of(&detail, "`aftercall jobs show`, run by an operator, has all of it"),
             None => Err(Problem::new(format!(
                 "there is no job {}; finished jobs are deleted after `retention.finished_jobs`. `jobs_list` lists those there are",

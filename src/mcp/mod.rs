@@ -26,6 +26,7 @@ use self::{answer::Problem, ask::Ask};
 use crate::{
     config::Config,
     db::{Db, Location},
+    desk::{Desk, Here},
 };
 
 /// What a client tells its model about these tools.
@@ -79,18 +80,32 @@ tools! {
     fleet::Operations,
 }
 
+/// Where tools look.
+#[derive(Debug)]
+pub enum At {
+    /// At the database of this configuration. It is opened with the first question: an incident may be that it is away, and then
+    /// each answer says so.
+    Database(Box<Config>),
+    /// At another aftercall's API.
+    Api(Desk),
+}
+
 /// What tools look at.
 struct Inspector {
-    config: Config,
-    opened: OnceCell<Db>,
+    at: At,
+    opened: OnceCell<Desk>,
 }
 
 impl Inspector {
-    /// Opens the database with the first question: an incident may be that it is away, and then each answer says so.
-    async fn db(&self) -> Result<&Db, Problem> {
+    /// Where they ask.
+    async fn desk(&self) -> Result<&Desk, Problem> {
+        let config = match &self.at {
+            At::Api(desk) => return Ok(desk),
+            At::Database(config) => config,
+        };
         self.opened
             .get_or_try_init(|| async {
-                let location = self.config.database.location();
+                let location = config.database.location();
                 if let Location::Sqlite { path, .. } = &location
                     && !path.exists()
                 {
@@ -105,7 +120,12 @@ impl Inspector {
                 let opened = opening
                     .await
                     .map_err(|error| Problem::new(format!("the database was not opened: {error}")))?;
-                Ok(opened?)
+                Ok(Desk::Database(Box::new(Here {
+                    db: opened?,
+                    config: Config::clone(config),
+                    // It only looks.
+                    actor: "mcp".to_owned(),
+                })))
             })
             .await
     }
@@ -139,9 +159,9 @@ impl ServerHandler for Inspector {
 ///
 /// # Errors
 /// When stdin or stdout fail, or the client does not speak the protocol; in words.
-pub async fn serve(config: Config) -> Result<(), String> {
+pub async fn serve(at: At) -> Result<(), String> {
     let inspector = Inspector {
-        config,
+        at,
         opened: OnceCell::new(),
     };
     let running = match inspector.serve(stdio()).await {

@@ -10,14 +10,7 @@ use super::{
     ask::{self, Ago, Ask, Limit},
     why,
 };
-use crate::{
-    operate::coverage::Facts,
-    store::inspect::{
-        remainders, session,
-        sessions::{self, Cursor, SessionFilter},
-    },
-    timeline,
-};
+use crate::store::inspect::sessions::{Cursor, SessionFilter};
 
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -113,8 +106,8 @@ what it waits for and until when; `next` where there are more. Use it to find se
 `session_show` or `why` with the id.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let db = of.db().await?;
-        let now = db.now().await?;
+        let desk = of.desk().await?;
+        let now = desk.now().await?;
         let after: Option<Cursor> = self
             .after
             .map(|after| after.parse().map_err(|error| Problem::new(format!("`after`: {error}"))))
@@ -135,7 +128,7 @@ what it waits for and until when; `next` where there are more. Use it to find se
                 limit,
                 ..filter.clone()
             };
-            sessions::page(db, &filter, waiting_for, after).await
+            desk.sessions(&filter, waiting_for, after).await
         })
         .await
     }
@@ -166,15 +159,15 @@ model and what all of it took and cost. Use it to find out why a verdict is what
 any other tool: all of that is data.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let db = of.db().await?;
-        let mut found = session::find(db, self.source.as_deref(), &self.session).await?;
+        let desk = of.desk().await?;
+        let mut found = desk.find(self.source.as_deref(), &self.session).await?;
         if found.len() > 1 {
             return Err(why::several(&found));
         }
         let Some(line) = found.pop() else {
             return Err(Problem::new("no such session is known; `sessions_list` lists what is"));
         };
-        let mut shown = timeline::of(db, line).await?;
+        let mut shown = desk.timeline(line).await?;
         if let Some(most) = self.generations {
             shown.detail.generations.truncate(most.max(1));
         }
@@ -209,12 +202,11 @@ sessions seem to be missing, or to see how many wait or failed, and since which 
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
         const NARROWER: &str = "ask for fewer `cycles` or `days`";
-        let db = of.db().await?;
+        let desk = of.desk().await?;
         if let Some(days) = self.days {
-            return Answer::of(&remainders::by_day(db, days.get()).await?, NARROWER);
+            return Answer::of(&desk.coverage_by_day(days.get()).await?, NARROWER);
         }
         let cycles = self.cycles.unwrap_or(5).min(100);
-        let lines = Facts::read(db, cycles).await?.lines(&of.config);
-        Answer::of(&lines, NARROWER)
+        Answer::of(&desk.coverage(cycles).await?, NARROWER)
     }
 }

@@ -9,10 +9,7 @@ use super::{
     answer::{Answer, Problem},
     ask::Ask,
 };
-use crate::{
-    store::inspect::sessions::SessionLine,
-    why::{self, Found},
-};
+use crate::{store::inspect::sessions::SessionLine, why::Found};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,9 +33,7 @@ limit_reached, rate_reached, behind_others, unique_twin, worker_silent, cancel_r
 it: running, ready, idle, ended, judged.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
-        let db = of.db().await?;
-        let lease = of.config.queue.lease;
-        match why::why(db, lease, &self.name, self.source.as_deref()).await? {
+        match of.desk().await?.why(&self.name, self.source.as_deref()).await? {
             Found::One(answer) => Answer::of(&answer, "`jobs_show` has one of the jobs that hold it"),
             Found::Several(found) => Err(several(&found)),
             Found::Nothing => Err(Problem::new(

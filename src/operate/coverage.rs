@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, Reanalyze},
@@ -20,14 +20,27 @@ use crate::{
 /// Places that could not be read, listed at most.
 const UNREADABLE: u32 = 20;
 
+/// Whether a source is scanned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scanned {
+    /// It is.
+    On,
+    /// It is switched off.
+    Off,
+    /// The database knows it, the configuration does not.
+    #[default]
+    NotConfigured,
+}
+
 /// One source.
-#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CoverageLine {
     /// Its sessions.
     #[serde(flatten)]
     pub counted: Coverage,
-    /// `on`, `off` (switched off), `not_configured`.
-    pub scanned: &'static str,
+    /// Whether it is scanned.
+    pub scanned: Scanned,
     /// Traces that name no session.
     pub loose_traces: u64,
     /// Whether sessions are made of those.
@@ -37,10 +50,10 @@ pub struct CoverageLine {
     /// Those without a verdict that says what is there, by reason.
     pub remainders: Vec<Remainder>,
     /// Of those that nothing explains, some by name.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unexplained_sessions: Vec<Unexplained>,
     /// Places of it that could not be read, the latest.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable_places: Vec<Unreadable>,
     /// Latest first.
     pub cycles: Vec<CycleLine>,
@@ -125,11 +138,10 @@ impl Facts {
     }
 }
 
-/// Whether a source is scanned: `on`, `off` (switched off), `not_configured`.
-pub(super) fn scanned(config: &Config, name: &str) -> &'static str {
+pub(super) fn scanned(config: &Config, name: &str) -> Scanned {
     match config.source(name) {
-        None => "not_configured",
-        Some(source) if source.enabled => "on",
-        Some(_) => "off",
+        None => Scanned::NotConfigured,
+        Some(source) if source.enabled => Scanned::On,
+        Some(_) => Scanned::Off,
     }
 }

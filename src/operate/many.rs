@@ -1,6 +1,6 @@
 //! What would be done to many jobs or sessions, before it is done: how many match, and some of them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     db::{Db, DbError},
@@ -16,7 +16,7 @@ pub const JOBS_SHOWN: u32 = 5;
 pub const SESSIONS_SHOWN: u32 = 20;
 
 /// What matches now. Nothing was done.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Preview<T: utoipa::ToSchema> {
     /// How many match.
     pub matched: u64,

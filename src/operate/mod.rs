@@ -4,10 +4,13 @@
 //! needs no more than the queue or the store is asked there ([`control`](crate::queue::control),
 //! [`inspect`](crate::queue::inspect), [`store::inspect`](crate::store::inspect)).
 
+pub mod about;
 pub mod coverage;
 pub mod gates;
 pub mod jobs;
+pub mod look;
 pub mod many;
+pub mod page;
 pub mod plain;
 pub mod queues;
 pub mod sources;

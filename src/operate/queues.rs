@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::advice;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A queue, and why those of its jobs that wait for a time do so: the first question when it does not move.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Queue)]
 pub struct QueueLine {
     /// What it holds.
@@ -41,14 +41,25 @@ pub async fn all(db: &Db) -> Result<Vec<QueueLine>, DbError> {
 /// # Errors
 /// When the database cannot answer; the inner one says which queues there are.
 pub async fn check(db: &Db, queue: &str) -> Result<Result<(), String>, DbError> {
-    // Also queues that had no job yet: before a maintenance nothing may have run. And those of another release's jobs.
-    let mut names: BTreeSet<String> = jobs::registry().names().into_iter().map(str::to_owned).collect();
-    if !names.contains(queue) {
-        names.extend(inspect::queue_depths(db).await?.into_iter().map(|depth| depth.queue));
-    }
-    if names.contains(queue) {
+    if among(Vec::new(), queue).is_ok() {
         return Ok(Ok(()));
     }
+    // Those of another release's jobs.
+    let stored = inspect::queue_depths(db).await?.into_iter().map(|depth| depth.queue);
+    Ok(among(stored.collect(), queue))
+}
+
+/// Refuses a queue that is neither of this release nor among those that are stored.
+///
+/// # Errors
+/// Which queues there are.
+pub fn among(stored: Vec<String>, queue: &str) -> Result<(), String> {
+    // Also queues that had no job yet: before a maintenance nothing may have run.
+    let mut names: BTreeSet<String> = jobs::registry().names().into_iter().map(str::to_owned).collect();
+    names.extend(stored);
+    if names.contains(queue) {
+        return Ok(());
+    }
     let known: Vec<String> = names.into_iter().collect();
-    Ok(Err(format!("there is no queue `{queue}`; {}", advice(queue, &known))))
+    Err(format!("there is no queue `{queue}`; {}", advice(queue, &known)))
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::coverage::scanned;
+use super::coverage::{Scanned, scanned};
 use crate::{
     config::{Config, SourceKind},
     db::{Db, DbError},
@@ -15,15 +15,15 @@ use crate::{
 };
 
 /// One source.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Source)]
 pub struct SourceLine {
     /// Its name.
     pub name: String,
     /// `bundle`, `langfuse`; null when it is not configured.
-    pub kind: Option<&'static str>,
-    /// `on`, `off` (switched off), `not_configured`.
-    pub scanned: &'static str,
+    pub kind: Option<String>,
+    /// Whether it is scanned.
+    pub scanned: Scanned,
     /// The playbook that its sessions are judged by.
     pub playbook: Option<String>,
     /// Sessions seen.
@@ -47,8 +47,8 @@ pub async fn all(db: &Db, config: &Config) -> Result<Vec<SourceLine>, DbError> {
         let configured = config.source(&name);
         SourceLine {
             kind: configured.map(|source| match source.kind {
-                SourceKind::Bundle { .. } => "bundle",
-                SourceKind::Langfuse(_) => "langfuse",
+                SourceKind::Bundle { .. } => "bundle".to_owned(),
+                SourceKind::Langfuse(_) => "langfuse".to_owned(),
             }),
             scanned: scanned(config, &name),
             playbook: configured.map(|source| source.playbook.to_string()),

@@ -14,7 +14,7 @@ pub mod why;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// A job.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct JobRow {
     pub id: Uuid,
@@ -78,7 +78,7 @@ impl JobRow {
 }
 
 /// One claim of a job, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct AttemptRow {
     pub lease: Uuid,
@@ -97,7 +97,7 @@ pub struct AttemptRow {
 }
 
 /// A process of the fleet, or one that was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the columns of the table, described there")]
 pub struct WorkerRow {
     pub id: String,
@@ -154,7 +154,7 @@ impl Pending {
 }
 
 /// Jobs of one queue that wait for a time, with the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Later {
     /// The queue.
     pub queue: String,

@@ -1,7 +1,7 @@
 //! Tokens of the HTTP API, without their secrets. None is deleted: the audit log names them.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     db::{Db, DbError, Row, Sql, Tx},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A token, as lists show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenLine {
     /// The public part of the token.
     pub id: String,

@@ -7,6 +7,7 @@ mod document;
 mod once;
 mod pages;
 mod problems;
+mod remote;
 mod schemathesis;
 mod secrets;
 mod sessions;

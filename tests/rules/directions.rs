@@ -12,6 +12,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "db",
             "demo",
+            "desk",
             "doctor",
             "domain",
             "env",
@@ -31,6 +32,22 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
             "timeline",
             "trial",
+            "why",
+        ],
+    ),
+    // What the commands ask: the database, or another aftercall.
+    (
+        "desk",
+        &[
+            "adapters",
+            "config",
+            "db",
+            "domain",
+            "operate",
+            "operation",
+            "queue",
+            "store",
+            "timeline",
             "why",
         ],
     ),
@@ -84,19 +101,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     // It only looks.
-    (
-        "mcp",
-        &[
-            "config",
-            "db",
-            "operate",
-            "operation",
-            "queue",
-            "store",
-            "timeline",
-            "why",
-        ],
-    ),
+    ("mcp", &["config", "db", "desk", "operate", "queue", "store", "why"]),
     // What the command line and the HTTP API both do.
     (
         "operate",

@@ -9,16 +9,11 @@ use super::{table, which::Which};
 use crate::{
     cli::{context::Context, failure::Failure, operations, output::Output},
     config::duration,
-    db::Db,
+    desk::Desk,
+    operate::many::Preview,
     operation::Task,
-    queue::{
-        bulk::Change,
-        inspect::{self, JobFilter},
-    },
+    queue::{bulk::Change, inspect::JobFilter},
 };
-
-/// Jobs that a preview shows.
-const SAMPLE: u32 = 5;
 
 const RETRY_EXAMPLE: &str = "\
 Examples:
@@ -135,56 +130,58 @@ struct Target {
 }
 
 impl Retry {
-    pub(super) async fn execute(self, context: &Context, db: &Db) -> Result<(), Failure> {
-        self.target.change(context, db, Change::Retry).await
+    pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
+        self.target.change(context, desk, Change::Retry).await
     }
 }
 
 impl Cancel {
-    pub(super) async fn execute(self, context: &Context, db: &Db) -> Result<(), Failure> {
-        self.target.change(context, db, Change::Cancel).await
+    pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
+        self.target.change(context, desk, Change::Cancel).await
     }
 }
 
 impl Discard {
-    pub(super) async fn execute(self, context: &Context, db: &Db) -> Result<(), Failure> {
-        self.target.change(context, db, Change::Discard).await
+    pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
+        self.target.change(context, desk, Change::Discard).await
     }
 }
 
 impl Delete {
-    pub(super) async fn execute(self, context: &Context, db: &Db) -> Result<(), Failure> {
-        self.target.change(context, db, Change::Delete).await
+    pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
+        self.target.change(context, desk, Change::Delete).await
     }
 }
 
 impl Reprioritise {
-    pub(super) async fn execute(self, context: &Context, db: &Db) -> Result<(), Failure> {
+    pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
         let priority = self.to;
-        self.target.change(context, db, Change::Reprioritise { priority }).await
+        self.target
+            .change(context, desk, Change::Reprioritise { priority })
+            .await
     }
 }
 
 impl Move {
-    pub(super) async fn execute(self, context: &Context, db: &Db) -> Result<(), Failure> {
-        let now = db.now().await?;
+    pub(super) async fn execute(self, context: &Context, desk: &Desk) -> Result<(), Failure> {
+        let now = desk.now().await?;
         let run_at = self
             .after
             .and_then(|after| chrono::Duration::from_std(after).ok())
             .map(|after| now + after);
         let partition = self.to_partition;
         self.target
-            .change(context, db, Change::Move { run_at, partition })
+            .change(context, desk, Change::Move { run_at, partition })
             .await
     }
 }
 
 impl Target {
-    async fn change(self, context: &Context, db: &Db, change: Change) -> Result<(), Failure> {
+    async fn change(self, context: &Context, desk: &Desk, change: Change) -> Result<(), Failure> {
         let by_id = !self.ids.is_empty();
         let filter = JobFilter {
             ids: self.ids,
-            ..self.which.filter(db).await?
+            ..self.which.filter(desk.now().await?)
         };
         if filter.is_empty() {
             return Err(Failure::Usage(
@@ -193,14 +190,10 @@ impl Target {
                     .to_owned(),
             ));
         }
-        let task = Task::Jobs {
-            change,
-            filter: filter.clone(),
-        };
-        let matched = task.count(db).await?;
+        let task = Task::Jobs { change, filter };
+        let Preview { matched, sample, .. } = desk.preview_jobs(&task).await?;
         if !by_id && !self.how.yes {
-            let sample = inspect::jobs(db, &filter, None, SAMPLE).await?.jobs;
-            let now = db.now().await?;
+            let now = desk.now().await?;
             let verb = task.verb();
             return context.out.print(
                 &serde_json::json!({ "matches": matched, "acted": false, "sample": &sample }),
@@ -214,7 +207,7 @@ impl Target {
             );
         }
         let reason = self.reason.as_deref();
-        let operation = operations::perform(context, db, &task, matched, reason, self.how.background).await?;
+        let operation = operations::perform(context, desk, &task, matched, reason, self.how.background).await?;
         let seen = operation.done + operation.skipped.values().sum::<u64>();
         if by_id && !self.how.background && seen < matched {
             return Err(Failure::Fault(format!(

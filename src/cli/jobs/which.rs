@@ -6,9 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use crate::{
-    cli::failure::Failure,
     config::duration,
-    db::Db,
     queue::inspect::{ArgIs, JobFilter},
 };
 
@@ -55,11 +53,10 @@ pub(super) struct Which {
 }
 
 impl Which {
-    /// As a filter, on the database's clock.
-    pub(super) async fn filter(&self, db: &Db) -> Result<JobFilter, Failure> {
-        let now = db.now().await?;
+    /// As a filter, where now is by the database's clock.
+    pub(super) fn filter(&self, now: DateTime<Utc>) -> JobFilter {
         let before = |ago: Duration| -> DateTime<Utc> { now - chrono::Duration::from_std(ago).unwrap_or_default() };
-        Ok(JobFilter {
+        JobFilter {
             queue: self.queue.clone(),
             state: self.state.clone(),
             partition: self.partition.clone(),
@@ -70,6 +67,6 @@ impl Which {
             created_until: self.older_than.map(before),
             attempts: self.attempts,
             ids: Vec::new(),
-        })
+        }
     }
 }

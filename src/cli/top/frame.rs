@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::Look;
 use crate::{
     cli::{escape, output::Tone, when},
+    operate::look::Look,
     queue::inspect::{LimitUse, QueueDepth, processes::ProcessState},
 };
 
@@ -36,10 +36,7 @@ pub(super) fn page(
     );
     let mut page = vec![paint(&cut(&title, width), Tone::Dim)];
     if let Some(trouble) = trouble {
-        let text = format!(
-            "the database does not answer, this is from then: {}",
-            escape::visible(trouble)
-        );
+        let text = format!("no answer, this is from then: {}", escape::visible(trouble));
         page.push(paint(&cut(&text, width), Tone::Bad));
     }
     page.push(String::new());

@@ -13,7 +13,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Api, audit, bulk, coverage, gates, jobs, limits, operations,
+    Api, audit, bulk, coverage, fleet, gates, jobs, limits, operations,
     problem::{self, Code, Problem},
     queues,
     rules::SCHEME,
@@ -37,6 +37,7 @@ use super::{
         (name = "operations", description = "What is done to many jobs or sessions at once"),
         (name = "why", description = "What holds a queue, a job or a session"),
         (name = "workers", description = "Processes of the fleet"),
+        (name = "fleet", description = "All of it at one moment, and who answers"),
         (name = "gates", description = "Upstreams that are down, and what they hold"),
         (name = "sessions", description = "What was judged, and why"),
         (name = "sources", description = "Where sessions come from, and whether all are accounted for"),
@@ -89,15 +90,20 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(operations::undo))
         .routes(routes!(why::show))
         .routes(routes!(workers::list))
+        .routes(routes!(fleet::top))
+        .routes(routes!(fleet::about))
         .routes(routes!(gates::list))
         .routes(routes!(gates::open))
         .routes(routes!(gates::close))
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::show))
         .routes(routes!(sessions::reprocess))
+        .routes(routes!(sessions::analyze))
+        .routes(routes!(sessions::diagnose))
         .routes(routes!(sources::list))
         .routes(routes!(sources::discover))
         .routes(routes!(coverage::list))
+        .routes(routes!(coverage::days))
         .routes(routes!(audit::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))

@@ -15,6 +15,7 @@ mod coverage;
 mod cursor;
 mod document;
 mod door;
+mod fleet;
 mod gates;
 mod jobs;
 mod layers;

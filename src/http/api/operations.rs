@@ -1,20 +1,30 @@
 //! What is done to many jobs or sessions at once: followed, stopped, undone. What calls for it is in [`bulk`](super::bulk).
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     Api,
-    ask::{Nothing, Place, Posted},
+    ask::{Asked, Nothing, Place, Posted},
     change::{Change as Changing, ok},
-    cursor::Page,
+    cursor::{self, Page},
     problem::{Code, Problem},
 };
 use crate::operation::{self, Operation, Task};
 
-/// Operations that are listed.
+/// Operations that are listed, unless asked for more or fewer.
 const LISTED: u32 = 100;
+
+/// How many of them.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Listed {
+    /// At most this many.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: Option<u32>,
+}
 
 /// What was called for.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -39,10 +49,12 @@ pub(super) struct Stopped {
     path = "/api/v1/operations",
     tag = "operations",
     security(("token" = ["read"])),
-    responses((status = 200, description = "The latest 100", body = Page<Operation>))
+    params(Listed),
+    responses((status = 200, description = "Newest first", body = Page<Operation>))
 )]
-pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
-    Ok(ok(&Page::whole(operation::list(api.db().await?, LISTED).await?)))
+pub(super) async fn list(State(api): State<Api>, Asked(listed): Asked<Listed>) -> Result<Response, Problem> {
+    let limit = cursor::limit(listed.limit.or(Some(LISTED)))?;
+    Ok(ok(&Page::whole(operation::list(api.db().await?, limit).await?)))
 }
 
 /// One operation, with how far it is

@@ -41,6 +41,7 @@ pub(super) enum Code {
     GateNotShut,
     NameTaken,
     NotUndoable,
+    NothingToDiagnose,
     RequestUnderWay,
     TooLarge,
     NotJson,
@@ -58,7 +59,7 @@ pub(super) enum Code {
 
 impl Code {
     /// All of them, in the order of their statuses: for the reference.
-    pub(super) const ALL: [Self; 35] = [
+    pub(super) const ALL: [Self; 36] = [
         Self::BadCursor,
         Self::BadRequest,
         Self::NoToken,
@@ -81,6 +82,7 @@ impl Code {
         Self::GateNotShut,
         Self::NameTaken,
         Self::NotUndoable,
+        Self::NothingToDiagnose,
         Self::RequestUnderWay,
         Self::TooLarge,
         Self::NotJson,
@@ -123,6 +125,7 @@ impl Code {
             | Self::GateNotShut
             | Self::NameTaken
             | Self::NotUndoable
+            | Self::NothingToDiagnose
             | Self::RequestUnderWay => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -160,6 +163,7 @@ impl Code {
             Self::GateNotShut => "The gate is not shut",
             Self::NameTaken => "A token of this name is there",
             Self::NotUndoable => "The operation cannot be undone",
+            Self::NothingToDiagnose => "There is no failed verdict to explain",
             Self::RequestUnderWay => "The first request with this key is not answered yet",
             Self::TooLarge => "The body is too large",
             Self::NotJson => "The body is not said to be JSON",
@@ -212,6 +216,7 @@ impl Code {
             Self::GateNotShut => "nothing: its jobs go on",
             Self::NameTaken => "revoke that token, or choose another name",
             Self::NotUndoable => "nothing: only what a discard gave up can be given back",
+            Self::NothingToDiagnose => "GET /api/v1/sessions/{source}/{id} shows its verdict",
             Self::RequestUnderWay => "send it again with the same key after Retry-After seconds",
             Self::TooLarge => "send at most 1 MB",
             Self::NotJson => "send `Content-Type: application/json`; where there is nothing to say, the body is {}",

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::session::SessionKey,
-    operate::work,
+    operate::work::{self, CalledFor},
     store::inspect::{
         session,
         sessions::{self, Cursor, SessionFilter, SessionLine},
@@ -50,6 +50,31 @@ impl SessionStatus {
     }
 }
 
+/// Where a session is on its way.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WayState {
+    Open,
+    Settled,
+    Analyzing,
+    Verifying,
+    Done,
+    Reopened,
+}
+
+impl WayState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Settled => "settled",
+            Self::Analyzing => "analyzing",
+            Self::Verifying => "verifying",
+            Self::Done => "done",
+            Self::Reopened => "reopened",
+        }
+    }
+}
+
 /// Which sessions.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -62,8 +87,17 @@ pub(super) struct Which {
     status: Option<String>,
     /// With this intent.
     intent: Option<String>,
+    /// In this state on the way to a verdict.
+    #[param(inline)]
+    state: Option<WayState>,
+    /// With this id.
+    id: Option<String>,
+    /// With an id that contains this.
+    id_contains: Option<String>,
     /// With activity at or after this.
     since: Option<DateTime<Utc>>,
+    /// Without activity after this.
+    until: Option<DateTime<Utc>>,
     /// Those that wait for a reason that contains this.
     waiting_for: Option<String>,
     /// At most this many.
@@ -107,12 +141,14 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
     }
     let filter = SessionFilter {
         source: which.source,
-        session_id: None,
+        session_id: which.id,
         statuses,
         intent: which.intent,
         since: which.since,
+        state: which.state.map(|state| state.as_str().to_owned()),
+        id_contains: which.id_contains,
+        until: which.until,
         limit,
-        ..SessionFilter::default()
     };
     let after: Option<String> = cursor::decode(KIND, which.after.as_deref())?;
     let after = after.map(|cursor| cursor.parse::<Cursor>()).transpose();
@@ -172,6 +208,66 @@ pub(super) async fn reprocess(
     change
         .commit(tx, StatusCode::ACCEPTED, &Reprocessed { key, generation })
         .await
+}
+
+/// Judge a session now, whether or not it has come to rest; one that has its verdict is judged again
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{source}/{id}/analyze",
+    tag = "sessions",
+    security(("token" = ["operate"])),
+    params(
+        ("source" = String, Path, description = "Its source"),
+        ("id" = String, Path, description = "Its id, percent-encoded: a `/` in it is `%2F`"),
+    ),
+    request_body = Nothing,
+    responses((status = 202, description = "It is judged as soon as a worker runs", body = CalledFor))
+)]
+pub(super) async fn analyze(
+    State(api): State<Api>,
+    Place((source, id)): Place<(String, String)>,
+    change: Change,
+    Posted(Nothing {}): Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let key = SessionKey::new(source, id);
+    let mut tx = api.db().await?.begin().await?;
+    let called_for = work::analyze(&mut tx, &key, change.actor()).await?;
+    let called_for = called_for.ok_or_else(|| unknown(&key))?;
+    change.commit(tx, StatusCode::ACCEPTED, &called_for).await
+}
+
+/// Diagnose a failed session once more
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{source}/{id}/diagnose",
+    tag = "sessions",
+    security(("token" = ["operate"])),
+    params(
+        ("source" = String, Path, description = "Its source"),
+        ("id" = String, Path, description = "Its id, percent-encoded: a `/` in it is `%2F`"),
+    ),
+    request_body = Nothing,
+    responses((status = 202, description = "It is diagnosed as soon as a worker runs", body = CalledFor))
+)]
+pub(super) async fn diagnose(
+    State(api): State<Api>,
+    Place((source, id)): Place<(String, String)>,
+    change: Change,
+    Posted(Nothing {}): Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let db = api.db().await?;
+    let key = SessionKey::new(source, id);
+    if session::find(db, Some(&key.source), &key.session_id).await?.is_empty() {
+        return Err(unknown(&key));
+    }
+    let mut tx = db.begin().await?;
+    let Some(called_for) = work::diagnose(&mut tx, &key, change.actor()).await? else {
+        return Err(Problem::new(
+            Code::NothingToDiagnose,
+            format!("{key}: there is no failed verdict to explain"),
+        ));
+    };
+    change.commit(tx, StatusCode::ACCEPTED, &called_for).await
 }
 
 fn unknown(key: &SessionKey) -> Problem {

@@ -1,8 +1,6 @@
 //! Sources: which there are, and scanning one now.
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use serde::Serialize;
-use uuid::Uuid;
 
 use super::{
     Api,
@@ -13,17 +11,8 @@ use super::{
 };
 use crate::operate::{
     sources::{self, SourceLine},
-    work,
+    work::{self, CalledFor},
 };
-
-/// A scan that was called for.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Scan {
-    /// The job that does it.
-    job: Uuid,
-    /// Whether there was none before.
-    new: bool,
-}
 
 /// Every source that the configuration or the database knows, and its latest scan
 #[utoipa::path(
@@ -45,7 +34,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Response, Problem> {
     security(("token" = ["operate"])),
     params(("source" = String, Path, description = "Its name")),
     request_body = Nothing,
-    responses((status = 202, description = "It is scanned as soon as a worker runs", body = Scan))
+    responses((status = 202, description = "It is scanned as soon as a worker runs", body = CalledFor))
 )]
 pub(super) async fn discover(
     State(api): State<Api>,
@@ -60,10 +49,6 @@ pub(super) async fn discover(
         ));
     }
     let mut tx = api.db().await?.begin().await?;
-    let enqueued = work::discover(&mut tx, &source, change.actor()).await?;
-    let scan = Scan {
-        job: enqueued.id(),
-        new: enqueued.is_new(),
-    };
-    change.commit(tx, StatusCode::ACCEPTED, &scan).await
+    let called_for = work::discover(&mut tx, &source, change.actor()).await?;
+    change.commit(tx, StatusCode::ACCEPTED, &called_for).await
 }

@@ -38,6 +38,39 @@ pub(super) struct Wanted {
     #[serde(default, deserialize_with = "whole_or_none")]
     #[schema(minimum = 1, maximum = 3_660)]
     expires_in_days: Option<u32>,
+    /// Seconds until it expires, after the days where there are both.
+    #[serde(default, deserialize_with = "whole_or_none")]
+    #[schema(minimum = 1, maximum = 316_224_000)]
+    expires_in_seconds: Option<u32>,
+}
+
+impl Wanted {
+    fn expires(&self) -> Result<Option<Duration>, Problem> {
+        let most = LONGEST * 24 * 60 * 60;
+        if self.expires_in_days.is_some_and(|days| !(1..=LONGEST).contains(&days)) {
+            return Err(Problem::new(
+                Code::BadBody,
+                format!("`expires_in_days` is 1 to {LONGEST}"),
+            ));
+        }
+        if self
+            .expires_in_seconds
+            .is_some_and(|seconds| !(1..=most).contains(&seconds))
+        {
+            return Err(Problem::new(
+                Code::BadBody,
+                format!("`expires_in_seconds` is 1 to {most}"),
+            ));
+        }
+        let days = self.expires_in_days.map(|days| DAY * days);
+        let seconds = self
+            .expires_in_seconds
+            .map(|seconds| Duration::from_secs(seconds.into()));
+        Ok(match (days, seconds) {
+            (None, None) => None,
+            (days, seconds) => Some(days.unwrap_or_default() + seconds.unwrap_or_default()),
+        })
+    }
 }
 
 fn read() -> Scope {
@@ -81,21 +114,13 @@ pub(super) async fn create(
     Posted(wanted): Posted<Wanted>,
 ) -> Result<Response, Problem> {
     api_token::check_name(&wanted.name).map_err(|why| Problem::new(Code::BadBody, format!("`name`: {why}")))?;
-    if wanted
-        .expires_in_days
-        .is_some_and(|days| !(1..=LONGEST).contains(&days))
-    {
-        return Err(Problem::new(
-            Code::BadBody,
-            format!("`expires_in_days` is 1 to {LONGEST}"),
-        ));
-    }
+    let expires = wanted.expires()?;
     let fresh = tokio::task::spawn_blocking(Fresh::make).await;
     let fresh = fresh.ok().and_then(Result::ok).ok_or_else(Problem::internal)?;
     let wanted = tokens::Wanted {
         name: wanted.name,
         scope: wanted.scope,
-        expires: wanted.expires_in_days.map(|days| DAY * days),
+        expires,
     };
     let mut tx = api.db().await?.begin().await?;
     let Some(line) = tokens::create(&mut tx, &wanted, &fresh, change.actor()).await? else {

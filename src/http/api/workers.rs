@@ -11,7 +11,10 @@ use super::{
     cursor::{self, Page},
     problem::Problem,
 };
-use crate::queue::inspect::{WorkerRow, page};
+use crate::queue::inspect::{
+    page,
+    processes::{self, Process, ProcessState},
+};
 
 const KIND: &str = "workers";
 
@@ -20,6 +23,9 @@ const KIND: &str = "workers";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
+    /// Those that stopped, too.
+    #[param(default = true)]
+    stopped: Option<bool>,
     /// At most this many.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u32>,
@@ -31,7 +37,7 @@ pub(super) struct Which {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Worker {
     #[serde(flatten)]
-    row: WorkerRow,
+    process: Process,
     /// Whether it is there: its last sign of life is no older than a lease.
     lives: bool,
 }
@@ -49,13 +55,13 @@ pub(super) async fn list(State(api): State<Api>, Asked(which): Asked<Which>) -> 
     let limit = cursor::limit(which.limit)?;
     let after: Option<(DateTime<Utc>, String)> = cursor::decode(KIND, which.after.as_deref())?;
     let db = api.db().await?;
-    let rows = page::workers(db, limit + 1, after).await?;
-    let (now, lease) = (db.now().await?, api.pulse.lease());
-    let worker = |row: WorkerRow| Worker {
-        lives: row.lives(now, lease),
-        row,
+    let rows = page::workers(db, which.stopped.unwrap_or(true), limit + 1, after).await?;
+    let worker = |process: Process| Worker {
+        lives: process.state == ProcessState::Live,
+        process,
     };
-    let workers = rows.into_iter().map(worker).collect();
-    let place = |worker: &Worker| (worker.row.started_at, worker.row.id.clone());
+    let processes = processes::of(db, api.pulse.lease(), rows).await?;
+    let workers = processes.into_iter().map(worker).collect();
+    let place = |worker: &Worker| (worker.process.row.started_at, worker.process.row.id.clone());
     Ok(ok(&Page::of(KIND, workers, limit, place)))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A queue at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueDepth {
     /// The job kind.
     pub queue: String,
@@ -40,7 +40,7 @@ pub struct QueueDepth {
 }
 
 /// A job that runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunningJob {
     /// The job.
     pub id: Uuid,
@@ -55,7 +55,7 @@ pub struct RunningJob {
 }
 
 /// A limit and how much of it is used. A lowered limit drains: 3 of 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LimitUse {
     /// The limit's key.
     pub key: String,
@@ -74,7 +74,7 @@ pub struct LimitUse {
 }
 
 /// Who paused a queue, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Pause {
     /// When.
     pub at: DateTime<Utc>,

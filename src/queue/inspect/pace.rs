@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     db::{Db, DbError, Sql},
@@ -15,7 +15,7 @@ use crate::{
 const MINUTES: i64 = 15;
 
 /// The last minutes of a queue.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Pace {
     /// How long a time this is about, in seconds: between 14 and 15 minutes.
     pub seconds: f64,
@@ -42,7 +42,7 @@ pub struct Pace {
 }
 
 /// Whether a queue's backlog grows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trend {
     /// As many go as come, within a twentieth of both.

@@ -10,18 +10,24 @@ use crate::{
     params,
 };
 
-/// A page of processes, latest first: those behind `after`, which is when one started and its id.
+/// A page of processes, latest first, without those that stopped where they are not asked for: those behind `after`, which is
+/// when one started and its id.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn workers(db: &Db, limit: u32, after: Option<(DateTime<Utc>, String)>) -> Result<Vec<WorkerRow>, DbError> {
+pub async fn workers(
+    db: &Db,
+    with_stopped: bool,
+    limit: u32,
+    after: Option<(DateTime<Utc>, String)>,
+) -> Result<Vec<WorkerRow>, DbError> {
     let (started_at, id) = after.unzip();
     db.fetch_all(
         "-- page_of_workers
          SELECT * FROM workers
-         WHERE $1 IS NULL OR started_at < $1 OR (started_at = $1 AND id < $2)
+         WHERE ($1 IS NULL OR started_at < $1 OR (started_at = $1 AND id < $2)) AND ($4 OR stopped_at IS NULL)
          ORDER BY started_at DESC, id DESC LIMIT $3",
-        &params![started_at, id, limit],
+        &params![started_at, id, limit, with_stopped],
     )
     .await?
     .iter()

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::WorkerRow;
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A process, and what it does now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Process {
     /// As it introduced itself.
     #[serde(flatten)]
@@ -29,7 +29,7 @@ pub struct Process {
 }
 
 /// Whether a process is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessState {
     /// It gave a sign of life within a lease.
@@ -52,7 +52,7 @@ impl ProcessState {
 }
 
 /// A job that a process holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Held {
     /// Which.
     pub job: Uuid,
@@ -74,21 +74,36 @@ pub struct Held {
 /// # Errors
 /// When the database cannot answer.
 pub async fn processes(db: &Db, lease: Duration, with_stopped: bool) -> Result<Vec<Process>, DbError> {
-    let rows = db
-        .fetch_all(
-            "-- processes\nSELECT * FROM workers WHERE $1 OR stopped_at IS NULL ORDER BY started_at DESC, id",
-            &params![with_stopped],
-        )
-        .await?;
-    let rows: Vec<WorkerRow> = rows.iter().map(super::worker_row).collect::<Result<_, DbError>>()?;
+    let mut processes = of(db, lease, rows(db, with_stopped).await?).await?;
+    processes.sort_by_key(|process| process.state);
+    Ok(processes)
+}
+
+async fn rows(db: &Db, with_stopped: bool) -> Result<Vec<WorkerRow>, DbError> {
+    db.fetch_all(
+        "-- processes\nSELECT * FROM workers WHERE $1 OR stopped_at IS NULL ORDER BY started_at DESC, id DESC",
+        &params![with_stopped],
+    )
+    .await?
+    .iter()
+    .map(super::worker_row)
+    .collect()
+}
+
+/// What these do, in their order.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn of(db: &Db, lease: Duration, of: Vec<WorkerRow>) -> Result<Vec<Process>, DbError> {
     let mut held = held(db).await?;
     let now = db.now().await?;
-    let newest = rows
+    let newest = rows(db, false)
+        .await?
         .iter()
         .filter(|row| row.lives(now, lease))
         .map(|row| Version::of(&row.version))
         .max();
-    let mut processes: Vec<Process> = rows
+    let processes = of
         .into_iter()
         .map(|row| {
             let state = match row.stopped_at {
@@ -108,7 +123,6 @@ pub async fn processes(db: &Db, lease: Duration, with_stopped: bool) -> Result<V
             }
         })
         .collect();
-    processes.sort_by_key(|process| process.state);
     Ok(processes)
 }
 

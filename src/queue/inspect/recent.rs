@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -18,7 +18,7 @@ const SAMPLE: u32 = 2_000;
 const LATELY: TimeDelta = TimeDelta::seconds(60);
 
 /// What ended lately.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Recent {
     /// Jobs of each queue that were completed, per second over the last minute, or over the last 2,000 attempts where that is
     /// shorter.
@@ -28,7 +28,7 @@ pub struct Recent {
 }
 
 /// An attempt that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Failed {
     /// When.
     pub at: DateTime<Utc>,

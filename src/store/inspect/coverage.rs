@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::waiting::ShutGates;
 use crate::db::{Db, DbError};
 
 /// One source.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Coverage {
     /// Its name.
     pub source: String,
@@ -32,7 +32,7 @@ pub struct Coverage {
     /// Places of the source that could not be read.
     pub unreadable: u64,
     /// Of those that wait, how many wait for an upstream that is down, by what is wrong with it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub waiting_for: BTreeMap<String, u64>,
 }
 
@@ -110,7 +110,7 @@ async fn waiting_for(db: &Db) -> Result<BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// Something in a source that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Unreadable {
     /// The source.
     pub source: String,

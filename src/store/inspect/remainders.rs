@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::waiting::ShutGates;
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 const NAMED: u32 = 20;
 
 /// The sessions of a source, or of a source that began on one day: `seen` is the sum of all the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Accounted {
     /// The source.
     pub source: String,
@@ -44,7 +44,7 @@ pub struct Accounted {
 }
 
 /// Sessions that have no verdict on what is there, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Remainder {
     /// What they are.
     pub kind: Kind,
@@ -59,7 +59,7 @@ pub struct Remainder {
 }
 
 /// What sessions are that have no verdict on what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A bug of ours.
@@ -85,7 +85,7 @@ impl Kind {
 }
 
 /// A session that nothing explains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Unexplained {
     /// Where it is from.
     pub source: String,

@@ -1,7 +1,9 @@
 //! Everything known of one session: its way in time, every verdict, the evidence, the diagnosis, and what it cost.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::sessions::{self, SessionFilter, SessionLine};
@@ -16,7 +18,7 @@ use crate::{
 const NAMESAKES: u32 = 100;
 
 /// One session.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionDetail {
     /// At a glance.
     #[serde(flatten)]
@@ -32,12 +34,13 @@ pub struct SessionDetail {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// When it began.
     pub at: DateTime<Utc>,
     /// What, as a stable word.
-    pub what: &'static str,
+    #[schema(value_type = String)]
+    pub what: Cow<'static, str>,
     /// In words.
     pub detail: String,
     /// How long it took, in microseconds, where it took any time.
@@ -59,7 +62,7 @@ impl Event {
 }
 
 /// One analysis of a session.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GenerationDetail {
     /// Its number, from 1.
     pub generation: u32,
@@ -78,7 +81,7 @@ pub struct GenerationDetail {
 }
 
 /// One paid call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LlmCall {
     /// `reading`, `reading_repair`, `expert`.
     pub purpose: String,
@@ -116,7 +119,7 @@ impl LlmCall {
         } = self;
         Event {
             at: self.started_at,
-            what: "asked_llm",
+            what: "asked_llm".into(),
             detail: of_generation(self.generation, &format!("{purpose} by {model}, {state}{paid}{why}")),
             took_us: self
                 .finished_at
@@ -299,7 +302,7 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
         let took_ms: Option<i64> = row.get("took_ms")?;
         events.push(Event {
             at: row.get("at")?,
-            what,
+            what: what.into(),
             detail: of_generation(generation, &detail),
             took_us: took_ms.map(|ms| ms.saturating_mul(1_000)),
             ..Event::default()
@@ -327,7 +330,7 @@ fn push(
     if let Some(at) = row.get::<Option<DateTime<Utc>>>(column)? {
         events.push(Event {
             at,
-            what,
+            what: what.into(),
             detail: detail(),
             ..Event::default()
         });
@@ -362,7 +365,7 @@ mod tests {
             .map(|generation| generation.generation)
             .collect();
         assert_eq!(generations, [2, 1]);
-        let stages: Vec<&str> = detail.timeline.iter().map(|event| event.what).collect();
+        let stages: Vec<&str> = detail.timeline.iter().map(|event| event.what.as_ref()).collect();
         assert_eq!(stages, ["began", "last_activity", "discovered", "judged", "judged"]);
         assert!(detail.timeline.is_sorted_by_key(|event| event.at));
         assert_eq!(detail.timeline[4].detail, "generation 2 pass");

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A session at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SessionLine {
     /// Which.
     #[serde(flatten)]
@@ -42,7 +42,7 @@ pub struct SessionLine {
 }
 
 /// A verdict at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VerdictLine {
     /// The generation judged.
     pub generation: u32,
