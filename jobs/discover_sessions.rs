@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     db::{DbError, Tx},
     domain::session::{Settled, settled},
+    ending,
     env::{Env, Reanalyze, SourceEntry},
     fault::{self, FaultPoint},
     outside::{self, Called},
@@ -245,9 +246,15 @@ impl DiscoverSessions {
 
 async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle: &mut Cycle) -> Result<(), DbError> {
     let now = tx.now().await?;
+    if session.is_untraced() {
+        cycle.counts.waiting += 1;
+        let reason = ending::not_in_traces(&entry.settle, session.open_since, now);
+        return sessions::set_waiting(tx, &session.key, &reason, None).await;
+    }
+    let told = ending::told(&entry.settle, session);
     match settled(
         &entry.settle,
-        session.ended,
+        session.ended || told.is_some(),
         session.last_activity_at,
         session.open_since,
         session.digest_since,
@@ -257,7 +264,8 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
         Settled::Yes { incomplete } => {
             let incomplete = incomplete || never_rests(entry, session, now);
             cycle.counts.settled += 1;
-            call_for_analysis(tx, session, incomplete).await
+            let whole_at = told.map(|told| entry.settle.whole_at(told, session.digest_since));
+            reprocess::settle(tx, session, incomplete, whole_at).await.map(drop)
         }
         Settled::NotYet { reason, until } => {
             cycle.counts.waiting += 1;
@@ -271,15 +279,4 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
 fn never_rests(entry: &SourceEntry, session: &StoredSession, now: DateTime<Utc>) -> bool {
     let was_unsettled = session.settled_at.is_some_and(|at| at > session.open_since);
     was_unsettled && entry.settle.is_late(session.last_activity_at, session.open_since, now)
-}
-
-/// Calls for its analysis: in its first generation, or in the next when the one before was read.
-async fn call_for_analysis(tx: &mut Tx, session: &StoredSession, incomplete: bool) -> Result<(), DbError> {
-    let generation = match session.analyzed_digest {
-        Some(_) => reprocess::open_next_generation(tx, session).await?,
-        None => session.generation,
-    };
-    reprocess::call_for_analysis(tx, &session.key, generation, incomplete)
-        .await
-        .map(drop)
 }

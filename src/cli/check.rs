@@ -56,7 +56,10 @@ impl Check {
 pub(super) fn report(context: &Context, playbooks: Vec<PathBuf>) -> Result<Report, Failure> {
     let mut report = Report::default();
     let file = context.config_file();
-    match context.config(Overrides::default()) {
+    match context.config(Overrides {
+        webhook_secrets: true,
+        ..Overrides::default()
+    }) {
         Ok(config) => {
             let shown = if file.exists() {
                 file.display().to_string()

@@ -110,6 +110,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "db",
             "domain",
+            "ending",
             "env",
             "expert",
             "fault",
@@ -126,6 +127,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Parts of jobs that several jobs share. They know the jobs that they call for, and nothing above.
     ("reprocess", &["db", "domain", "jobs", "queue", "store"]),
+    ("ending", &["db", "domain", "reprocess", "store"]),
     ("verdict_writer", &["db", "domain", "jobs", "queue", "store"]),
     (
         "reader",
@@ -164,7 +166,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("queue", &["db", "fault", "params", "telemetry"]),
     ("sandbox", &["adapters", "domain"]),
     ("adapters", &["domain", "ports"]),
-    ("config", &["db"]),
+    ("config", &["db", "domain"]),
     ("ports", &["domain"]),
     ("db", &["params"]),
     // A database per test, for unit tests beside the code.
