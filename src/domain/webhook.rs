@@ -25,7 +25,7 @@ pub const LONGEST_ID: usize = 512;
 pub const NOT_IN_TRACES: &str = "not in traces";
 
 /// Who sends, and in which shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// A team's own program, signing as this program documents.
@@ -62,7 +62,7 @@ impl Shape {
 #[derive(Clone, Copy)]
 pub struct Request<'r> {
     /// A header by its name in lower case; `None` where it is not there, there twice, or no text.
-    pub header: &'r dyn Fn(&str) -> Option<&'r str>,
+    pub header: &'r (dyn Fn(&str) -> Option<&'r str> + Sync),
     /// The source that its path names.
     pub source: &'r str,
     /// The session that its path names; empty where the body does.

@@ -74,6 +74,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "db",
             "domain",
+            "ending",
             "operate",
             "operation",
             "params",
