@@ -9,5 +9,6 @@ mod problems;
 mod schemathesis;
 mod secrets;
 mod sessions;
+mod webhooks;
 mod world;
 mod writes;

@@ -184,15 +184,17 @@ struct Noted {
 
 impl Refusals {
     fn note(&self, db: Option<&Db>, source: &str, shape: Shape) {
-        let pending = {
+        let (pending, db) = {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let noted = all.entry((source.to_owned(), shape)).or_default();
             noted.pending += 1;
             if noted.at.is_some_and(|at| at.elapsed() < NOTED) {
                 return;
             }
+            // Right after the start there is no connection: the next one is noted with this one.
+            let Some(db) = db else { return };
             noted.at = Some(Instant::now());
-            std::mem::take(&mut noted.pending)
+            (std::mem::take(&mut noted.pending), db.clone())
         };
         let (shape, source) = (shape.as_str(), source.to_owned());
         tracing::warn!(
@@ -201,7 +203,6 @@ impl Refusals {
             requests = pending,
             "a webhook was called with a signature that is not good: is its secret the sender's?"
         );
-        let Some(db) = db.cloned() else { return };
         // Beside the answer: how long it takes must not say that the webhook is there.
         tokio::spawn(async move {
             if let Err(error) = write(&db, &source, shape, pending).await {

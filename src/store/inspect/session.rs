@@ -256,8 +256,8 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
             push(&mut events, row, "last_activity_at", "last_activity", || {
                 format!("{observations} observations in {traces} traces")
             })?;
+            push(&mut events, row, "discovered_at", "discovered", String::new)?;
         }
-        push(&mut events, row, "discovered_at", "discovered", String::new)?;
         let incomplete: bool = row.get("incomplete")?;
         push(&mut events, row, "settled_at", "settled", || {
             if incomplete {
