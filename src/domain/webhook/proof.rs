@@ -75,7 +75,9 @@ impl<'r> Proof<'r> {
                 let texts = parts.chain(owned.iter().map(|text| vec![text.as_slice()]));
                 texts.fold(false, |fits, text| {
                     let mut context = hmac::Context::with_key(&key);
-                    text.iter().for_each(|part| context.update(part));
+                    for part in text {
+                        context.update(part);
+                    }
                     let tag = context.sign();
                     tags.iter()
                         .fold(fits, |fits, given| fits | equal(&key, given, tag.as_ref()))
@@ -245,7 +247,7 @@ fn digits(text: &str, most: usize) -> Option<i64> {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.len() % 2 != 0 || text.is_empty() || text.len() > 128 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) || text.is_empty() || text.len() > 128 {
         return None;
     }
     (0..text.len())

@@ -46,7 +46,7 @@ pub(super) struct Signed {
     pub(super) session_id: String,
     pub(super) query: Option<String>,
     /// When it was signed, where that is signed with it.
-    pub(super) signed_at: Option<DateTime<Utc>>,
+    pub(super) at: Option<DateTime<Utc>>,
     pub(super) body: Bytes,
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn let_in(api: &Api, mut request: Request, next: Next) -> Resul
             webhook: webhook.clone(),
             session_id: place.session_id.clone(),
             query: head.uri.query().map(str::to_owned),
-            signed_at: proof.signed_at(),
+            at: proof.signed_at(),
             body: body.clone(),
         };
         let mut request = Request::from_parts(head, Body::empty());

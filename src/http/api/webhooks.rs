@@ -139,7 +139,7 @@ fn told(signed: &Signed, end: End) -> ToldEnd {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    if let Some(signed_at) = signed.signed_at.filter(|_| shape == webhook::Shape::Generic) {
+    if let Some(signed_at) = signed.at.filter(|_| shape == webhook::Shape::Generic) {
         hash.update(signed_at.timestamp().to_le_bytes());
     }
     ToldEnd {
