@@ -1,6 +1,6 @@
 //! What says from outside that a session is over: the requests of a team's own program, and of the vendors that carry calls.
 //!
-//! [`proof`] says what a request proves of its sender, [`event`] what it says. Neither knows which sessions there are.
+//! [`proof()`] says what a request proves of its sender, [`read`] what it says. Neither knows which sessions there are.
 
 mod event;
 mod form;

@@ -2,7 +2,7 @@
 //!
 //! Headers are looked at first, then the body is read, then the signature is checked against the source's secrets, and only what
 //! is signed costs a question to the database. A source that is not there, one without such a webhook and a wrong signature are
-//! answered alike, and take the same work.
+//! answered alike, and take much the same work.
 
 use std::{
     collections::HashMap,
@@ -78,18 +78,11 @@ pub(super) async fn let_in(api: &Api, mut request: Request, next: Next) -> Resul
         query: head.uri.query(),
         body: b"",
     };
-    // What is not signed at all is not read.
-    let refusal = webhook::proof(shape, &asked).err();
-    if let Some(Refusal::Missing(header)) = refusal {
-        return Err(Problem::new(
-            Code::NoSignature,
-            format!("the header {header} is not there"),
-        ));
-    }
+    // What is not signed at all is not read: so far this looks at headers.
+    webhook::proof(shape, &asked).map_err(refused)?;
     let body = once::read(body, LARGEST).await?;
     asked.body = &body;
-    let proof = webhook::proof(shape, &asked);
-    let proof = proof.map_err(|refusal| Problem::new(Code::InvalidSignature, refusal.to_string()))?;
+    let proof = webhook::proof(shape, &asked).map_err(refused)?;
     let nobody = [String::new()];
     let secrets: Vec<&str> = match configured {
         Some(webhook) => webhook.secrets.iter().map(crate::config::Secret::expose).collect(),
@@ -160,6 +153,14 @@ async fn place(request: &mut Request) -> Result<Place, Problem> {
         session_id: session_id.unwrap_or_default(),
         shape,
     })
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let code = match refusal {
+        Refusal::Missing(_) => Code::NoSignature,
+        Refusal::Malformed(_) => Code::InvalidSignature,
+    };
+    Problem::new(code, refusal.to_string())
 }
 
 /// A header that is there once, as text.
