@@ -226,7 +226,10 @@ impl DiscoverSessions {
     }
 
     async fn settle_all(&self, ctx: &JobContext, entry: &SourceEntry, cycle: &mut Cycle) -> Result<(), JobError> {
-        cycle.counts.waiting = 0;
+        let mut tx = ctx.begin().await?;
+        cycle.counts.waiting = ending::wait_for_traces(&mut tx, &self.source, &entry.settle).await?;
+        tx.set_progress(json!(cycle));
+        ctx.progress(tx).await?;
         let mut after = None;
         loop {
             let mut tx = ctx.begin().await?;
@@ -246,11 +249,6 @@ impl DiscoverSessions {
 
 async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle: &mut Cycle) -> Result<(), DbError> {
     let now = tx.now().await?;
-    if session.is_untraced() {
-        cycle.counts.waiting += 1;
-        let reason = ending::not_in_traces(&entry.settle, session.open_since, now);
-        return sessions::set_waiting(tx, &session.key, &reason, None).await;
-    }
     let told = ending::told(&entry.settle, session);
     match settled(
         &entry.settle,

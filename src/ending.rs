@@ -71,10 +71,27 @@ pub fn told(rules: &SettleRules, session: &StoredSession) -> Option<DateTime<Utc
 /// Why a session waits that only a webhook knows since then. The same for all of them, so that they are counted together.
 pub fn not_in_traces(rules: &SettleRules, since: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if now < since + rules.trace_deadline {
-        format!("{NOT_IN_TRACES}: a webhook told that it ended, and no trace of it has arrived yet")
+        yet()
     } else {
-        format!("{NOT_IN_TRACES}: it ended, but no trace of it has arrived within `trace_deadline`")
+        never()
     }
+}
+
+fn yet() -> String {
+    format!("{NOT_IN_TRACES}: a webhook told that it ended, and no trace of it has arrived yet")
+}
+
+fn never() -> String {
+    format!("{NOT_IN_TRACES}: it ended, but no trace of it has arrived within `trace_deadline`")
+}
+
+/// After a scan: says of each session of the source that it has not shown either why it waits. Answers how many there are.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn wait_for_traces(tx: &mut Tx, source: &str, rules: &SettleRules) -> Result<u64, DbError> {
+    let since = tx.now().await? - rules.trace_deadline;
+    sessions::wait_untraced(tx, source, since, &yet(), &never()).await
 }
 
 /// An end is told.

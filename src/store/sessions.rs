@@ -496,18 +496,18 @@ pub(super) const UNSETTLED: Sql = Sql::each(
     concat!(
         "-- unsettled_sessions\nSELECT ",
         columns!(),
-        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2
+        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2 AND observation_count > 0
           ORDER BY session_id LIMIT $3"
     ),
     concat!(
         "-- unsettled_sessions\nSELECT ",
         columns!(),
-        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2
+        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2 AND observation_count > 0
           ORDER BY session_id LIMIT $3 FOR UPDATE"
     ),
 );
 
-/// Sessions of a source that wait to settle, a page at a time by id. In the transaction that settles them, so that nobody
+/// Sessions of a source that wait to settle, a page at a time by id; not those that only a webhook knows. In the transaction that settles them, so that nobody
 /// else moves them on in between.
 ///
 /// # Errors
@@ -523,6 +523,38 @@ pub async fn unsettled_after(
         .fetch_all(UNSETTLED, &params![source, after.unwrap_or_default(), page])
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Says of all sessions of a source that only a webhook knows why they wait: `never` of those that do so since then or longer,
+/// `yet` of the others. Answers how many there are. However many, only those are written of which something else is said.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn wait_untraced(
+    tx: &mut Tx,
+    source: &str,
+    since: DateTime<Utc>,
+    yet: &str,
+    never: &str,
+) -> Result<u64, DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- wait_untraced_sessions
+         UPDATE sessions SET waiting_reason = CASE WHEN open_since <= $2 THEN $4 ELSE $3 END, updated_at = $5
+         WHERE state IN ('open', 'reopened') AND source = $1 AND observation_count = 0
+            AND waiting_reason <> CASE WHEN open_since <= $2 THEN $4 ELSE $3 END",
+        &params![source, since, yet, never, now],
+    )
+    .await?;
+    let row = tx
+        .fetch_optional(
+            "-- count_untraced_sessions
+             SELECT COUNT(*) AS sessions FROM sessions
+             WHERE state IN ('open', 'reopened') AND source = $1 AND observation_count = 0",
+            &params![source],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("sessions"))
 }
 
 pub(super) const CHANGED: Sql = Sql::each(
