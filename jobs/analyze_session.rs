@@ -1,11 +1,12 @@
 //! Reads one session: what was asked, what was said and what the tools claim.
 //!
 //! The content is read once and kept; if it no longer has the digest that discovery saw, the session is not over yet and
-//! goes back to waiting. A session that needs no look at a system of record gets its verdict here, every other goes on to
+//! goes back to waiting. Where a webhook told the end, nothing says what the source holds by then: it is read until it is the
+//! same for `trace_lag`. A session that needs no look at a system of record gets its verdict here, every other goes on to
 //! `verify_session`. Safe to run twice: snapshot, reading and verdict are keyed by session and generation, and a paid
 //! answer is stored before it is used.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
@@ -19,6 +20,7 @@ use crate::{
         session::{Generation, SessionKey, SessionState},
         transcript::Transcript,
     },
+    ending,
     env::{Env, SourceEntry},
     fault::{self, FaultPoint},
     outside::{self, Called},
@@ -37,6 +39,9 @@ use crate::{
 
 /// Compressed bytes above which a session is large: some megabytes of text.
 const LARGE: usize = 1 << 20;
+
+/// Why an analysis waits whose session was told to be over.
+const AFTER_ITS_END: &str = "the session ended: its last spans may still be on their way";
 
 /// Analyse this generation of this session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,10 +81,23 @@ impl Job for AnalyzeSession {
             return ctx.finish(ctx.begin().await?).await; // superseded, or done before a crash
         };
 
+        let told = ending::told(&entry.settle, &session);
+        if let Some(whole_at) = told.map(|told| entry.settle.whole_at(told, session.digest_since))
+            && let Ok(wait) = (whole_at - env.db.now().await?).to_std()
+            && wait > Duration::ZERO
+        {
+            return ctx.snooze(ctx.begin().await?, wait, AFTER_ITS_END).await;
+        }
         let (snapshot, digest, stored) = match snapshots::load(&env.db, &key, self.generation).await? {
             Some((snapshot, digest)) => (snapshot, digest, true),
             None => match self.read_content(ctx, env, entry, &session).await? {
                 Called::Answer(Some((snapshot, digest))) => (snapshot, digest, false),
+                Called::Answer(None) if session.is_untraced() => {
+                    let reason = ending::not_in_traces(&entry.settle, session.open_since, env.db.now().await?);
+                    let mut tx = ctx.begin().await?;
+                    sessions::wait_for_traces(&mut tx, &key, self.generation, &reason).await?;
+                    return ctx.finish(tx).await;
+                }
                 Called::Answer(None) => {
                     let error = format!("source {} no longer holds session {key}", self.source);
                     return Err(JobError::fail(format!(
@@ -89,7 +107,21 @@ impl Job for AnalyzeSession {
                 Called::Outage(outage) => return env.wait_out(ctx, ctx.begin().await?, &key, &outage).await,
             },
         };
-        if !stored && goes_on(&session, &digest) {
+        if !stored
+            && let Some(told) = told
+            && digest != session.digest
+            && !session.incomplete
+        {
+            // It holds more than was seen before its end: is that all of it?
+            let mut tx = ctx.begin().await?;
+            let now = tx.now().await?;
+            if !entry.settle.is_late(told, session.open_since, now) {
+                let until = now + entry.settle.trace_lag;
+                sessions::read_again(&mut tx, &key, self.generation, &digest, until).await?;
+                return ctx.snooze(tx, entry.settle.trace_lag, AFTER_ITS_END).await;
+            }
+        }
+        if !stored && goes_on(&session, told.is_some(), &digest) {
             let mut tx = ctx.begin().await?;
             sessions::unsettle(&mut tx, &key, self.generation, &digest).await?;
             return ctx.finish(tx).await;
@@ -127,7 +159,7 @@ impl Job for AnalyzeSession {
             return ctx.finish(ctx.begin().await?).await;
         }
         snapshots::save(&mut tx, &key, self.generation, &packed, &digest).await?;
-        sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest).await?;
+        sessions::set_analyzed_digest(&mut tx, &key, &digest, &session.digest, session.told_at).await?;
         readings::save(&mut tx, &key, self.generation, &stored_reading).await?;
         let case = case_of(&session, entry, &snapshot, transcript, stored_reading);
         self.hand_on(&mut tx, entry, &case).await?;
@@ -234,11 +266,12 @@ async fn session_ref(env: &Env, session: &StoredSession) -> Result<SessionRef, J
 
 /// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,
 /// since it would never come to rest.
-fn goes_on(session: &StoredSession, digest: &str) -> bool {
+fn goes_on(session: &StoredSession, told: bool, digest: &str) -> bool {
     if session.incomplete {
         return false;
     }
-    let scanned_anew = !session.ended && session.settled_at.is_some_and(|settled| session.digest_since > settled);
+    let ended = session.ended || told;
+    let scanned_anew = !ended && session.settled_at.is_some_and(|settled| session.digest_since > settled);
     scanned_anew || digest != session.digest
 }
 
@@ -301,23 +334,26 @@ mod tests {
             system: None,
             look_round: 0,
             settled_at: Some(at(100)),
+            told_at: None,
+            observations: 3,
         }
     }
 
     #[test]
     fn a_session_that_changed_after_it_was_settled_was_not_over() {
-        assert!(!goes_on(&session(), "scanned"));
-        assert!(goes_on(&session(), "newer than the scan"));
+        assert!(!goes_on(&session(), false, "scanned"));
+        assert!(goes_on(&session(), false, "newer than the scan"));
         let scanned_anew = StoredSession {
             digest_since: at(101),
             ..session()
         };
-        assert!(goes_on(&scanned_anew, "scanned"));
+        assert!(goes_on(&scanned_anew, false, "scanned"));
+        assert!(!goes_on(&scanned_anew, true, "scanned"));
         let ended = StoredSession {
             ended: true,
             ..scanned_anew
         };
-        assert!(!goes_on(&ended, "scanned"));
+        assert!(!goes_on(&ended, false, "scanned"));
     }
 
     #[test]
@@ -326,7 +362,7 @@ mod tests {
             incomplete: true,
             ..session()
         };
-        assert!(!goes_on(&restless, "changed once more"));
+        assert!(!goes_on(&restless, false, "changed once more"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     db::{DbError, Tx},
     domain::session::{Settled, settled},
+    ending,
     env::{Env, Reanalyze, SourceEntry},
     fault::{self, FaultPoint},
     outside::{self, Called},
@@ -225,7 +226,10 @@ impl DiscoverSessions {
     }
 
     async fn settle_all(&self, ctx: &JobContext, entry: &SourceEntry, cycle: &mut Cycle) -> Result<(), JobError> {
-        cycle.counts.waiting = 0;
+        let mut tx = ctx.begin().await?;
+        cycle.counts.waiting = ending::wait_for_traces(&mut tx, &self.source, &entry.settle).await?;
+        tx.set_progress(json!(cycle));
+        ctx.progress(tx).await?;
         let mut after = None;
         loop {
             let mut tx = ctx.begin().await?;
@@ -245,9 +249,10 @@ impl DiscoverSessions {
 
 async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle: &mut Cycle) -> Result<(), DbError> {
     let now = tx.now().await?;
+    let told = ending::told(&entry.settle, session);
     match settled(
         &entry.settle,
-        session.ended,
+        session.ended || told.is_some(),
         session.last_activity_at,
         session.open_since,
         session.digest_since,
@@ -257,7 +262,8 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
         Settled::Yes { incomplete } => {
             let incomplete = incomplete || never_rests(entry, session, now);
             cycle.counts.settled += 1;
-            call_for_analysis(tx, session, incomplete).await
+            let whole_at = told.map(|told| entry.settle.whole_at(told, session.digest_since));
+            reprocess::settle(tx, session, incomplete, whole_at).await.map(drop)
         }
         Settled::NotYet { reason, until } => {
             cycle.counts.waiting += 1;
@@ -271,15 +277,4 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
 fn never_rests(entry: &SourceEntry, session: &StoredSession, now: DateTime<Utc>) -> bool {
     let was_unsettled = session.settled_at.is_some_and(|at| at > session.open_since);
     was_unsettled && entry.settle.is_late(session.last_activity_at, session.open_since, now)
-}
-
-/// Calls for its analysis: in its first generation, or in the next when the one before was read.
-async fn call_for_analysis(tx: &mut Tx, session: &StoredSession, incomplete: bool) -> Result<(), DbError> {
-    let generation = match session.analyzed_digest {
-        Some(_) => reprocess::open_next_generation(tx, session).await?,
-        None => session.generation,
-    };
-    reprocess::call_for_analysis(tx, &session.key, generation, incomplete)
-        .await
-        .map(drop)
 }

@@ -16,7 +16,8 @@
 //! - [`queue`] is the durable queue and knows nothing of sessions; [`store`] is all other SQL; [`db`] is the seam below
 //!   which SQLite and PostgreSQL differ.
 //! - [`reader`], [`expert`], [`paid`] and [`outside`] are how jobs use an LLM: what to ask, and that each answer is bought
-//!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again.
+//!   once. [`verdict_writer`] and [`reprocess`] are how a session ends and begins again, [`ending`] how it ends by
+//!   what is told from outside.
 //! - [`mod@why`] says what holds a queue, a job or a session, [`timeline`] what became of a session when; [`operation`] is what an operator does to many of them.
 //! - [`mod@env`] wires it all from [`config`]; [`pipeline`] runs it; [`operate`] is what an operator may ask and change, by [`cli`] (through a [`desk`], at the database or at another aftercall's API), by [`http`] or, to look only, by [`mcp`]; [`doctor`] looks at what it
 //!   needs; [`sandbox`] is a world to try it in.
@@ -29,6 +30,7 @@ pub mod db;
 pub mod desk;
 pub mod doctor;
 pub mod domain;
+pub mod ending;
 pub mod env;
 pub mod eval;
 pub mod expert;

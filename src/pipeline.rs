@@ -145,6 +145,8 @@ pub struct State {
     pub settling_until: Option<DateTime<Utc>>,
     /// Sessions that wait to settle although nobody scans their source.
     pub unscanned: u64,
+    /// Sessions that only a webhook knows, and that wait for their traces.
+    pub untraced: u64,
     /// By the database's clock.
     pub at: DateTime<Utc>,
 }
@@ -169,18 +171,19 @@ impl State {
             settling: counts.settling,
             settling_until: counts.settling_until,
             unscanned: counts.unscanned,
+            untraced: counts.untraced,
             at: db.now().await?,
         })
     }
 
     /// Nothing is left to do.
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty() && self.settling == 0 && self.done + self.unscanned == self.sessions
+        self.pending.is_empty() && self.settling == 0 && self.done + self.unscanned + self.untraced == self.sessions
     }
 
     fn is_settling_due(&self) -> bool {
         self.pending.is_empty()
-            && (self.done + self.settling + self.unscanned < self.sessions
+            && (self.done + self.settling + self.unscanned + self.untraced < self.sessions
                 || self.settling_until.is_some_and(|until| until <= self.at))
     }
 }

@@ -3,11 +3,13 @@
 //! The live jobs of the generation before are cancelled in the same transaction; one that still finishes finds that its
 //! generation no longer counts and writes nothing.
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     db::{DbError, Tx},
     domain::session::{Generation, SessionKey, SessionState},
     jobs::{AnalyzeSession, DiagnoseSession, VerifySession},
-    queue::{self, Enqueued, Job},
+    queue::{self, EnqueueOptions, Enqueued, Job},
     store::sessions::{self, StoredSession},
 };
 
@@ -63,11 +65,30 @@ pub async fn analyze(tx: &mut Tx, key: &SessionKey) -> Result<Option<Enqueued>, 
         open_next_generation(tx, &session).await?
     };
     if under_way {
-        return enqueue_analysis(tx, key, generation).await.map(Some);
+        return enqueue_analysis(tx, key, generation, None).await.map(Some);
     }
     call_for_analysis(tx, key, generation, session.incomplete)
         .await
         .map(Some)
+}
+
+/// A session is over: calls for its analysis, in its first generation, or in the next when the one before was read. `not_before`
+/// is when its content may be read at the earliest.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn settle(
+    tx: &mut Tx,
+    session: &StoredSession,
+    incomplete: bool,
+    not_before: Option<DateTime<Utc>>,
+) -> Result<Enqueued, DbError> {
+    let generation = match session.analyzed_digest {
+        Some(_) => open_next_generation(tx, session).await?,
+        None => session.generation,
+    };
+    sessions::settle(tx, &session.key, generation, incomplete).await?;
+    enqueue_analysis(tx, &session.key, generation, not_before).await
 }
 
 /// Settles a session and enqueues its analysis, in this generation.
@@ -81,17 +102,26 @@ pub async fn call_for_analysis(
     incomplete: bool,
 ) -> Result<Enqueued, DbError> {
     sessions::settle(tx, key, generation, incomplete).await?;
-    enqueue_analysis(tx, key, generation).await
+    enqueue_analysis(tx, key, generation, None).await
 }
 
-async fn enqueue_analysis(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<Enqueued, DbError> {
+async fn enqueue_analysis(
+    tx: &mut Tx,
+    key: &SessionKey,
+    generation: Generation,
+    run_at: Option<DateTime<Utc>>,
+) -> Result<Enqueued, DbError> {
     let SessionKey { source, session_id } = key.clone();
     let job = AnalyzeSession {
         source,
         session_id,
         generation,
     };
-    queue::enqueue(tx, &job).await
+    let options = EnqueueOptions {
+        run_at,
+        ..EnqueueOptions::default()
+    };
+    queue::enqueue_with(tx, &job, options).await
 }
 
 /// Calls for a new analysis of a session, whatever its state: opens its next generation. Answers that, or `None` for an

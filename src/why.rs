@@ -143,11 +143,15 @@ async fn of_session(db: &Db, fleet: &Fleet, line: SessionLine) -> Result<Why, Db
         }
         (Step::Settle { .. }, _) => {
             let why = line.waiting_reason.as_deref().unwrap_or("waiting to settle");
-            reasons.push(
+            reasons.push(if line.observations == 0 {
+                Reason::new(Code::NotInTraces, why)
+                    .since(line.last_activity_at)
+                    .act("does the agent send traces of this call, and under this session id? It settles as soon as a scan sees one")
+            } else {
                 Reason::new(Code::Settling, why)
                     .since(line.last_activity_at)
-                    .until(line.waiting_until),
-            );
+                    .until(line.waiting_until)
+            });
             // It settles by scans: whatever holds those holds it.
             if let Some(job) = &job {
                 reasons.extend(held(why::of_job(db, fleet, job).await?));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{context::Context, failure::Failure, health, process, signals::Signals, wiring};
 use crate::{
-    config::Config,
+    config::{Config, Overrides},
     db::Location,
     http::{Reach, Served, Unlistenable, is_public, openapi},
     store::tokens,
@@ -54,7 +54,12 @@ impl Api {
             let text = serde_json::to_string_pretty(&document).unwrap_or_default();
             return context.out.print(&document, |_| text);
         }
-        let config = Arc::new(context.config_to_look()?);
+        let config = Arc::new(context.config(Overrides {
+            without_secrets: true,
+            // Webhooks are sent to this process.
+            webhook_secrets: true,
+            ..Overrides::default()
+        })?);
         let signals = Signals::listen()?;
         let Some(reach) = signals.unless_told(self.reach(context, &config)).await else {
             return Ok(());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{context::Context, failure::Failure, wiring};
 use crate::{
     config::{self, Config, Overrides, PlaybookName, SourceKind},
-    domain::playbook::Playbook,
+    domain::{playbook::Playbook, webhook::Shape},
 };
 
 const EXAMPLE: &str = "\
@@ -56,7 +56,10 @@ impl Check {
 pub(super) fn report(context: &Context, playbooks: Vec<PathBuf>) -> Result<Report, Failure> {
     let mut report = Report::default();
     let file = context.config_file();
-    match context.config(Overrides::default()) {
+    match context.config(Overrides {
+        webhook_secrets: true,
+        ..Overrides::default()
+    }) {
         Ok(config) => {
             let shown = if file.exists() {
                 file.display().to_string()
@@ -100,6 +103,14 @@ fn check_sources(config: &Config, report: &mut Report) {
                     .push(format!("source.{}: Langfuse at {}", source.name, langfuse.base_url));
             }
         }
+        report.checked.extend(source.webhooks.iter().map(|webhook| {
+            let path = match webhook.shape {
+                Shape::Generic => "sessions/{id}/ended".to_owned(),
+                vendor => format!("webhooks/{}", vendor.as_str()),
+            };
+            let (name, secrets) = (&source.name, webhook.secrets.len());
+            format!("source.{name}: webhook at /api/v1/sources/{name}/{path}, secrets: {secrets}")
+        }));
         let Some(playbook) = check_playbook(&source.playbook, report) else {
             continue;
         };

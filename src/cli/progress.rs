@@ -102,6 +102,7 @@ mod tests {
             settling: 0,
             settling_until: None,
             unscanned: 0,
+            untraced: 0,
             at: DateTime::from_timestamp(100, 0).unwrap(),
         };
         let mut progress = Progress::start(true);

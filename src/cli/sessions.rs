@@ -182,6 +182,7 @@ mod tests {
             environment: None,
             first_activity_at: at(0),
             last_activity_at: at(60),
+            observations: 3,
             waiting_reason: (status == "waiting").then(|| "not found yet: looked 1 of 4 times".to_owned()),
             waiting_until: (status == "waiting").then(|| at(420)),
             incomplete: false,

@@ -412,6 +412,7 @@ mod tests {
                 environment: None,
                 first_activity_at: at,
                 last_activity_at: at,
+                observations: 3,
                 waiting_reason: None,
                 waiting_until: None,
                 incomplete: false,

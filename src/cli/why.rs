@@ -21,8 +21,9 @@ Examples:
   $ aftercall why 0199e0a2-7c1e-7b43-9a55-3c4f5d6e7f80 --json | jq -r '.reasons[].code'
 
 Reasons come in the order in which they have to give way. Their codes are stable: gate_shut,
-scheduled, backing_off, look_again, settling, paused, no_worker, no_scheduler, limit_reached,
-rate_reached, behind_others, unique_twin, worker_silent, cancel_requested, no_job, database_slow;
+scheduled, backing_off, look_again, settling, not_in_traces, paused, no_worker, no_scheduler,
+limit_reached, rate_reached, behind_others, unique_twin, worker_silent, cancel_requested, no_job,
+database_slow;
 and where nothing holds it: running, ready, idle, ended, judged.";
 
 /// Says what holds a queue, a job or a session, and what to do about it

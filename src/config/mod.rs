@@ -28,6 +28,7 @@ pub mod telemetry;
 mod template;
 pub(crate) mod url;
 pub mod verification;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ pub use self::{
     telemetry::TelemetryConfig,
     template::TEMPLATE,
     verification::Verification,
+    webhook::WebhookConfig,
 };
 
 /// The file that is read when none is named, where it exists.
@@ -148,6 +150,8 @@ pub struct Overrides {
     pub diagnose_starts: Option<u32>,
     /// Check references to secrets, but do not follow them: for commands that call nothing outside.
     pub without_secrets: bool,
+    /// Follow the references to secrets of webhooks: for the process that is sent them, and for the check.
+    pub webhook_secrets: bool,
 }
 
 /// Loads the configuration: `path`, or `aftercall.toml` of the working directory where it exists, or no file at all.
@@ -236,6 +240,7 @@ pub fn parse(
         text,
         env,
         without_secrets: overrides.without_secrets,
+        webhook_secrets: overrides.webhook_secrets,
         faults: RefCell::new(Vec::new()),
     };
     let (root, errors) = DeTable::parse_recoverable(text);

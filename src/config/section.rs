@@ -31,6 +31,8 @@ pub(super) struct Source<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Check references to secrets, but do not follow them.
     pub(super) without_secrets: bool,
+    /// Follow those of webhooks.
+    pub(super) webhook_secrets: bool,
     /// Everything wrong so far.
     pub(super) faults: RefCell<Vec<ConfigFault>>,
 }
@@ -164,6 +166,28 @@ impl<'a> Section<'a> {
         ))
     }
 
+    /// Sub-tables of one name: `[[…]]`, or a single `[…]`.
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        self.know(key);
+        let Some((_, value)) = self.entry(key) else {
+            return Vec::new();
+        };
+        let items: Vec<&Spanned<DeValue<'a>>> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        let name = format!("{}.{key}", self.name);
+        let mut tables = Vec::new();
+        for item in items {
+            let start = item.span().start;
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(Section::new(self.source, &name, Some((table, start)))),
+                None => self.fault(self.source.place(start), key, format!("should be a table: [[{name}]]")),
+            }
+        }
+        tables
+    }
+
     /// Keys of a table whose keys are the user's own.
     pub(super) fn free_keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self
@@ -216,6 +240,12 @@ impl<'a> Section<'a> {
         let place = self.given(key).map(|(_, place)| place);
         let place = place.unwrap_or_else(|| self.own_place());
         self.fault(place, key, reason);
+    }
+
+    /// A fault of a sub-table, placed where it begins.
+    pub(super) fn fault_of(&self, key: &'static str, reason: impl Into<String>) {
+        let place = self.entry(key).map(|(_, value)| self.source.place(value.span().start));
+        self.fault(place.unwrap_or_else(|| self.own_place()), key, reason);
     }
 
     /// Where the table stands.
@@ -407,6 +437,39 @@ impl<'a> Section<'a> {
         self.required(key, what);
         let lookup = self.secrets();
         self.secret_of(key, |text| lookup.resolve_lines(text))
+    }
+
+    /// References to secrets of which any is good, each of at least so many bytes. Only who checks them follows them.
+    pub(super) fn webhook_secrets(&mut self, key: &'static str, shortest: usize) -> Vec<Secret> {
+        self.required(
+            key,
+            "references to the secrets that its sender signs with: [\"env:WEBHOOK_SECRET\"]",
+        );
+        let Some((given, place)) = self.given(key) else {
+            return Vec::new();
+        };
+        if matches!(given, Given::File(DeValue::Array(items)) if items.is_empty()) {
+            self.fault(place.clone(), key, "should name at least one secret");
+        }
+        let lookup = Lookup {
+            unresolved: !self.source.webhook_secrets,
+            ..self.secrets()
+        };
+        let mut secrets = Vec::new();
+        for text in self.texts(key) {
+            match lookup.resolve(&text) {
+                Ok(secret) if !lookup.unresolved && secret.expose().len() < shortest => {
+                    let reason = format!(
+                        "{}: a secret has at least {shortest} bytes: `openssl rand -hex 32` makes one",
+                        secret.reference()
+                    );
+                    self.fault(place.clone(), key, reason);
+                }
+                Ok(secret) => secrets.push(secret),
+                Err(reason) => self.fault(place.clone(), key, reason),
+            }
+        }
+        secrets
     }
 
     fn secret_by(&mut self, key: &'static str, lookup: &Lookup<'a>) -> Option<Secret> {

@@ -7,7 +7,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::{duration, langfuse::LangfuseSource, names, section::Section};
+use super::{
+    duration,
+    langfuse::LangfuseSource,
+    names,
+    section::Section,
+    webhook::{self, WebhookConfig},
+};
+use crate::domain::{session::SettleRules, webhook::Shape};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -34,6 +41,17 @@ pub struct SourceConfig {
     /// A session whose content never rests is judged after this long, marked `incomplete`. Default 30m.
     #[serde(serialize_with = "duration::serialize")]
     pub settle_deadline: Duration,
+    /// After an end that a webhook told, the session's last spans may take this long to reach the source: it is read no
+    /// earlier, and again until two reads this far apart are equal. Default 30s.
+    #[serde(serialize_with = "duration::serialize")]
+    pub trace_lag: Duration,
+    /// A session that a webhook told of and whose traces have not come for this long is shown as one whose traces never came.
+    /// Default 24h.
+    #[serde(serialize_with = "duration::serialize")]
+    pub trace_deadline: Duration,
+    /// Who may say that its sessions are over. Default: nobody.
+    #[serde(rename = "webhook", skip_serializing_if = "Vec::is_empty")]
+    pub webhooks: Vec<WebhookConfig>,
     /// Traces that name no session are made into sessions: the same user, with gaps of a minute at most. Default `false`.
     pub group_without_session: bool,
     /// The folder of the files that a playbook's experts may cite and propose changes to (the agent's prompt, a tool's
@@ -133,9 +151,28 @@ impl SourceConfig {
             settle_after: 5 * MINUTE,
             settle_steady: MINUTE,
             settle_deadline: 30 * MINUTE,
+            trace_lag: MINUTE / 2,
+            trace_deadline: 24 * 60 * MINUTE,
+            webhooks: Vec::new(),
             group_without_session: false,
             artifacts: None,
             daily_budget: 0.0,
+        }
+    }
+
+    /// Who may say in this shape that its sessions are over.
+    pub fn webhook(&self, shape: Shape) -> Option<&WebhookConfig> {
+        self.webhooks.iter().find(|webhook| webhook.shape == shape)
+    }
+
+    /// When its sessions are over.
+    pub fn settle_rules(&self) -> SettleRules {
+        SettleRules {
+            settle_after: self.settle_after,
+            steady: self.settle_steady,
+            settle_deadline: self.settle_deadline,
+            trace_lag: self.trace_lag,
+            trace_deadline: self.trace_deadline,
         }
     }
 
@@ -184,6 +221,9 @@ impl SourceConfig {
             settle_after,
             settle_steady: section.duration("settle_steady", default.settle_steady, Duration::ZERO),
             settle_deadline: section.duration("settle_deadline", default.settle_deadline, Duration::from_secs(1)),
+            trace_lag: section.duration("trace_lag", default.trace_lag, Duration::ZERO),
+            trace_deadline: section.duration("trace_deadline", default.trace_deadline, MINUTE),
+            webhooks: webhook::read_all(&mut section),
             group_without_session: section.flag("group_without_session", default.group_without_session),
             artifacts: section.path("artifacts"),
             daily_budget: section.number("daily_budget", 0.0, 1e9).unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::*;
+use crate::domain::webhook::Shape;
 
 fn no_env(_: &str) -> Option<String> {
     None
@@ -46,22 +47,30 @@ fn the_template_as_it_is_changes_nothing() {
     assert_eq!(read(TEMPLATE), Ok(Config::default()));
 }
 
+/// What the template's references lead to.
+fn template_env(name: &str) -> Option<String> {
+    let value = match name {
+        "TWILIO_AUTH_TOKEN" => "0123456789abcdef0123456789abcdef",
+        "OPENAI_API_KEY" => "k",
+        "RECORDS_SECRET" => "s",
+        "DATABASE_PASSWORD" | "RECORDS_PASSWORD" => "pw",
+        _ if name.starts_with("LANGFUSE_") => "lf",
+        _ if name.ends_with("_TOKEN") || name.starts_with("CLOUD9_") => "t",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
 #[test]
 fn every_default_that_the_template_shows_is_the_default() {
-    let env = |name: &str| {
-        (name.ends_with("_TOKEN") || name.starts_with("CLOUD9_"))
-            .then(|| "t".to_owned())
-            .or((name == "OPENAI_API_KEY").then(|| "k".to_owned()))
-            .or((name == "RECORDS_SECRET").then(|| "s".to_owned()))
-            .or(name.starts_with("LANGFUSE_").then(|| "lf".to_owned()))
-            .or((name == "DATABASE_PASSWORD").then(|| "pw".to_owned()))
-            .or((name == "RECORDS_PASSWORD").then(|| "pw".to_owned()))
-    };
     let shown = parse(
         Some(PathBuf::from("aftercall.toml")),
         &template_switched_on(),
-        &env,
-        Overrides::default(),
+        &template_env,
+        Overrides {
+            webhook_secrets: true,
+            ..Overrides::default()
+        },
     )
     .unwrap();
     let mut llm = LlmConfig::new("https://api.openai.com/v1", "gpt-4o-mini");
@@ -119,6 +128,13 @@ fn every_default_that_the_template_shows_is_the_default() {
                     Secret::new("env:LANGFUSE_SECRET_KEY", "lf"),
                     Duration::from_mins(5),
                 ))),
+                // Examples, not defaults.
+                webhooks: vec![WebhookConfig {
+                    shape: Shape::Twilio,
+                    secrets: vec![Secret::new("env:TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef")],
+                    session_id: Some("/session_id".parse().unwrap()),
+                    url: Some("https://aftercall.example/api/v1/sources/langfuse/webhooks/twilio".to_owned()),
+                }],
                 ..SourceConfig::bundle("langfuse", "", orthodontics)
             },
         ],
@@ -174,6 +190,10 @@ fn every_setting_is_in_the_template() {
             "zz",
         ),
         (
+            "[[source]]\nname = \"a\"\npath = \"b\"\n[[source.webhook]]\nsecrets = [\"env:A\"]",
+            "zz",
+        ),
+        (
             "[[alert]]\nname = \"a\"\nmetric = \"error_rate\"\nop = \"gt\"\nthreshold = 1",
             "zz",
         ),
@@ -182,6 +202,7 @@ fn every_setting_is_in_the_template() {
         let (_, known) = fault.split_once("known here: ").unwrap();
         for key in known.split(", ") {
             let documented = TEMPLATE.contains(&format!("\n#{key} = "))
+                || TEMPLATE.contains(&format!("#[[source.{key}]]"))
                 || TEMPLATE.contains(&format!("#[records.{key}]"))
                 || TEMPLATE.contains(&format!("#[telemetry.{key}]"));
             assert!(documented, "{section}: {key} is not in the template");
@@ -560,4 +581,87 @@ fn spans_go_where_the_section_says_or_else_where_every_program_sends_them() {
             .traces_endpoint(),
         None
     );
+}
+
+/// A source with this webhook, as who is sent its requests reads it.
+fn webhook(settings: &str) -> Result<Config, Vec<String>> {
+    let env = |name: &str| match name {
+        "LONG" | "LONG_TOO" => Some("0123456789abcdef0123456789abcdef".to_owned()),
+        "SHORT" => Some("hunter2-hunter2-hunter2-hunter2".to_owned()),
+        _ => None,
+    };
+    let text = format!("[[source]]\nname = \"calls\"\npath = \"b\"\n{settings}");
+    let overrides = Overrides {
+        webhook_secrets: true,
+        ..Overrides::default()
+    };
+    let read = parse(Some(PathBuf::from("aftercall.toml")), &text, &env, overrides);
+    read.map_err(|errors| errors.faults.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_webhook_has_secrets_that_are_long_enough_and_its_shape_says_what_else() {
+    let config = webhook("[source.webhook]\nsecrets = [\"env:LONG\", \"env:LONG_TOO\"]").unwrap();
+    let generic = config.sources[0].webhook(Shape::Generic).unwrap();
+    assert_eq!(generic.secrets.len(), 2);
+    assert!(config.sources[0].webhook(Shape::Vapi).is_none());
+    let both = "[[source.webhook]]\nsecrets = [\"env:LONG\"]\n[[source.webhook]]\nshape = \"vapi\"\nsecrets = [\"env:LONG\"]\n";
+    assert_eq!(webhook(both).unwrap().sources[0].webhooks.len(), 2);
+    for (settings, says) in [
+        ("", "is missing: references to the secrets"),
+        ("secrets = []", "should name at least one secret"),
+        ("secrets = [\"env:SHORT\"]", "at least 32 bytes"),
+        ("secrets = [\"hunter2-hunter2-hunter2-hunter2-hunter2\"]", "env:NAME"),
+        ("secrets = [\"env:NOBODY\"]", "NOBODY is not set"),
+        ("secrets = \"env:LONG\"", "should be a list of texts"),
+        ("secret = [\"env:LONG\"]", "did you mean `secrets`?"),
+        (
+            "shape = \"vappi\"\nsecrets = [\"env:LONG\"]",
+            "should be \"generic\" or \"vapi\"",
+        ),
+        (
+            "shape = \"twilio\"\nsecrets = [\"env:LONG\"]",
+            "is missing: where Twilio sends its requests",
+        ),
+        (
+            "url = \"https://h/p\"\nsecrets = [\"env:LONG\"]",
+            "for shape = \"twilio\" alone",
+        ),
+        (
+            "session_id = \"/a\"\nsecrets = [\"env:LONG\"]",
+            "names its session in the path",
+        ),
+        (
+            "shape = \"vapi\"\nsession_id = \"a.b\"\nsecrets = [\"env:LONG\"]",
+            "should be a JSON pointer",
+        ),
+        (
+            "shape = \"twilio\"\nurl = \"https://h/p\"\nsession_id = \"/a/b\"\nsecrets = [\"env:LONG\"]",
+            "should name a parameter",
+        ),
+        (
+            "secrets = [\"env:LONG\"]\n[[source.webhook]]\nsecrets = [\"env:LONG\"]",
+            "is given twice",
+        ),
+    ] {
+        let faults = webhook(&format!("[[source.webhook]]\n{settings}")).unwrap_err();
+        assert!(
+            faults.iter().any(|fault| fault.contains(says)),
+            "{settings}: {faults:?}"
+        );
+        assert!(!faults.iter().any(|fault| fault.contains("hunter2")), "{faults:?}");
+        assert!(
+            faults.iter().all(|fault| fault.contains("aftercall.toml:")),
+            "{faults:?}"
+        );
+    }
+    assert!(webhook("webhook = 1").unwrap_err()[0].contains("should be a table: [[source.calls.webhook]]"));
+}
+
+#[test]
+fn only_who_is_sent_requests_follows_the_references_of_webhooks() {
+    let text = "[[source]]\nname = \"calls\"\npath = \"b\"\n[[source.webhook]]\nsecrets = [\"env:NOBODY\"]";
+    let config = read(text).unwrap();
+    assert_eq!(config.sources[0].webhooks[0].secrets[0].expose(), "");
+    assert!(read(&text.replace("env:NOBODY", "literal")).is_err());
 }

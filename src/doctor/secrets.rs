@@ -14,6 +14,7 @@ impl Redacted {
         let mut secrets: Vec<&Secret> = Vec::new();
         secrets.extend(config.llm.as_ref().and_then(|llm| llm.api_key.as_ref()));
         for source in &config.sources {
+            secrets.extend(source.webhooks.iter().flat_map(|webhook| &webhook.secrets));
             match &source.kind {
                 SourceKind::Bundle { .. } => {}
                 SourceKind::Langfuse(langfuse) => secrets.extend([&langfuse.public_key, &langfuse.secret_key]),

@@ -4,7 +4,8 @@
 //! and tool call by tool call; a [`reading`] is what was asked and said; a [`claim`] is what the tools say they did; a
 //! [`lookup`] asks the system of record (in [`sql`] where it is a database) and a [`lookup::Fact`] is its answer; a [`verdict`]
 //! compares them all, and a [`verdict_diff`] says what a new one changed; a [`diagnosis`] explains a failure. A [`playbook`]
-//! teaches all of these a domain. An [`api_token`] lets somebody ask about them.
+//! teaches all of these a domain. An [`api_token`] lets somebody ask about them, and a [`webhook`] says that a
+//! session is over.
 
 pub mod api_token;
 pub mod claim;
@@ -29,3 +30,4 @@ pub mod sql;
 pub mod transcript;
 pub mod verdict;
 pub mod verdict_diff;
+pub mod webhook;

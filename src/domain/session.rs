@@ -113,12 +113,28 @@ pub struct SettleRules {
     pub steady: Duration,
     /// No activity for this long: over even while its content still changes, flagged `incomplete`.
     pub settle_deadline: Duration,
+    /// How long the last spans of a session take to reach its source after it ended, where a webhook tells that it did.
+    pub trace_lag: Duration,
+    /// How long the traces of a session that a webhook told of may take.
+    pub trace_deadline: Duration,
 }
 
 impl SettleRules {
     /// Whether the deadline has come, counted from when both the last activity and our first sight of it lie behind.
     pub fn is_late(&self, last_activity_at: DateTime<Utc>, open_since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         now >= last_activity_at.max(open_since) + self.settle_deadline
+    }
+
+    /// Whether an end that a webhook told is still the end: what came within `settle_after` after it belongs to it (a clock
+    /// that is off, a span that closes late), and a session that was active later went on.
+    pub fn stands(&self, told_at: DateTime<Utc>, last_activity_at: DateTime<Utc>) -> bool {
+        last_activity_at <= told_at + self.settle_after
+    }
+
+    /// When a session whose end was told may be read: its last spans have had their time, both since its end and since its
+    /// content was last seen to change. The webhook says nothing of what the source holds by then.
+    pub fn whole_at(&self, told_at: DateTime<Utc>, digest_since: DateTime<Utc>) -> DateTime<Utc> {
+        told_at.max(digest_since) + self.trace_lag
     }
 }
 
@@ -200,6 +216,8 @@ mod tests {
         settle_after: Duration::from_mins(5),
         steady: Duration::from_mins(1),
         settle_deadline: Duration::from_mins(30),
+        trace_lag: Duration::from_secs(30),
+        trace_deadline: Duration::from_hours(24),
     };
 
     fn at(minute: u32) -> DateTime<Utc> {
@@ -212,6 +230,14 @@ mod tests {
             settled(&RULES, true, at(10), at(10), at(10), at(10), at(10)),
             Settled::Yes { incomplete: false }
         );
+    }
+
+    #[test]
+    fn an_end_that_was_told_stands_until_the_session_goes_on_and_its_content_gets_its_time() {
+        assert!(RULES.stands(at(10), at(15)) && !RULES.stands(at(10), at(16)));
+        let half = Duration::from_secs(30);
+        assert_eq!(RULES.whole_at(at(10), at(3)), at(10) + half);
+        assert_eq!(RULES.whole_at(at(10), at(12)), at(12) + half);
     }
 
     #[test]

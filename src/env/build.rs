@@ -26,7 +26,6 @@ use crate::{
     domain::{
         lookup::{HttpLookup, SqlLookup},
         playbook::{Playbook, presets},
-        session::SettleRules,
     },
     ports::{LanguageModel, SystemOfRecord, TraceSource},
     queue::{self, LimitSetting, WorkerSettings},
@@ -231,11 +230,7 @@ fn build_source(source: &SourceConfig) -> anyhow::Result<SourceEntry> {
         enabled: source.enabled,
         playbook: Arc::new(playbook),
         reanalyze: source.reanalyze,
-        settle: SettleRules {
-            settle_after: source.settle_after,
-            steady: source.settle_steady,
-            settle_deadline: source.settle_deadline,
-        },
+        settle: source.settle_rules(),
         group_without_session: source.group_without_session,
         artifacts: source.artifacts.clone(),
     })

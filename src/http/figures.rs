@@ -7,7 +7,7 @@ mod totals;
 pub(super) use self::{
     freshness::{of_last_verdict, of_schedules, of_sources},
     space::of_space,
-    totals::{of_attempts, of_calls_under_way, of_llm_calls, of_lookups, of_verdicts},
+    totals::{of_attempts, of_calls_under_way, of_llm_calls, of_lookups, of_verdicts, of_webhooks},
 };
 
 use std::time::Duration;

@@ -25,6 +25,7 @@ use crate::{
         schedules::{self, LastTick},
     },
     store::{
+        ends,
         inspect::{
             coverage::{self, Coverage},
             freshness::{self, Ingestion},
@@ -87,6 +88,7 @@ struct Figures {
     verdicts: Part<Vec<totals::Verdicts>>,
     llm: Part<(Vec<totals::LlmCalls>, u64)>,
     lookups: Part<Vec<totals::Latency>>,
+    webhooks: Part<Vec<ends::WebhookEvents>>,
     sources: Part<Vec<Ingestion>>,
     schedules: Part<Vec<LastTick>>,
     last_verdict: Part<Option<DateTime<Utc>>>,
@@ -106,6 +108,7 @@ impl Figures {
             verdicts,
             llm,
             lookups,
+            webhooks,
             sources,
             schedules,
             last_verdict,
@@ -119,6 +122,7 @@ impl Figures {
             part(totals::verdicts(db).boxed()),
             part(llm.boxed()),
             part(totals::latencies(db).boxed()),
+            part(ends::totals(db).boxed()),
             part(freshness::ingestion(db).boxed()),
             part(schedules::last_ticks(db).boxed()),
             part(freshness::last_verdict(db).boxed()),
@@ -135,6 +139,7 @@ impl Figures {
             verdicts,
             llm,
             lookups,
+            webhooks,
             sources,
             schedules,
             last_verdict,
@@ -144,7 +149,7 @@ impl Figures {
     }
 
     /// Each part, and why it is missing.
-    fn parts(&self) -> [(&'static str, Option<&str>); 12] {
+    fn parts(&self) -> [(&'static str, Option<&str>); 13] {
         fn why<T>(part: &Part<T>) -> Option<&str> {
             part.as_ref().err().map(String::as_str)
         }
@@ -157,6 +162,7 @@ impl Figures {
             ("verdicts", why(&self.verdicts)),
             ("llm", why(&self.llm)),
             ("lookups", why(&self.lookups)),
+            ("webhooks", why(&self.webhooks)),
             ("sources", why(&self.sources)),
             ("schedules", why(&self.schedules)),
             ("last_verdict", why(&self.last_verdict)),
@@ -201,6 +207,9 @@ impl Figures {
         }
         if let Ok(systems) = &self.lookups {
             metrics.push(figures::of_lookups(systems));
+        }
+        if let Ok(events) = &self.webhooks {
+            metrics.push(figures::of_webhooks(events));
         }
         if let Ok(sources) = &self.sources {
             metrics.push(figures::of_sources(sources, now));

@@ -28,9 +28,9 @@ impl Ask for Why {
     const ABOUT: &'static str = "\
 Everything that holds a session, a job or a queue right now, in the order in which it has to give way; with since when, until when, \
 which jobs and processes hold it, and in `act` what an operator can do. Use it first, whenever something does not move, has no \
-verdict yet, or is slow. Codes are stable: gate_shut, scheduled, backing_off, look_again, settling, paused, no_worker, no_scheduler, \
-limit_reached, rate_reached, behind_others, unique_twin, worker_silent, cancel_requested, no_job, database_slow; where nothing holds \
-it: running, ready, idle, ended, judged.";
+verdict yet, or is slow. Codes are stable: gate_shut, scheduled, backing_off, look_again, settling, not_in_traces, paused, \
+no_worker, no_scheduler, limit_reached, rate_reached, behind_others, unique_twin, worker_silent, cancel_requested, no_job, \
+database_slow; where nothing holds it: running, ready, idle, ended, judged.";
 
     async fn answer(self, of: &Inspector) -> Result<Answer, Problem> {
         match of.desk().await?.why(&self.name, self.source.as_deref()).await? {

@@ -7,6 +7,7 @@
 pub mod alerts;
 mod compress;
 pub mod diagnoses;
+pub mod ends;
 pub mod evidence;
 pub mod export;
 pub mod idempotency;

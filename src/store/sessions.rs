@@ -44,12 +44,23 @@ pub struct StoredSession {
     pub look_round: u32,
     /// When its analysis was called for last.
     pub settled_at: Option<DateTime<Utc>>,
+    /// When it ended, as a webhook told; `None` once that was judged.
+    pub told_at: Option<DateTime<Utc>>,
+    /// Observations that scans saw: 0 for one that only a webhook knows.
+    pub observations: u64,
+}
+
+impl StoredSession {
+    /// Whether only a webhook knows it.
+    pub fn is_untraced(&self) -> bool {
+        self.observations == 0
+    }
 }
 
 macro_rules! columns {
     () => {
         "source, session_id, state, generation, environment, first_activity_at, last_activity_at, digest, digest_since, open_since, ended, incomplete,
-         analyzed_digest, system, look_round, settled_at"
+         analyzed_digest, system, look_round, settled_at, told_at, observation_count"
     };
 }
 
@@ -71,6 +82,8 @@ fn read(row: &Row) -> Result<StoredSession, DbError> {
         system: row.get("system")?,
         look_round: row.get("look_round")?,
         settled_at: row.get("settled_at")?,
+        told_at: row.get("told_at")?,
+        observations: row.get("observation_count")?,
     })
 }
 
@@ -132,7 +145,8 @@ pub async fn is_current(tx: &mut Tx, key: &SessionKey, generation: Generation) -
 /// Stores a session as a scan saw it, state untouched; a new one begins as `open`. Answers true when it is new.
 ///
 /// Later activity than any before begins its wait to settle anew: the deadline is for what does not come to rest, not for
-/// what goes on. The start of a session that was read once stays: what was seen of it then may have been deleted since.
+/// what goes on. So does the first of one that a webhook told of. The start of a session that was read once stays: what was
+/// seen of it then may have been deleted since.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -149,8 +163,12 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
              first_activity_at = CASE WHEN sessions.first_activity_at < excluded.first_activity_at
                                            AND (sessions.generation > 1 OR sessions.analyzed_digest IS NOT NULL)
                                       THEN sessions.first_activity_at ELSE excluded.first_activity_at END,
-             open_since = CASE WHEN sessions.last_activity_at < excluded.last_activity_at
+             open_since = CASE WHEN sessions.observation_count = 0 OR sessions.last_activity_at < excluded.last_activity_at
                                THEN excluded.open_since ELSE sessions.open_since END,
+             waiting_reason = CASE WHEN sessions.observation_count = 0 THEN excluded.waiting_reason
+                                   ELSE sessions.waiting_reason END,
+             waiting_until = CASE WHEN sessions.observation_count = 0 THEN excluded.waiting_until
+                                  ELSE sessions.waiting_until END,
              last_activity_at = excluded.last_activity_at,
              observation_count = excluded.observation_count,
              trace_count = excluded.trace_count,
@@ -177,7 +195,38 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
     Ok(row.get::<DateTime<Utc>>("discovered_at")? == now)
 }
 
-/// Its traces turned out to be other sessions': nothing of it is left, and nobody has read it yet. One that was read stays.
+/// An end was told: from now on the session is known, whether a scan saw it or not. Answers what is known of it.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn tell(
+    tx: &mut Tx,
+    key: &SessionKey,
+    ended_at: DateTime<Utc>,
+    waiting_reason: &str,
+) -> Result<StoredSession, DbError> {
+    let now = tx.now().await?;
+    let row = tx
+        .fetch_optional(
+            concat!(
+                "-- tell_session_end
+                 INSERT INTO sessions (source, session_id, first_activity_at, last_activity_at, observation_count, trace_count,
+                                       digest, digest_since, open_since, state, waiting_reason, told_at, discovered_at, updated_at)
+                 VALUES ($1, $2, $3, $3, 0, 0, '', $4, $4, 'open', $5, $3, $4, $4)
+                 ON CONFLICT (source, session_id) DO UPDATE SET
+                     told_at = CASE WHEN sessions.told_at > excluded.told_at THEN sessions.told_at ELSE excluded.told_at END,
+                     updated_at = excluded.updated_at
+                 RETURNING ",
+                columns!()
+            ),
+            &params![&key.source, &key.session_id, ended_at, now, waiting_reason],
+        )
+        .await?;
+    read(&row.ok_or_else(|| DbError::other("statement `tell_session_end` gave no row"))?)
+}
+
+/// Its traces turned out to be other sessions': nothing of it is left, and nobody has read it yet. One that was read stays, and
+/// so does one that a webhook told of.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -185,7 +234,14 @@ pub(super) async fn forget_unjudged(tx: &mut Tx, key: &SessionKey) -> Result<(),
     tx.execute(
         "-- forget_unjudged_session
          DELETE FROM sessions WHERE source = $1 AND session_id = $2 AND state = 'open' AND generation = 1
-            AND analyzed_digest IS NULL",
+            AND analyzed_digest IS NULL AND told_at IS NULL",
+        &params![&key.source, &key.session_id],
+    )
+    .await?;
+    tx.execute(
+        "-- untrace_session
+         UPDATE sessions SET observation_count = 0, trace_count = 0, digest = '', waiting_until = NULL
+         WHERE source = $1 AND session_id = $2 AND state = 'open' AND generation = 1 AND analyzed_digest IS NULL",
         &params![&key.source, &key.session_id],
     )
     .await?;
@@ -250,7 +306,8 @@ pub async fn settle(tx: &mut Tx, key: &SessionKey, generation: Generation, incom
     Ok(())
 }
 
-/// New activity after the verdict: it waits to come to rest again. The verdict stands until then.
+/// New activity after the verdict: it waits to come to rest again. The verdict stands until then. An end that was told since is
+/// the end of what began after the verdict; what came late to what was judged is not judged piece by piece.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -259,6 +316,7 @@ pub async fn reopen(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
     tx.execute(
         "-- reopen_session
          UPDATE sessions SET state = 'reopened', open_since = $3, updated_at = $3,
+                told_at = CASE WHEN last_activity_at > done_at THEN told_at END,
                 waiting_reason = 'new activity after the verdict: waiting to settle again', waiting_until = $3
          WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, now],
@@ -289,6 +347,51 @@ pub async fn unsettle(tx: &mut Tx, key: &SessionKey, generation: Generation, dig
     Ok(())
 }
 
+/// It was called for, and its source does not hold it: a webhook told of it, and no scan has seen it. It waits for its traces.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn wait_for_traces(
+    tx: &mut Tx,
+    key: &SessionKey,
+    generation: Generation,
+    reason: &str,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- wait_for_traces
+         UPDATE sessions SET state = 'open', waiting_reason = $4, waiting_until = NULL, updated_at = $5
+         WHERE source = $1 AND session_id = $2 AND generation = $3 AND state IN ('settled', 'analyzing')",
+        &params![&key.source, &key.session_id, generation, reason, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Its end was told, and when it was read it held more than was seen before: it is read again when it has rested. Nothing
+/// happens when this generation no longer waits for its analysis.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn read_again(
+    tx: &mut Tx,
+    key: &SessionKey,
+    generation: Generation,
+    digest: &str,
+    until: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- read_session_again
+         UPDATE sessions SET digest_since = CASE WHEN digest = $3 THEN digest_since ELSE $4 END, digest = $3, updated_at = $4,
+                waiting_reason = 'it ended: its last spans may still be on their way', waiting_until = $5
+         WHERE source = $1 AND session_id = $2 AND generation = $6 AND state = 'settled'",
+        &params![&key.source, &key.session_id, digest, now, until, generation],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Moves the session on.
 ///
 /// # Errors
@@ -312,16 +415,23 @@ pub async fn set_state(
 }
 
 /// The session was read, in this content. `scanned` is the content that the last scan before it saw: what was read is newer,
-/// unless there was another scan meanwhile.
+/// unless there was another scan meanwhile. The end that was told by then ended what was read, and no more.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn set_analyzed_digest(tx: &mut Tx, key: &SessionKey, digest: &str, scanned: &str) -> Result<(), DbError> {
+pub async fn set_analyzed_digest(
+    tx: &mut Tx,
+    key: &SessionKey,
+    digest: &str,
+    scanned: &str,
+    told_at: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
     tx.execute(
         "-- set_analyzed_digest
-         UPDATE sessions SET analyzed_digest = $3, digest = CASE WHEN digest = $4 THEN $3 ELSE digest END
+         UPDATE sessions SET analyzed_digest = $3, digest = CASE WHEN digest = $4 THEN $3 ELSE digest END,
+                told_at = CASE WHEN told_at = $5 THEN NULL ELSE told_at END
          WHERE source = $1 AND session_id = $2",
-        &params![&key.source, &key.session_id, digest, scanned],
+        &params![&key.source, &key.session_id, digest, scanned, told_at],
     )
     .await?;
     Ok(())
@@ -386,18 +496,18 @@ pub(super) const UNSETTLED: Sql = Sql::each(
     concat!(
         "-- unsettled_sessions\nSELECT ",
         columns!(),
-        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2
+        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2 AND observation_count > 0
           ORDER BY session_id LIMIT $3"
     ),
     concat!(
         "-- unsettled_sessions\nSELECT ",
         columns!(),
-        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2
+        " FROM sessions WHERE state IN ('open', 'reopened') AND source = $1 AND session_id > $2 AND observation_count > 0
           ORDER BY session_id LIMIT $3 FOR UPDATE"
     ),
 );
 
-/// Sessions of a source that wait to settle, a page at a time by id. In the transaction that settles them, so that nobody
+/// Sessions of a source that wait to settle, a page at a time by id; not those that only a webhook knows. In the transaction that settles them, so that nobody
 /// else moves them on in between.
 ///
 /// # Errors
@@ -413,6 +523,38 @@ pub async fn unsettled_after(
         .fetch_all(UNSETTLED, &params![source, after.unwrap_or_default(), page])
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Says of all sessions of a source that only a webhook knows why they wait: `never` of those that do so since then or longer,
+/// `yet` of the others. Answers how many there are. However many, only those are written of which something else is said.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn wait_untraced(
+    tx: &mut Tx,
+    source: &str,
+    since: DateTime<Utc>,
+    yet: &str,
+    never: &str,
+) -> Result<u64, DbError> {
+    let now = tx.now().await?;
+    tx.execute(
+        "-- wait_untraced_sessions
+         UPDATE sessions SET waiting_reason = CASE WHEN open_since <= $2 THEN $4 ELSE $3 END, updated_at = $5
+         WHERE state IN ('open', 'reopened') AND source = $1 AND observation_count = 0
+            AND waiting_reason <> CASE WHEN open_since <= $2 THEN $4 ELSE $3 END",
+        &params![source, since, yet, never, now],
+    )
+    .await?;
+    let row = tx
+        .fetch_optional(
+            "-- count_untraced_sessions
+             SELECT COUNT(*) AS sessions FROM sessions
+             WHERE state IN ('open', 'reopened') AND source = $1 AND observation_count = 0",
+            &params![source],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| row.get("sessions"))
 }
 
 pub(super) const CHANGED: Sql = Sql::each(
@@ -470,10 +612,12 @@ pub struct Progress {
     pub settling_until: Option<DateTime<Utc>>,
     /// Waiting to settle although nobody scans their source.
     pub unscanned: u64,
+    /// Waiting for their traces: only a webhook knows them, and nothing says when, if ever, that changes.
+    pub untraced: u64,
 }
 
 pub(super) const PROGRESS: &str = "-- session_progress
-    SELECT source, state, COUNT(*) AS sessions, MIN(waiting_until) AS until FROM sessions GROUP BY source, state";
+    SELECT source, state, COUNT(*) AS sessions, COUNT(waiting_until) AS timed, MIN(waiting_until) AS until FROM sessions GROUP BY source, state";
 
 /// Counts the sessions of all sources. `scanned` says whether a source is looked at.
 ///
@@ -489,7 +633,10 @@ pub async fn progress(db: &Db, scanned: impl Fn(&str) -> bool) -> Result<Progres
             "done" => progress.done += sessions,
             "open" | "reopened" if !scanned(&row.get::<String>("source")?) => progress.unscanned += sessions,
             "open" | "reopened" => {
-                progress.settling += sessions;
+                // What waits to settle knows until when.
+                let timed: u64 = row.get("timed")?;
+                progress.settling += timed;
+                progress.untraced += sessions - timed;
                 let until: Option<DateTime<Utc>> = row.get("until")?;
                 progress.settling_until = progress.settling_until.into_iter().chain(until).min();
             }

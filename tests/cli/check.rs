@@ -42,6 +42,38 @@ fn check_reports_every_fault_of_configuration_and_playbook_with_file_and_line() 
 }
 
 #[test]
+fn check_says_where_webhooks_are_and_that_a_secret_is_too_short_and_never_shows_one() {
+    let program = Program::new();
+    program.write("sessions.jsonl", "");
+    program.write("short", "hunter2-hunter2");
+    program.write("long", "a-secret-that-nobody-may-see-0123456789");
+    let write = |secrets: &str| {
+        let source = "[[source]]\nname = \"calls\"\npath = \"sessions.jsonl\"\nplaybook = \"airline\"\n";
+        let records = "[[records]]\nname = \"airline\"\nbase_url = \"http://127.0.0.1:1\"\n";
+        let webhook = format!("[[source.webhook]]\nshape = \"vapi\"\nsecrets = {secrets}\n");
+        program.write("aftercall.toml", &format!("{source}{webhook}{records}"));
+    };
+    write("[\"file:long\"]");
+    let ran = program.run(&["check"]).exits(0);
+    let line = "source.calls: webhook at /api/v1/sources/calls/webhooks/vapi, secrets: 1";
+    assert!(ran.stdout.contains(line), "{}", ran.stdout);
+    write("[\"file:long\", \"file:short\"]");
+    let refused = program.run(&["check"]).exits(1);
+    assert!(refused.stdout.contains("at least 32 bytes"), "{}", refused.stdout);
+    for said in [ran, refused] {
+        assert!(
+            !said.stdout.contains("nobody-may-see") && !said.stdout.contains("hunter2"),
+            "{}",
+            said.stdout
+        );
+    }
+    // Who is sent no requests needs no secret of theirs.
+    write("[\"env:NOBODY_SET_THIS\"]");
+    program.run(&["check"]).exits(1);
+    program.run(&["run", "--until-idle"]).exits(0);
+}
+
+#[test]
 fn check_finds_a_system_of_record_that_the_playbook_needs_and_nobody_configured() {
     let program = Program::new();
     program.write("sessions.jsonl", "");

@@ -214,6 +214,7 @@ fn served() -> Vec<(String, String)> {
         counter("aftercall_llm_cost_total"),
         gauge("aftercall_llm_calls_under_way"),
         ("aftercall_lookup_latency_seconds".to_owned(), "histogram".to_owned()),
+        counter("aftercall_webhook_events_total"),
         gauge("aftercall_ingestion_delay_seconds"),
         gauge("aftercall_schedule_last_tick_age_seconds"),
         gauge("aftercall_schedule_late_seconds"),

@@ -1,7 +1,7 @@
 //! Who may do what: by a loop over everything that the document describes, so that a new route without a rule fails.
 
 use aftercall::{params, store::tokens};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use super::world::{Answer, Operation, Served, command, token};
@@ -16,11 +16,27 @@ on_each_engine! {
 async fn every_route_asks_for_a_token_and_for_its_scope() {
     let served = Served::start().await;
     let operations = Operation::all(&served.document().await);
-    assert!(operations.len() >= 41, "{}", operations.len());
+    assert!(operations.len() >= 43, "{}", operations.len());
     let wrong = format!("{}x", &served.operate[..served.operate.len() - 1]);
     for (number, operation) in operations.into_iter().enumerate() {
         let what = format!("{} {}", operation.method, operation.path);
         let rule = &operation.described["security"];
+        if rule[0]["signature"].is_array() {
+            assert_eq!(*rule, json!([{"signature": []}]), "{what}");
+            assert!(operation.is_write(), "{what}");
+            for token in [None, Some(served.operate.as_str()), Some(wrong.as_str()), Some("")] {
+                let request = operation.ask(&served);
+                let request = token.into_iter().fold(request, RequestBuilder::bearer_auth);
+                let refused = Answer::of(request).await;
+                refused.is_problem(401, "no_signature");
+                let challenge = refused.header("www-authenticate");
+                assert!(challenge.starts_with("Aftercall-Signature"), "{what}: {refused}");
+            }
+            let signed = operation.ask(&served).header("aftercall-timestamp", "1790000000");
+            let signed = signed.header("aftercall-signature", format!("v1={}", "0".repeat(64)));
+            Answer::of(signed).await.is_problem(401, "invalid_signature");
+            continue;
+        }
         let needed = rule[0]["token"][0]
             .as_str()
             .unwrap_or_else(|| panic!("{what} has no rule: {rule}"));

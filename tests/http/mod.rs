@@ -11,5 +11,6 @@ mod remote;
 mod schemathesis;
 mod secrets;
 mod sessions;
+mod webhooks;
 mod world;
 mod writes;

@@ -79,7 +79,7 @@ async fn the_api_answers_as_its_document_says() {
         .await
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout);
-    let (tested, log) = (said.contains("Tested: 41"), served.api.err());
+    let (tested, log) = (said.contains("Tested: 43"), served.api.err());
     assert!(
         ran.status.success() && tested,
         "{said}\n{}\n{log}",

@@ -24,5 +24,6 @@ mod orthodontics_rules;
 mod outages;
 mod plans;
 mod sql_records;
+mod told;
 mod verdicts;
 mod waiting;

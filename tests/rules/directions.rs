@@ -91,6 +91,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "db",
             "domain",
+            "ending",
             "operate",
             "operation",
             "params",
@@ -124,6 +125,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "db",
             "domain",
+            "ending",
             "env",
             "expert",
             "fault",
@@ -140,6 +142,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Parts of jobs that several jobs share. They know the jobs that they call for, and nothing above.
     ("reprocess", &["db", "domain", "jobs", "queue", "store"]),
+    ("ending", &["db", "domain", "reprocess", "store"]),
     ("verdict_writer", &["db", "domain", "jobs", "queue", "store"]),
     (
         "reader",
@@ -178,7 +181,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("queue", &["db", "fault", "params", "telemetry"]),
     ("sandbox", &["adapters", "domain"]),
     ("adapters", &["domain", "ports"]),
-    ("config", &["db"]),
+    ("config", &["db", "domain"]),
     ("ports", &["domain"]),
     ("db", &["params"]),
     // A database per test, for unit tests beside the code.

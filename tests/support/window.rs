@@ -11,7 +11,7 @@ use aftercall::{
     db::Db,
     domain::{
         observation::{Observation, Snapshot},
-        session::digest_of,
+        session::{SettleRules, digest_of},
     },
     env::{Env, worker_settings},
     jobs::{self, DiscoverSessions},
@@ -284,6 +284,11 @@ impl Fleet {
             self.after(Duration::from_mins(5)).await;
             self.cycle().await;
         }
+    }
+
+    /// When sessions of the first source are over.
+    pub(crate) fn rules(&self) -> SettleRules {
+        self.env.sources[SOURCE].settle
     }
 
     /// Waits until no job is left.

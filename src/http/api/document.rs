@@ -8,7 +8,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -16,8 +16,8 @@ use super::{
     Api, audit, bulk, coverage, fleet, gates, jobs, limits, operations,
     problem::{self, Code, Problem},
     queues,
-    rules::SCHEME,
-    sessions, sources, tokens, which, why, workers,
+    rules::{SCHEME, SIGNATURE},
+    sessions, sources, tokens, webhooks, which, why, workers,
 };
 
 #[derive(OpenApi)]
@@ -41,6 +41,7 @@ use super::{
         (name = "gates", description = "Upstreams that are down, and what they hold"),
         (name = "sessions", description = "What was judged, and why"),
         (name = "sources", description = "Where sessions come from, and whether all are accounted for"),
+        (name = "webhooks", description = "What says from outside that a session is over"),
         (name = "audit", description = "Who changed what"),
         (name = "tokens", description = "Who may ask"),
         (name = "reference", description = "This document"),
@@ -62,6 +63,13 @@ impl Modify for Bearer {
             .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme(SCHEME, SecurityScheme::Http(scheme));
+        let scheme = ApiKeyValue::with_description(
+            "Aftercall-Signature",
+            "No token, but a signature with a secret of the source's `[[source.webhook]]`: `v1=` and HMAC-SHA256 in hex over \
+             `Aftercall-Timestamp`, the source, the session's id and the body, each behind a line break. Vendors sign in their own \
+             way, in headers of their own; see docs/webhooks.md.",
+        );
+        components.add_security_scheme(SIGNATURE, SecurityScheme::ApiKey(ApiKey::Header(scheme)));
     }
 }
 
@@ -102,6 +110,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(sessions::diagnose))
         .routes(routes!(sources::list))
         .routes(routes!(sources::discover))
+        .routes(routes!(webhooks::ended))
+        .routes(routes!(webhooks::vendor))
         .routes(routes!(coverage::list))
         .routes(routes!(coverage::days))
         .routes(routes!(audit::list))
@@ -156,20 +166,26 @@ fn admit_null(schema: &mut Value) {
 /// What an operation can answer beside what its handler says, and the headers that it takes.
 fn complete(path: &str, method: &str, operation: &mut Value) {
     let is_read = method == "get";
+    let is_signed = operation["security"][0][SIGNATURE].is_array();
     operation["operationId"] = operation_id(path, method).into();
     let mut codes = vec![
         Code::BadRequest,
-        Code::NoToken,
-        Code::ScopeTooSmall,
         Code::BadQuery,
         Code::TooManyRequests,
         Code::Internal,
         Code::DatabaseUnavailable,
     ];
-    if path.contains('{') {
-        codes.push(Code::UnknownRoute);
+    if is_signed {
+        codes.extend([Code::NoSignature, Code::TooLarge]);
+    } else {
+        codes.extend([Code::NoToken, Code::ScopeTooSmall]);
+        if path.contains('{') {
+            codes.push(Code::UnknownRoute);
+        }
     }
-    if is_read {
+    if is_signed {
+        // It is sent again as it is, and needs no key for that.
+    } else if is_read {
         operation["responses"]["304"] =
             json!({"description": "The client has this answer: `If-None-Match` named its ETag"});
         header_parameter(
@@ -197,6 +213,8 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             }
             Code::DatabaseUnavailable => "The database is away, or too much is being asked at once",
             Code::NoToken => "No token, or none that is good",
+            Code::NoSignature => "No signature, none that is good, or one that is too old; or there is no such webhook",
+            Code::BadQuery if is_signed => "The path or the body does not fit",
             Code::BadQuery => "The path, the query, the body or the Idempotency-Key does not fit",
             code => code.title(),
         };
@@ -229,6 +247,7 @@ fn headers_of(code: Code) -> Map<String, Value> {
     };
     let named = match code {
         Code::NoToken => Some(header("WWW-Authenticate", "`Bearer`", "string")),
+        Code::NoSignature => Some(header("WWW-Authenticate", "`Aftercall-Signature`", "string")),
         Code::TooManyRequests | Code::DatabaseUnavailable => Some(header(
             "Retry-After",
             "Seconds until it is worth another try",

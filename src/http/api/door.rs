@@ -4,6 +4,8 @@
 //! nobody ever made a token: then it is this machine that asks. A page in a browser of this machine is not this machine: one
 //! that made its own name lead here (DNS rebinding) still asks for that name, and is refused by it. Nor is a request that a
 //! proxy passed on.
+//!
+//! A webhook shows no token: its requests are signed ([`signed`]).
 
 use std::net::IpAddr;
 
@@ -17,6 +19,8 @@ use axum::{
 use super::{
     Api, Reach,
     problem::{Code, Problem},
+    rules::Need,
+    signed,
     verify::Bearer,
 };
 use crate::{domain::api_token::Scope, store::tokens};
@@ -57,6 +61,10 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
             "" => Problem::no_route(request.uri().path()),
             methods => Problem::method(methods),
         });
+    };
+    let needed = match needed {
+        Need::Scope(scope) => scope,
+        Need::Signature => return signed::let_in(&api, request, next).await,
     };
     let caller = caller(&api, request.headers(), needed).await?;
     let taken = api.requests.take(caller.bucket());

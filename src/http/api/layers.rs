@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Api,
     problem::{Code, Problem},
+    rules::Need,
 };
 use crate::domain::hex::hex;
 
@@ -23,6 +24,8 @@ use crate::domain::hex::hex;
 pub(super) const ANSWER: Duration = Duration::from_secs(20);
 /// Requests that are answered at once.
 pub(super) const AT_ONCE: usize = 32;
+/// Requests of webhooks beside those: each may hold some megabytes.
+pub(super) const SIGNED_AT_ONCE: usize = 16;
 
 /// What a browser may do with an answer: nothing. The reference brings its own.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -52,8 +55,14 @@ pub(super) fn protect(headers: &mut HeaderMap) {
 }
 
 async fn in_time(api: &Api, request: Request, next: Next) -> Response {
-    let Ok(_place) = api.places.try_acquire() else {
-        let busy = format!("{AT_ONCE} requests are being answered");
+    // Strangers may send to a webhook, slowly and much: they take no place of those who have a token.
+    let (places, most) = if is_signed(api, &request) {
+        (&api.signed_places, SIGNED_AT_ONCE)
+    } else {
+        (&api.places, AT_ONCE)
+    };
+    let Ok(_place) = places.try_acquire() else {
+        let busy = format!("{most} requests are being answered");
         return Problem::new(Code::TooBusy, busy).after(1).into_response();
     };
     // A panic would close the connection without a word.
@@ -63,6 +72,11 @@ async fn in_time(api: &Api, request: Request, next: Next) -> Response {
         Ok(Err(_)) => Problem::internal().into_response(),
         Err(_) => Problem::timed_out(ANSWER.as_secs()).into_response(),
     }
+}
+
+fn is_signed(api: &Api, request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    path.and_then(|path| api.rules.needed(path, request.method())) == Some(Need::Signature)
 }
 
 /// Marks an answer by its content; one that the client has is not sent again.

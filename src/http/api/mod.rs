@@ -1,7 +1,7 @@
 //! `/api/v1`: what the command line shows and does, over HTTP. One file per noun.
 //!
-//! A request passes, from the outside in: [`layers`] (time, headers, ETag), [`door`] (who asks, and whether they may), [`once`]
-//! (the body of a write, and its `Idempotency-Key`), and then the handler. Routes and document are one: what a route needs is
+//! A request passes, from the outside in: [`layers`] (time, headers, ETag), [`door`] (who asks, and whether they may; of a
+//! webhook, [`signed`]), [`once`] (the body of a write, and its `Idempotency-Key`), and then the handler. Routes and document are one: what a route needs is
 //! read from the document that describes it ([`rules`]), so that one without a rule is not there.
 //!
 //! Every change is one transaction with its line in `audit_log`, whose actor is the token's name, and with the answer that is
@@ -28,9 +28,11 @@ mod rate;
 mod reference;
 mod rules;
 mod sessions;
+mod signed;
 mod sources;
 mod tokens;
 mod verify;
+mod webhooks;
 mod which;
 mod why;
 mod workers;
@@ -48,7 +50,7 @@ pub use self::document::openapi;
 use self::{
     layers::protect,
     problem::Problem,
-    rate::{Buckets, REQUESTS},
+    rate::{Buckets, REQUESTS, WEBHOOKS},
     rules::Rules,
     verify::Verifier,
 };
@@ -80,7 +82,7 @@ pub enum Reach {
 /// What the API is about, beside the database.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// Sources, systems of record: names only, no secret of it is used.
+    /// Sources, systems of record: of its secrets only those of webhooks are used.
     pub config: Arc<Config>,
     /// Who reaches it.
     pub reach: Reach,
@@ -98,7 +100,10 @@ pub(super) struct Inner {
     rules: Rules,
     tokens: Verifier,
     requests: Buckets,
+    webhooks: Buckets,
+    refusals: signed::Refusals,
     places: Semaphore,
+    signed_places: Semaphore,
     document: Bytes,
     reference: reference::Page,
 }
@@ -136,7 +141,10 @@ impl Api {
             rules: Rules::of(&document),
             tokens: Verifier::new(),
             requests: Buckets::new(REQUESTS),
+            webhooks: Buckets::new(WEBHOOKS),
+            refusals: signed::Refusals::default(),
             places: Semaphore::new(layers::AT_ONCE),
+            signed_places: Semaphore::new(layers::SIGNED_AT_ONCE),
             reference: reference::Page::of(&document),
             document: document.to_string().into(),
         }))

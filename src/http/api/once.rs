@@ -15,6 +15,7 @@ use super::{
     Api,
     door::{Caller, is_write},
     problem::{self, Code, Problem},
+    signed::Signed,
 };
 use crate::{
     db::Db,
@@ -42,8 +43,12 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
     if !is_write(request.method()) {
         return Ok(next.run(request).await);
     }
+    if request.extensions().get::<Signed>().is_some() {
+        // Its body was read with its signature, and sent again it does nothing.
+        return Ok(next.run(request).await);
+    }
     let (mut head, body) = request.into_parts();
-    let body = read(body).await?;
+    let body = read(body, LARGEST).await?;
     let is_bare = head.method == Method::DELETE && body.is_empty();
     if !is_bare && !is_json(&head.headers) {
         return Err(Problem::new(
@@ -77,15 +82,16 @@ pub(super) async fn once(State(api): State<Api>, request: Request, next: Next) -
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
+/// The body, of so many bytes at most.
+pub(super) async fn read(body: Body, largest: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let mut read = Vec::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Code::BadRequest, "its body broke off"))?;
-        if read.len() + chunk.len() > LARGEST {
+        if read.len() + chunk.len() > largest {
             return Err(Problem::new(
                 Code::TooLarge,
-                format!("it has more than {LARGEST} bytes"),
+                format!("it has more than {largest} bytes"),
             ));
         }
         read.extend_from_slice(&chunk);

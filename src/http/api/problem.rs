@@ -23,6 +23,8 @@ pub(super) enum Code {
     BadRequest,
     NoToken,
     InvalidToken,
+    NoSignature,
+    InvalidSignature,
     ScopeTooSmall,
     UntrustedHost,
     UnknownRoute,
@@ -59,11 +61,13 @@ pub(super) enum Code {
 
 impl Code {
     /// All of them, in the order of their statuses: for the reference.
-    pub(super) const ALL: [Self; 36] = [
+    pub(super) const ALL: [Self; 38] = [
         Self::BadCursor,
         Self::BadRequest,
         Self::NoToken,
         Self::InvalidToken,
+        Self::NoSignature,
+        Self::InvalidSignature,
         Self::ScopeTooSmall,
         Self::UntrustedHost,
         Self::UnknownRoute,
@@ -107,7 +111,7 @@ impl Code {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::BadCursor | Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::InvalidToken | Self::NoSignature | Self::InvalidSignature => StatusCode::UNAUTHORIZED,
             Self::ScopeTooSmall | Self::UntrustedHost => StatusCode::FORBIDDEN,
             Self::UnknownRoute
             | Self::UnknownQueue
@@ -145,6 +149,8 @@ impl Code {
             Self::BadRequest => "The request cannot be read",
             Self::NoToken => "A token is needed",
             Self::InvalidToken => "The token is not known, has expired or was revoked",
+            Self::NoSignature => "A signature is needed",
+            Self::InvalidSignature => "The signature is not good, or too old",
             Self::ScopeTooSmall => "The token does not allow it",
             Self::UntrustedHost => "Without a token only this machine is answered",
             Self::UnknownRoute => "There is nothing at this path",
@@ -192,6 +198,10 @@ impl Code {
             Self::InvalidToken => {
                 "`aftercall token list` shows which tokens are good; `aftercall token create` makes one"
             }
+            Self::NoSignature | Self::InvalidSignature => {
+                "sign it with a secret of the source's [[source.webhook]], see docs/webhooks.md; `aftercall check` says whether \
+                 that is in order"
+            }
             Self::ScopeTooSmall => {
                 "use a token of scope `operate`: `aftercall token create --name NAME --scope operate`"
             }
@@ -218,7 +228,7 @@ impl Code {
             Self::NotUndoable => "nothing: only what a discard gave up can be given back",
             Self::NothingToDiagnose => "GET /api/v1/sessions/{source}/{id} shows its verdict",
             Self::RequestUnderWay => "send it again with the same key after Retry-After seconds",
-            Self::TooLarge => "send at most 1 MB",
+            Self::TooLarge => "send at most 1 MB, to a webhook 5 MiB",
             Self::NotJson => "send `Content-Type: application/json`; where there is nothing to say, the body is {}",
             Self::BadPath | Self::BadQuery | Self::BadBody => "mend what `detail` names; see /api/v1/docs",
             Self::BadIdempotencyKey => "use 1 to 255 visible ASCII letters, such as a UUID",
@@ -323,10 +333,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if self.code.status() == StatusCode::UNAUTHORIZED {
-            let challenge = if self.code == Code::InvalidToken {
-                "Bearer realm=\"aftercall\", error=\"invalid_token\""
-            } else {
-                "Bearer realm=\"aftercall\""
+            let challenge = match self.code {
+                Code::InvalidToken => "Bearer realm=\"aftercall\", error=\"invalid_token\"",
+                Code::NoSignature | Code::InvalidSignature => "Aftercall-Signature realm=\"aftercall\"",
+                _ => "Bearer realm=\"aftercall\"",
             };
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }

@@ -23,6 +23,11 @@ pub(super) const REQUESTS: Rate = Rate {
     burst: 100,
     per_second: 50,
 };
+/// For the webhooks of each source, signed ones alone: an event for each call, and all of a day's at once after an outage.
+pub(super) const WEBHOOKS: Rate = Rate {
+    burst: 300,
+    per_second: 50,
+};
 /// Secrets that were not seen before, of all who ask: each takes 20 ms of a core.
 pub(super) const STRANGERS: Rate = Rate {
     burst: 20,

@@ -8,23 +8,45 @@ use serde_json::Value;
 
 use crate::domain::api_token::Scope;
 
-/// Name of the security scheme in the document.
+/// Name of the security scheme of tokens in the document.
 pub(super) const SCHEME: &str = "token";
+/// Name of the security scheme of webhooks.
+pub(super) const SIGNATURE: &str = "signature";
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A token of this scope, or one that holds it.
+    Scope(Scope),
+    /// The signature of a webhook, and no token.
+    Signature,
+}
+
+impl Need {
+    /// Of an operation; `None` where it does not say.
+    fn of(operation: &Value) -> Option<Self> {
+        let security = &operation["security"][0];
+        match (&security[SCHEME], &security[SIGNATURE]) {
+            (scopes, Value::Null) => scopes[0].as_str().and_then(Scope::parse).map(Self::Scope),
+            (Value::Null, Value::Array(_)) => Some(Self::Signature),
+            _ => None,
+        }
+    }
+}
 
 /// By path, as the router has it, then by method.
 #[derive(Debug, Default)]
-pub(super) struct Rules(HashMap<String, BTreeMap<String, Scope>>);
+pub(super) struct Rules(HashMap<String, BTreeMap<String, Need>>);
 
 impl Rules {
     /// Of all operations that say what they need.
     pub(super) fn of(document: &Value) -> Self {
-        let mut rules: HashMap<String, BTreeMap<String, Scope>> = HashMap::new();
+        let mut rules: HashMap<String, BTreeMap<String, Need>> = HashMap::new();
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in item.as_object().into_iter().flatten() {
-                let needed = operation["security"][0][SCHEME][0].as_str().and_then(Scope::parse);
-                if let Some(scope) = needed {
+                if let Some(need) = Need::of(operation) {
                     let methods = rules.entry(path.clone()).or_default();
-                    methods.insert(method.to_uppercase(), scope);
+                    methods.insert(method.to_uppercase(), need);
                 }
             }
         }
@@ -32,7 +54,7 @@ impl Rules {
     }
 
     /// What this needs; `None`: there is no such thing.
-    pub(super) fn needed(&self, path: &str, method: &Method) -> Option<Scope> {
+    pub(super) fn needed(&self, path: &str, method: &Method) -> Option<Need> {
         // A server answers HEAD as GET without the body.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.0.get(path)?.get(method.as_str()).copied()
@@ -69,13 +91,24 @@ mod tests {
             "delete": {"security": [{}]},
             "patch": {"security": [{"token": ["nonsense"]}]},
         }}}));
-        assert_eq!(rules.needed("/a", &Method::GET), Some(Scope::Read));
-        assert_eq!(rules.needed("/a", &Method::HEAD), Some(Scope::Read));
-        assert_eq!(rules.needed("/a", &Method::POST), Some(Scope::Operate));
+        let token = |scope| Some(Need::Scope(scope));
+        assert_eq!(rules.needed("/a", &Method::GET), token(Scope::Read));
+        assert_eq!(rules.needed("/a", &Method::HEAD), token(Scope::Read));
+        assert_eq!(rules.needed("/a", &Method::POST), token(Scope::Operate));
         for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
             assert_eq!(rules.needed("/a", &method), None);
         }
         assert_eq!(rules.needed("/b", &Method::GET), None);
         assert_eq!(rules.methods("/a"), "GET, POST, HEAD");
+
+        let signed = Rules::of(&json!({"paths": {"/w": {
+            "post": {"security": [{"signature": []}]},
+            "put": {"security": [{"signature": [], "token": ["read"]}]},
+            "patch": {"security": [{"signature": "x"}]},
+        }}}));
+        assert_eq!(signed.needed("/w", &Method::POST), Some(Need::Signature));
+        for method in [Method::PUT, Method::PATCH, Method::GET] {
+            assert_eq!(signed.needed("/w", &method), None);
+        }
     }
 }

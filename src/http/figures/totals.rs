@@ -2,7 +2,10 @@
 
 use crate::{
     http::exposition::Metric,
-    store::totals::{Attempts, Latency, LlmCalls, Verdicts},
+    store::{
+        ends::WebhookEvents,
+        totals::{Attempts, Latency, LlmCalls, Verdicts},
+    },
 };
 
 /// Runs, and the leases that ended because a worker died.
@@ -80,6 +83,19 @@ pub(in crate::http) fn of_llm_calls(calls: &[LlmCalls]) -> [Metric; 3] {
         }
     }
     [count, tokens, cost]
+}
+
+/// Requests to webhooks.
+pub(in crate::http) fn of_webhooks(events: &[WebhookEvents]) -> Metric {
+    let mut count = Metric::counter(
+        "aftercall_webhook_events_total",
+        "Requests to webhooks by what became of them; refused: their signature was not good.",
+        &["source", "shape", "outcome"],
+    );
+    for line in events {
+        count.set([&line.source, &line.shape, &line.outcome], line.events as f64);
+    }
+    count
 }
 
 /// Paid calls that are not answered yet.

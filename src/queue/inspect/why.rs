@@ -44,6 +44,8 @@ pub enum Code {
     LookAgain,
     /// The session may still go on.
     Settling,
+    /// A webhook told that the session ended, and no scan has seen it.
+    NotInTraces,
     /// An operator holds the queue.
     Paused,
     /// No live process serves the queue.
@@ -82,6 +84,7 @@ impl Code {
             Self::BackingOff => "backing_off",
             Self::LookAgain => "look_again",
             Self::Settling => "settling",
+            Self::NotInTraces => "not_in_traces",
             Self::Paused => "paused",
             Self::NoWorker => "no_worker",
             Self::NoScheduler => "no_scheduler",

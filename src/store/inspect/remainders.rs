@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::waiting::ShutGates;
 use crate::{
     db::{Db, DbError, Row, Sql},
+    domain::webhook::NOT_IN_TRACES,
     params,
 };
 
@@ -274,6 +275,9 @@ fn day(row: &Row) -> Result<Option<NaiveDate>, DbError> {
 fn act(kind: Kind, reason: &str, source: &str, example: &str) -> String {
     let (one, source) = (word(example), word(source));
     match (kind, reason) {
+        (Kind::Waiting, reason) if reason.starts_with(NOT_IN_TRACES) => {
+            format!("does the agent trace these calls, under these ids? aftercall why {one} --source {source}")
+        }
         (Kind::Waiting, _) => format!("aftercall why {one} --source {source}"),
         (Kind::Unexplained, _) => format!("report it, with: aftercall show {one} --source {source} --json"),
         (Kind::Error, _) => format!("aftercall doctor, then: aftercall reprocess --status error --source {source}"),

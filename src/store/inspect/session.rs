@@ -254,11 +254,13 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
     for row in &rows {
         let observations: u64 = row.get("observation_count")?;
         let traces: u64 = row.get("trace_count")?;
-        push(&mut events, row, "first_activity_at", "began", String::new)?;
-        push(&mut events, row, "last_activity_at", "last_activity", || {
-            format!("{observations} observations in {traces} traces")
-        })?;
-        push(&mut events, row, "discovered_at", "discovered", String::new)?;
+        if observations > 0 {
+            push(&mut events, row, "first_activity_at", "began", String::new)?;
+            push(&mut events, row, "last_activity_at", "last_activity", || {
+                format!("{observations} observations in {traces} traces")
+            })?;
+            push(&mut events, row, "discovered_at", "discovered", String::new)?;
+        }
         let incomplete: bool = row.get("incomplete")?;
         push(&mut events, row, "settled_at", "settled", || {
             if incomplete {
@@ -284,7 +286,10 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
                 WHERE source = $1 AND session_id = $2
              UNION ALL
              SELECT diagnosed_at, 'diagnosed', generation, COALESCE(diagnostic_status, ''), NULL FROM monitoring_results
-                WHERE source = $1 AND session_id = $2 AND diagnosed_at IS NOT NULL",
+                WHERE source = $1 AND session_id = $2 AND diagnosed_at IS NOT NULL
+             UNION ALL
+             SELECT received_at, 'told_over', 1, shape || COALESCE(': ' || reason, ''), NULL FROM session_ends
+                WHERE source = $1 AND session_id = $2",
             session,
         )
         .await?;
@@ -293,6 +298,7 @@ async fn timeline(db: &Db, key: &SessionKey) -> Result<Vec<Event>, DbError> {
         let detail: String = row.get("detail")?;
         let (what, detail) = match row.get::<String>("what")?.as_str() {
             "read_content" => ("read_content", format!("{detail} observations")),
+            "told_over" => ("told_over", detail),
             "understood" => ("understood", detail),
             "looked_up" => ("looked_up", detail),
             "judged" => ("judged", detail),

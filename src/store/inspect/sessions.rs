@@ -31,6 +31,8 @@ pub struct SessionLine {
     pub first_activity_at: DateTime<Utc>,
     /// Latest activity.
     pub last_activity_at: DateTime<Utc>,
+    /// Observations that scans saw; 0: only a webhook knows the session.
+    pub observations: u64,
     /// Why there is no verdict yet, as it is now.
     pub waiting_reason: Option<String>,
     /// Until when it waits, where that is known.
@@ -234,7 +236,7 @@ macro_rules! list {
     () => {
         "-- list_sessions
              SELECT s.source, s.session_id, s.state, s.generation, s.environment, s.first_activity_at, s.last_activity_at,
-                    s.waiting_reason, s.waiting_until, s.incomplete, s.system, m.generation AS judged, m.verification_status,
+                    s.observation_count, s.waiting_reason, s.waiting_until, s.incomplete, s.system, m.generation AS judged, m.verification_status,
                     m.intent_type, m.intent_confidence, m.verdict_summary, m.diagnostic_status, m.analyzed_at,
                     v.reason, v.severity
              FROM sessions s
@@ -431,6 +433,7 @@ fn read(row: &Row, shut: &ShutGates) -> Result<SessionLine, DbError> {
         generation: row.get("generation")?,
         environment: row.get("environment")?,
         first_activity_at: row.get("first_activity_at")?,
+        observations: row.get("observation_count")?,
         last_activity_at: row.get("last_activity_at")?,
         waiting_reason,
         waiting_until,
