@@ -100,7 +100,7 @@ impl Job for DiagnoseSession {
 
     async fn on_revive(&self, tx: &mut Tx) -> Result<bool, DbError> {
         // The job itself does it; it only has to be called for again.
-        diagnoses::ask_again(tx, &self.key()).await?;
+        diagnoses::ask_again_of(tx, &self.key(), self.generation).await?;
         Ok(false)
     }
 }

@@ -1,19 +1,21 @@
 //! Makes sure that every session has the job its state calls for: rebuilds what was lost, also the whole `jobs` table.
 //!
-//! Takes no input and scans: loads sessions between settling and verdict, and verdicts that wait for a diagnosis, compares
-//! them with the live jobs, and enqueues what is missing. Also marks paid calls whose process died as `lost`, and adds up the
+//! Takes no input and scans: loads sessions between settling and verdict, verdicts that wait for a diagnosis, and operations that
+//! run, compares them with the live jobs, and enqueues what is missing. Also marks paid calls whose process died as `lost`, and adds up the
 //! totals that monitoring reads.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::{AnalyzeSession, DiagnoseSession, VerifySession};
+use super::{AnalyzeSession, ApplyOperation, DiagnoseSession, VerifySession};
 use crate::{
     db::{DbError, Tx},
     domain::session::{Generation, SessionKey, SessionState},
     env::Env,
+    operation,
     queue::{self, Job, JobContext, JobError, Limit, Outcome, Policy, minutes},
     store::{
         diagnoses, llm,
@@ -66,6 +68,8 @@ impl Job for Reconcile {
             after = last.clone();
             rebuilt += enqueue_missing(ctx, env, page.into_iter().map(diagnosis_called_for).collect()).await?;
         }
+        let running = operation::running(&env.db).await?;
+        rebuilt += enqueue_missing(ctx, env, running.into_iter().map(operation_called_for).collect()).await?;
         // Nothing of this job hangs on it, and the next tick tries it again.
         if let Err(error) = totals::fold(&env.db).await {
             tracing::warn!(%error, "totals for monitoring are not added up yet");
@@ -88,7 +92,12 @@ impl Job for Reconcile {
 /// a job that is no longer called for when it starts finds that out by itself.
 async fn enqueue_missing(ctx: &JobContext, env: &Env, wanted: Vec<Wanted>) -> Result<u64, JobError> {
     let mut live = BTreeMap::new();
-    for queue in [AnalyzeSession::NAME, VerifySession::NAME, DiagnoseSession::NAME] {
+    for queue in [
+        AnalyzeSession::NAME,
+        VerifySession::NAME,
+        DiagnoseSession::NAME,
+        ApplyOperation::NAME,
+    ] {
         let keys: Vec<String> = wanted
             .iter()
             .filter(|job| job.queue() == queue)
@@ -118,6 +127,7 @@ enum Wanted {
     Analyze(AnalyzeSession),
     Verify(VerifySession),
     Diagnose(DiagnoseSession),
+    Apply(ApplyOperation),
 }
 
 impl Wanted {
@@ -126,6 +136,7 @@ impl Wanted {
             Self::Analyze(_) => AnalyzeSession::NAME,
             Self::Verify(_) => VerifySession::NAME,
             Self::Diagnose(_) => DiagnoseSession::NAME,
+            Self::Apply(_) => ApplyOperation::NAME,
         }
     }
 
@@ -134,6 +145,7 @@ impl Wanted {
             Self::Analyze(job) => job.unique_key(),
             Self::Verify(job) => job.unique_key(),
             Self::Diagnose(job) => job.unique_key(),
+            Self::Apply(job) => job.unique_key(),
         }
         .unwrap_or_default()
     }
@@ -144,6 +156,7 @@ impl Wanted {
             Self::Analyze(job) => queue::enqueue(tx, job).await?,
             Self::Verify(job) => queue::enqueue(tx, job).await?,
             Self::Diagnose(job) => queue::enqueue(tx, job).await?,
+            Self::Apply(job) => queue::enqueue(tx, job).await?,
         };
         Ok(enqueued.is_new())
     }
@@ -170,6 +183,10 @@ fn job_called_for(session: &StoredSession) -> Option<Wanted> {
         })),
         (SessionState::Open | SessionState::Done | SessionState::Reopened, _) => None,
     }
+}
+
+fn operation_called_for(operation: Uuid) -> Wanted {
+    Wanted::Apply(ApplyOperation { operation })
 }
 
 fn diagnosis_called_for((key, generation): (SessionKey, Generation)) -> Wanted {

@@ -184,6 +184,21 @@ pub async fn list(db: &Db, most: u32) -> Result<Vec<Operation>, DbError> {
     .collect()
 }
 
+/// Those that run.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn running(db: &Db) -> Result<Vec<Uuid>, DbError> {
+    db.fetch_all(
+        "-- running_operations\nSELECT id FROM operations WHERE state = 'running'",
+        &[],
+    )
+    .await?
+    .iter()
+    .map(|row| row.get("id"))
+    .collect()
+}
+
 /// One operation.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         reading::{Reader, UNKNOWN_INTENT},
         session::{Generation, SessionKey},
+        shell,
         verdict::{PlaybookRef, Reason, Severity, Status, Verdict},
         verdict_diff::Diff,
     },
@@ -56,7 +57,7 @@ pub async fn give_up(tx: &mut Tx, key: &SessionKey, generation: Generation, reas
         severity: Severity::None,
         summary: format!(
             "Given up: {reason}. `aftercall reprocess {}` tries again.",
-            key.session_id
+            shell::word(&key.session_id)
         ),
         intent: UNKNOWN_INTENT.to_owned(),
         confidence: 0.0,

@@ -170,11 +170,15 @@ impl ApiClient {
     /// The address of a question. What stands in a path is percent-encoded whole.
     fn url(&self, path: &[&str], query: &[(&str, String)]) -> Result<Url, ApiError> {
         let mut url = self.base.clone();
-        if let Some(part) = path.iter().find(|part| matches!(**part, "" | "." | "..")) {
-            // An address takes these for steps between folders, however they are written.
+        // An address takes the first for steps between folders, however they are written, and drops the letters.
+        let is_lost = |part: &&&str| matches!(**part, "" | "." | "..") || part.contains(['\t', '\n', '\r']);
+        if let Some(part) = path.iter().find(is_lost) {
             return Err(ApiError::new(
                 Fault::Usage,
-                format!("`{part}` cannot be asked for over HTTP: use the database itself (--db)"),
+                format!(
+                    "`{}` cannot be asked for over HTTP: use the database itself (--db)",
+                    part.escape_debug()
+                ),
             ));
         }
         if let Ok(mut parts) = url.path_segments_mut() {
@@ -210,7 +214,12 @@ impl ApiClient {
                     409 if refused::code(reply).as_deref() == Some("request_under_way") => {
                         (reply.retry_after.unwrap_or(pause), "still does what was sent", false)
                     }
-                    502..=504 => (reply.retry_after.unwrap_or(pause), "cannot answer now", true),
+                    // A server that says when to come back is there: only its patience counts.
+                    502..=504 => (
+                        reply.retry_after.unwrap_or(pause),
+                        "cannot answer now",
+                        reply.retry_after.is_none(),
+                    ),
                     _ => return self.check(method, path, answered).await,
                 },
                 Err(error) if error.reason == UpstreamReason::Unreachable => (pause, "did not answer", true),
@@ -220,8 +229,10 @@ impl ApiClient {
             if is_last {
                 return self.check(method, path, answered).await;
             }
+            // A proxy that says "at once" is not asked without end in between.
+            let wait = wait.max(pause);
             let seconds = wait.as_secs_f64();
-            if answered.is_err() {
+            if answered.is_err() || *method == Method::GET {
                 // Soon over, or said as the error that it ends in: a screen that is drawn on stays as it is.
                 tracing::info!("{} {why}: sent again in {seconds:.1} s", self.address());
             } else {

@@ -24,6 +24,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// With what has to be known beside it.
+    pub(crate) fn also(self, more: &str) -> Self {
+        match self {
+            Self::Fault(text) => Self::Fault(format!("{text}\n{more}")),
+            Self::Usage(text) => Self::Usage(format!("{text}\n{more}")),
+            Self::Storage(text) => Self::Storage(format!("{text}\n{more}")),
+        }
+    }
+
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Fault(_) => 1,

@@ -146,10 +146,18 @@ pub(super) async fn perform(
     background: bool,
 ) -> Result<Operation, Failure> {
     let id = desk.begin(task, reason, matched).await?;
-    if !background {
-        work(desk, id, matched, context.out.is_json()).await?;
-    }
-    let operation = known(desk, id).await?;
+    let followed = async {
+        if !background {
+            work(desk, id, matched, context.out.is_json()).await?;
+        }
+        known(desk, id).await
+    };
+    let operation = followed.await.map_err(|failure| {
+        failure.also(&format!(
+            "operation {id} was called for and goes on: `aftercall operations list` shows how far it is; called for again, it would \
+             be done twice"
+        ))
+    })?;
     context.out.print(&operation, |_| {
         if background {
             format!("operation {id}: the workers do it; `aftercall operations list` shows how far it is")

@@ -41,7 +41,10 @@ pub use self::{
     tx::Tx,
     value::{Kind, OfKind, Value},
 };
-use self::{postgres::PostgresDb, sqlite::SqliteDb};
+use self::{
+    postgres::{PostgresDb, Use},
+    sqlite::SqliteDb,
+};
 
 /// How much of the last moments a power loss may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -233,10 +236,24 @@ impl Db {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn reopen_wide(&self, connections: u32, patience: Duration) -> Result<Self, DbError> {
+        self.reopen_as(connections, patience, Use::Work).await
+    }
+
+    /// The same for questions over whole tables, which people ask.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn reopen_for_people(&self, connections: u32, patience: Duration) -> Result<Self, DbError> {
+        self.reopen_as(connections, patience, Use::Reading).await
+    }
+
+    async fn reopen_as(&self, connections: u32, patience: Duration, reads_as: Use) -> Result<Self, DbError> {
         Ok(Self {
             engine: Arc::new(match &*self.engine {
                 Engine::Sqlite(sqlite) => Engine::Sqlite(sqlite.reopen().await?),
-                Engine::Postgres(postgres) => Engine::Postgres(Box::new(postgres.reopen(connections, patience))),
+                Engine::Postgres(postgres) => {
+                    Engine::Postgres(Box::new(postgres.reopen(connections, patience, reads_as)))
+                }
             }),
             jobs_changed: Arc::clone(&self.jobs_changed),
             statements: Arc::clone(&self.statements),

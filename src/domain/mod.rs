@@ -25,6 +25,7 @@ pub(crate) mod observation_fixture;
 pub mod playbook;
 pub mod reading;
 pub mod session;
+pub mod shell;
 pub mod signals;
 pub mod sql;
 pub mod transcript;

@@ -116,13 +116,13 @@ impl Drop for Server {
 
 async fn serve(listener: TcpListener, about: About, stop: CancellationToken) -> io::Result<()> {
     let asked = Arc::new(Asked {
-        health: connections(&about.db, BESIDE, health::DATABASE),
-        figures: connections(&about.db, BESIDE, metrics::EVALUATION),
+        health: connections(&about.db, Whom::Machines, BESIDE, health::DATABASE),
+        figures: connections(&about.db, Whom::Machines, BESIDE, metrics::EVALUATION),
         pulse: about.pulse,
     });
     let mut router = router(&asked);
     if let Some(served) = about.api {
-        let db = connections(&about.db, api::CONNECTIONS, api::STATEMENT);
+        let db = connections(&about.db, Whom::People, api::CONNECTIONS, api::STATEMENT);
         let api = Api::new(served, db, asked.pulse.clone());
         router = api.guard_health(router).merge(api.router());
     }
@@ -136,12 +136,23 @@ async fn serve(listener: TcpListener, about: About, stop: CancellationToken) -> 
 
 /// Connections on which no statement takes longer than `patience`. They are made at once and not at the first question: by
 /// then a file may be gone, and opening it would make another.
-fn connections(db: &Db, most: u32, patience: Duration) -> Arc<OnceLock<Db>> {
+/// Who asks over these connections: always the same of an index, or now and then over whole tables.
+#[derive(Clone, Copy)]
+enum Whom {
+    Machines,
+    People,
+}
+
+fn connections(db: &Db, whom: Whom, most: u32, patience: Duration) -> Arc<OnceLock<Db>> {
     let (db, connected) = (db.clone(), Arc::new(OnceLock::new()));
     let connecting = Arc::clone(&connected);
     tokio::spawn(async move {
         loop {
-            match db.reopen_wide(most, patience).await {
+            let opened = match whom {
+                Whom::Machines => db.reopen_wide(most, patience).await,
+                Whom::People => db.reopen_for_people(most, patience).await,
+            };
+            match opened {
                 Ok(own) => return drop(connecting.set(own)),
                 Err(error) => tracing::warn!(%error, "health and metrics have no connection yet"),
             }

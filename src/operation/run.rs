@@ -51,9 +51,11 @@ pub async fn step(tx: &mut Tx, id: Uuid) -> Result<Step, DbError> {
                 filter,
                 reason: &reason,
             };
-            // Ids are made by the clock: the operation's own is the end of what was there when it was called for.
-            let batch = bulk::apply(tx, &registry(), &order, operation.after(), id).await?;
-            let more = batch.position < id;
+            // Ids are made by the clock: the operation's own is the end of what was there when it was called for. Jobs that are
+            // named were there, whatever the clocks of those say who made them.
+            let end = if filter.ids.is_empty() { id } else { Uuid::max() };
+            let batch = bulk::apply(tx, &registry(), &order, operation.after(), end).await?;
+            let more = batch.position < end;
             Part::of_jobs(batch, more)
         }
         Task::Discarded { operation: of } => match bulk::restore(tx, &registry(), *of, operation.after()).await? {

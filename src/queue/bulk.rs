@@ -3,7 +3,10 @@
 //! What a change would break is left alone and counted by why: a second live job of one key, a job that runs, one that ended.
 //! A job that a worker has at this moment is passed over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -43,7 +46,12 @@ const AT_SERVER: Size = Size {
     take: 1_000,
 };
 /// Of a file, in which everybody who writes waits for the end of the batch: some 1 ms.
-const IN_FILE: Size = Size { look: 1_000, take: 25 };
+const IN_FILE: Size = Size { look: 1_000, take: 15 };
+
+/// Jobs whose kinds have a say in it, between two looks at the clock: each may write what it works for.
+const BETWEEN_LOOKS: u32 = 50;
+/// A batch of these ends after so long: nobody who needs one of its rows waits for long.
+const LONGEST: Duration = Duration::from_millis(200);
 
 fn size(tx: &Tx) -> Size {
     if tx.is_on_server() { AT_SERVER } else { IN_FILE }
@@ -155,18 +163,49 @@ pub async fn apply<E: Send + Sync + 'static>(
         ..Batch::default()
     };
     let named = order.filter.state.is_some();
-    let mut fit: Vec<Candidate> = Vec::new();
-    for job in candidates {
-        match order.change.refuses(&job.state, named) {
-            Some(why) => batch.skip(why, 1),
-            None => fit.push(job),
+    let kinds_have_a_say = matches!(order.change, Change::Retry | Change::Discard);
+    let at_once = if kinds_have_a_say {
+        BETWEEN_LOOKS as usize
+    } else {
+        candidates.len().max(1)
+    };
+    let began = Instant::now();
+    for some in candidates.chunks(at_once) {
+        if began.elapsed() > LONGEST {
+            break;
         }
+        let mut fit: Vec<Candidate> = Vec::new();
+        for job in some {
+            match order.change.refuses(&job.state, named) {
+                Some(why) => batch.skip(why, 1),
+                None => fit.push(job.clone()),
+            }
+        }
+        change(tx, registry, order, fit, &mut batch).await?;
+        batch.position = some.last().map_or(position, |job| job.id);
     }
+    if batch.position == candidates.last().map_or(Uuid::nil(), |job| job.id) {
+        batch.position = position;
+    }
+    if batch.done > 0 {
+        tx.wake_fleet();
+    }
+    Ok(batch)
+}
+
+/// Changes jobs that the change is for.
+async fn change<E: Send + Sync + 'static>(
+    tx: &mut Tx,
+    registry: &Registry<E>,
+    order: &Order<'_>,
+    fit: Vec<Candidate>,
+    batch: &mut Batch,
+) -> Result<(), DbError> {
     match order.change {
-        Change::Retry => revive(tx, registry, fit, &mut batch).await?,
-        Change::Cancel => cancel(tx, &fit, &mut batch).await?,
-        Change::Discard => discard(tx, registry, order, &fit, &mut batch).await?,
-        Change::Delete => delete(tx, &fit, &mut batch).await?,
+        Change::Retry => revive(tx, registry, fit, batch).await?,
+        Change::Cancel => cancel(tx, &fit, batch).await?,
+        Change::Discard => discard(tx, registry, order, &fit, batch).await?,
+        Change::Delete => delete(tx, &fit, batch).await?,
         Change::Reprioritise { priority } => {
             let sql = of_ids!(
                 "-- reprioritise_jobs\nUPDATE jobs SET priority = $2
@@ -175,13 +214,10 @@ pub async fn apply<E: Send + Sync + 'static>(
             batch.done += tx.execute(sql, &params![ids(&fit), *priority]).await?;
         }
         Change::Move { run_at, partition } => {
-            move_to(tx, registry, &fit, *run_at, partition.as_deref(), &mut batch).await?;
+            move_to(tx, registry, &fit, *run_at, partition.as_deref(), batch).await?;
         }
     }
-    if batch.done > 0 {
-        tx.wake_fleet();
-    }
-    Ok(batch)
+    Ok(())
 }
 
 fn ids(jobs: &[Candidate]) -> serde_json::Value {
@@ -356,7 +392,8 @@ pub async fn restore<E: Send + Sync + 'static>(
          SELECT d.job_id AS id, j.queue, j.state, j.unique_key, j.args FROM discarded_jobs d LEFT JOIN jobs j ON j.id = d.job_id
          WHERE d.operation = $1 AND d.job_id > $2 ORDER BY d.job_id LIMIT $3 FOR NO KEY UPDATE OF d",
     );
-    let rows = tx.fetch_all(TAKEN, &params![operation, after, size(tx).take]).await?;
+    let take = size(tx).take.min(BETWEEN_LOOKS);
+    let rows = tx.fetch_all(TAKEN, &params![operation, after, take]).await?;
     let Some(last) = rows.last() else { return Ok(None) };
     let mut batch = Batch {
         position: last.get("id")?,

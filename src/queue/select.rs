@@ -1,6 +1,6 @@
 //! Which jobs: a filter, and how it is walked in windows, so that no statement reads all of a large table.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -51,9 +51,15 @@ pub struct JobFilter {
 }
 
 impl JobFilter {
-    /// Whether it says nothing: then it matches every job there is.
+    /// Whether it says nothing: then it matches every job there is. A text that is empty is contained in all.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let said = Self {
+            key_contains: said(&self.key_contains),
+            error_contains: said(&self.error_contains),
+            ..self.clone()
+        };
+        said == Self::default()
     }
 
     fn params(&self) -> Vec<Value> {
@@ -270,7 +276,7 @@ async fn end_of_window(db: &Db, filter: &JobFilter, before: Uuid) -> Result<Opti
 /// When the database cannot answer.
 pub async fn count(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
     if !filter.ids.is_empty() {
-        return Ok(filter.ids.len() as u64);
+        return Ok(filter.ids.iter().collect::<BTreeSet<_>>().len() as u64);
     }
     let sql = if filter.discarded_only() {
         COUNT_DISCARDED

@@ -81,6 +81,21 @@ pub async fn ask_again(tx: &mut Tx, key: &SessionKey) -> Result<Option<Generatio
     row.map(|row| row.get("generation")).transpose()
 }
 
+/// The same of this generation, where it is the latest that was judged.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn ask_again_of(tx: &mut Tx, key: &SessionKey, generation: Generation) -> Result<(), DbError> {
+    tx.execute(
+        "-- ask_for_this_diagnosis_again
+         UPDATE monitoring_results SET diagnostic_status = 'pending'
+         WHERE source = $1 AND session_id = $2 AND generation = $3 AND verification_status IN ('fail', 'partial')",
+        &params![&key.source, &key.session_id, generation],
+    )
+    .await?;
+    Ok(())
+}
+
 pub(super) const PENDING: &str = "-- pending_diagnoses
              SELECT m.source, m.session_id, m.generation FROM monitoring_results m
              JOIN sessions s ON s.source = m.source AND s.session_id = m.session_id AND s.generation = m.generation

@@ -17,7 +17,7 @@ use crate::{
 /// How long a key is remembered.
 pub const KEPT: Duration = Duration::from_hours(24);
 /// A claim without an answer for so long was left by a process that died: longer than any request may take.
-const ABANDONED: Duration = Duration::from_mins(1);
+const ABANDONED: Duration = Duration::from_secs(30);
 
 /// What a key is claimed for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,8 @@ on_each_engine! {
     a_discard_ends_sessions_with_the_reason_and_is_undone,
     sessions_are_judged_again_by_filter,
     an_operation_goes_on_in_a_worker_after_its_process_was_killed,
+    an_operation_whose_job_was_cancelled_is_taken_up_again,
+    the_diagnosis_of_an_older_verdict_is_not_taken_for_that_of_the_latest,
 }
 
 async fn said(world: &World, arguments: &[&str]) -> String {
@@ -71,6 +73,14 @@ async fn a_change_is_shown_before_it_is_made_and_written_down() {
         "{shown}"
     );
     assert_eq!(scheduled(&db).await, 3, "nothing is done yet");
+    // A variable of a shell that is not set: it must not mean all.
+    for empty in ["--key", "--error"] {
+        let ended = Child::start(&world, &["jobs", "cancel", empty, "", "--yes"], &[])
+            .ended()
+            .await;
+        assert_eq!(ended.status.code(), Some(2), "{ended}");
+    }
+    assert_eq!(scheduled(&db).await, 3);
     let preview = json(&world, &filter).await;
     assert_eq!((&preview["matches"], &preview["acted"]), (&3.into(), &false.into()));
     assert_eq!(preview["sample"].as_array().unwrap().len(), 3);
@@ -198,4 +208,51 @@ async fn an_operation_goes_on_in_a_worker_after_its_process_was_killed() {
     let operations = json(&world, &["operations", "list"]).await;
     assert_eq!(operations[0]["done"], MANY, "each was counted once: {operations}");
     drop(worker);
+}
+
+async fn an_operation_whose_job_was_cancelled_is_taken_up_again() {
+    let world = Plan::of(&[]).start().await;
+    let db = world.db().await;
+    scans(&db, 3).await;
+    let act = ["jobs", "cancel", "--key", "elsewhere", "--yes", "--background"];
+    said(&world, &act).await;
+    let gone = ["jobs", "cancel", "--queue", "apply_operation", "--yes"];
+    let gone = json(&world, &gone).await;
+    assert_eq!(gone["done"], 1, "{gone}");
+    let lost = "SELECT COUNT(*) AS n FROM operations o WHERE o.state = 'running' AND NOT EXISTS (SELECT 1 FROM jobs j
+        WHERE j.unique_key = CAST(o.id AS TEXT) AND j.state IN ('available', 'scheduled', 'running', 'retryable'))";
+    assert_eq!((count(&db, lost).await, scheduled(&db).await), (1, 3));
+
+    let pipeline = world.pipeline(&db).await;
+    db.advance_clock(std::time::Duration::from_mins(5)).await.unwrap();
+    until("its jobs are cancelled", async || scheduled(&db).await == 0).await;
+    pipeline.shutdown().await;
+    let done = "SELECT COUNT(*) AS n FROM operations WHERE state = 'done'";
+    until("both say so", async || count(&db, done).await == 2).await;
+}
+
+async fn the_diagnosis_of_an_older_verdict_is_not_taken_for_that_of_the_latest() {
+    let world = Plan::of(&[vanished("s-1")]).start().await;
+    let db = world.db().await;
+    world.run_until_idle(&db).await;
+    let jobs = json(&world, &["jobs", "list", "--queue", "diagnose_session"]).await;
+    let first = jobs["jobs"][0]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{jobs}"))
+        .to_owned();
+    said(&world, &["reprocess", "s-1"]).await;
+    world.run_until_idle(&db).await;
+    let pending = "SELECT COUNT(*) AS n FROM monitoring_results WHERE generation = 2 AND diagnostic_status = 'pending'";
+    assert_eq!(count(&db, pending).await, 0);
+
+    said(&world, &["jobs", "retry", &first, "--state", "completed"]).await;
+    assert_eq!(count(&db, pending).await, 0);
+    let second = json(&world, &["jobs", "list", "--queue", "diagnose_session", "--key", "#2"]).await;
+    let second = second["jobs"][0]["id"].as_str().unwrap_or_else(|| panic!("{second}"));
+    assert_ne!(second, first);
+    said(&world, &["jobs", "retry", second, "--state", "completed"]).await;
+    assert_eq!(count(&db, pending).await, 1, "its own is asked for again");
+    world.run_until_idle(&db).await;
+    assert_eq!(count(&db, pending).await, 0);
+    assert_eq!(broken_promises(&db).await, Vec::<String>::new());
 }

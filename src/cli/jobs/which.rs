@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use crate::{
     config::duration,
@@ -33,10 +33,10 @@ pub(super) struct Which {
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
     /// Whose unique key contains this (a session's id)
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     key: Option<String>,
     /// Whose last error contains this
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     error: Option<String>,
     /// Whose arguments hold this value, such as session_id=call-7
     #[arg(long, value_name = "PATH=VALUE")]

@@ -19,12 +19,13 @@ use sqlx::{
 };
 use tokio::sync::Notify;
 
+pub(super) use self::connection::Use;
+use self::pool::Pool;
 pub(super) use self::{
     announce::Announcer,
     transaction::Transaction,
     types::{Float, Text, Time, Whole},
 };
-use self::{connection::Use, pool::Pool};
 use super::{DbError, DbErrorKind, PostgresLocation, Row, Value};
 
 /// How long a statement may take before its connection is given up.
@@ -60,13 +61,13 @@ impl PostgresDb {
     }
 
     /// Connections of their own, for a thread with a runtime of its own.
-    pub(super) fn reopen(&self, connections: u32, patience: Duration) -> Self {
+    pub(super) fn reopen(&self, connections: u32, patience: Duration, reads_as: Use) -> Self {
         let pool = Pool::new(self.options.clone(), connections, patience);
         Self {
             announcer: Arc::new(Announcer::new(pool.clone())),
             options: self.options.clone(),
             pool,
-            reads_as: Use::Work,
+            reads_as,
         }
     }
 

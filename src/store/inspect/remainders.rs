@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::waiting::ShutGates;
 use crate::{
     db::{Db, DbError, Row, Sql},
-    domain::webhook::NOT_IN_TRACES,
+    domain::{shell, webhook::NOT_IN_TRACES},
     params,
 };
 
@@ -273,7 +273,7 @@ fn day(row: &Row) -> Result<Option<NaiveDate>, DbError> {
 }
 
 fn act(kind: Kind, reason: &str, source: &str, example: &str) -> String {
-    let (one, source) = (word(example), word(source));
+    let (one, source) = (shell::word(example), shell::word(source));
     match (kind, reason) {
         (Kind::Waiting, reason) if reason.starts_with(NOT_IN_TRACES) => {
             format!("does the agent trace these calls, under these ids? aftercall why {one} --source {source}")
@@ -285,16 +285,6 @@ fn act(kind: Kind, reason: &str, source: &str, example: &str) -> String {
             format!("read it: aftercall show {one} --source {source}")
         }
         (Kind::Skipped, _) => format!("nothing; one of them: aftercall show {one} --source {source}"),
-    }
-}
-
-/// As one word of a shell, whatever it holds.
-fn word(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+,".contains(letter);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 
@@ -449,18 +439,5 @@ mod tests {
             "{}",
             left.reason
         );
-    }
-
-    #[test]
-    fn an_id_is_one_word_of_a_shell_whatever_it_holds() {
-        for (id, shown) in [
-            ("a/b-1", "a/b-1"),
-            ("$(id)", "'$(id)'"),
-            ("it's", "'it'\\''s'"),
-            ("-x", "'-x'"),
-            ("", "''"),
-        ] {
-            assert_eq!(word(id), shown);
-        }
     }
 }

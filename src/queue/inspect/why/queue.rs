@@ -124,14 +124,15 @@ async fn keys_with_work(db: &Db, queue: &str) -> Result<Vec<Key>, DbError> {
         .collect()
 }
 
-/// Jobs that wait for a time, by why.
+/// Jobs that wait for a time, by why. Of one queue, but by its order: with `queue = $1` a server may walk all that wait for a time,
+/// in the order of an index that knows no queues, in the hope to meet some of this one soon.
 async fn later(db: &Db, now: DateTime<Utc>, queue: &str) -> Result<Vec<Reason>, DbError> {
     let rows = db
         .fetch_all(
             "-- later_of_queue
              SELECT state, run_at, wait_reason FROM jobs
-             WHERE queue = $1 AND state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at > $2
-             ORDER BY run_at LIMIT $3",
+             WHERE queue >= $1 AND queue <= $1 AND state IN ('scheduled', 'retryable') AND held_by IS NULL AND run_at > $2
+             ORDER BY queue, run_at LIMIT $3",
             &params![queue, now, COUNTED as u64 + 1],
         )
         .await?;
