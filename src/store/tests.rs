@@ -53,11 +53,8 @@ async fn failure(db: &Db, id: &str, generation: u32) {
     .await;
 }
 
-async fn what_walks_over_sessions_reads_only_those_it_is_about(database: TestDb) {
-    let db = &database.db;
-    fill(
-        db,
-        &[
+/// Sessions in every state, most of them done, and what belongs to them.
+const MANY: &[&str] = &[
             "INSERT INTO sessions (source, session_id, first_activity_at, last_activity_at, observation_count, trace_count, digest,
                  digest_since, open_since, state, generation, discovered_at, updated_at, analyzed_digest)
              SELECT CASE n % 4 WHEN 0 THEN 'others' ELSE 'calls' END, 's-' || n, now(), now(), 3, 1, 'd', now(), now(),
@@ -83,9 +80,11 @@ async fn what_walks_over_sessions_reads_only_those_it_is_about(database: TestDb)
              SELECT source, session_id, session_id, created_at, created_at FROM snapshots",
             "INSERT INTO seen_observations (source, trace_id, observation_id, mark, started_at, last_activity_at, ends_session)
              SELECT source, trace_id, 'o-' || o, 'm', started_at, last_activity_at, false FROM seen_traces, generate_series(1, 3) o",
-        ],
-    )
-    .await;
+];
+
+async fn what_walks_over_sessions_reads_only_those_it_is_about(database: TestDb) {
+    let db = &database.db;
+    fill(db, MANY).await;
     let lately = db.now().await.unwrap() - chrono::TimeDelta::hours(1);
     let long_ago = lately - chrono::TimeDelta::hours(160);
     let untraced = |is: &str, becomes: &str| params!["calls", long_ago, is, becomes, lately, 200_u32];
