@@ -82,8 +82,8 @@ impl Job for AnalyzeSession {
         };
 
         let told = ending::told(&entry.settle, &session);
-        if let Some(whole_at) = told.map(|told| entry.settle.whole_at(told, session.digest_since))
-            && let Ok(wait) = (whole_at - env.db.now().await?).to_std()
+        if let Some(read_at) = ending::read_at(&entry.settle, &session)
+            && let Ok(wait) = (read_at - env.db.now().await?).to_std()
             && wait > Duration::ZERO
         {
             return ctx.snooze(ctx.begin().await?, wait, AFTER_ITS_END).await;
@@ -265,9 +265,9 @@ async fn session_ref(env: &Env, session: &StoredSession) -> Result<SessionRef, J
 }
 
 /// Whether its content has changed since it was settled: then it was not over. One that the deadline settled is read as it is,
-/// since it would never come to rest.
+/// since it would never come to rest; so is one that no scan has seen: it was called for by hand, and nothing is known to compare.
 fn goes_on(session: &StoredSession, told: bool, digest: &str) -> bool {
-    if session.incomplete {
+    if session.incomplete || session.is_untraced() {
         return false;
     }
     let ended = session.ended || told;
@@ -363,6 +363,16 @@ mod tests {
             ..session()
         };
         assert!(!goes_on(&restless, false, "changed once more"));
+    }
+
+    #[test]
+    fn a_session_that_no_scan_has_seen_is_judged_by_the_first_analysis_that_is_called_for_by_hand() {
+        let untraced = StoredSession {
+            observations: 0,
+            digest: String::new(),
+            ..session()
+        };
+        assert!(!goes_on(&untraced, false, "what the source holds"));
     }
 
     #[test]

@@ -226,10 +226,16 @@ impl DiscoverSessions {
     }
 
     async fn settle_all(&self, ctx: &JobContext, entry: &SourceEntry, cycle: &mut Cycle) -> Result<(), JobError> {
-        let mut tx = ctx.begin().await?;
-        cycle.counts.waiting = ending::wait_for_traces(&mut tx, &self.source, &entry.settle).await?;
-        tx.set_progress(json!(cycle));
-        ctx.progress(tx).await?;
+        // A cycle counts those that it has seen: what only a webhook knows may be there for ever, and no scan walks it.
+        cycle.counts.waiting = 0;
+        loop {
+            let mut tx = ctx.begin().await?;
+            let changed = ending::wait_for_traces(&mut tx, &self.source, &entry.settle, BATCH).await?;
+            ctx.progress(tx).await?;
+            if changed < u64::from(BATCH) {
+                break;
+            }
+        }
         let mut after = None;
         loop {
             let mut tx = ctx.begin().await?;
@@ -262,8 +268,12 @@ async fn settle(tx: &mut Tx, entry: &SourceEntry, session: &StoredSession, cycle
         Settled::Yes { incomplete } => {
             let incomplete = incomplete || never_rests(entry, session, now);
             cycle.counts.settled += 1;
-            let whole_at = told.map(|told| entry.settle.whole_at(told, session.digest_since));
-            reprocess::settle(tx, session, incomplete, whole_at).await.map(drop)
+            let called_for = StoredSession {
+                incomplete,
+                ..session.clone()
+            };
+            let read_at = ending::read_at(&entry.settle, &called_for);
+            reprocess::settle(tx, session, incomplete, read_at).await.map(drop)
         }
         Settled::NotYet { reason, until } => {
             cycle.counts.waiting += 1;

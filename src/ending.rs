@@ -3,13 +3,13 @@
 //! It settles at once, where a scan has seen it, and is known from then on where none has: it waits for its traces, and settles
 //! as soon as one shows them. Told again, nothing happens; neither does anything to one that has its verdict.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     db::{DbError, Tx},
     domain::{
         session::{SessionState, SettleRules},
-        webhook::NOT_IN_TRACES,
+        webhook::{NOT_IN_TRACES, not_in_traces_yet},
     },
     reprocess,
     store::{
@@ -17,6 +17,9 @@ use crate::{
         sessions::{self, StoredSession},
     },
 };
+
+/// An end is told within days of it, if only after an outage. What is longer ago is a clock that is wrong, or a fault.
+const LONGEST_AGO: TimeDelta = TimeDelta::days(30);
 
 /// Where the session is from, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
@@ -68,30 +71,49 @@ pub fn told(rules: &SettleRules, session: &StoredSession) -> Option<DateTime<Utc
         .filter(|told| !session.is_untraced() && rules.stands(*told, session.last_activity_at))
 }
 
+/// When a session whose end was told may be read: when its last spans have had their time, and by its deadline at the latest,
+/// since content that goes on changing never has. `None`: at once.
+pub fn read_at(rules: &SettleRules, session: &StoredSession) -> Option<DateTime<Utc>> {
+    let told = told(rules, session).filter(|_| !session.incomplete)?;
+    let whole_at = rules.whole_at(told, session.digest_since);
+    Some(whole_at.min(rules.late_at(told, session.open_since)))
+}
+
 /// Why a session waits that only a webhook knows since then. The same for all of them, so that they are counted together.
 pub fn not_in_traces(rules: &SettleRules, since: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if now < since + rules.trace_deadline {
-        yet()
+        not_in_traces_yet()
     } else {
         never()
     }
 }
 
-fn yet() -> String {
-    format!("{NOT_IN_TRACES}: a webhook told that it ended, and no trace of it has arrived yet")
+fn switched_off() -> String {
+    format!("{NOT_IN_TRACES}: its source is switched off, and nobody looks for its traces")
 }
 
 fn never() -> String {
     format!("{NOT_IN_TRACES}: it ended, but no trace of it has arrived within `trace_deadline`")
 }
 
-/// After a scan: says of each session of the source that it has not shown either why it waits. Answers how many there are.
+/// After a scan: says of sessions of the source that it has not shown either why they wait, where something else is said of them
+/// so far. Answers of how many, `most` at most: then there may be more.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn wait_for_traces(tx: &mut Tx, source: &str, rules: &SettleRules) -> Result<u64, DbError> {
+pub async fn wait_for_traces(tx: &mut Tx, source: &str, rules: &SettleRules, most: u32) -> Result<u64, DbError> {
     let since = tx.now().await? - rules.trace_deadline;
-    sessions::wait_untraced(tx, source, since, &yet(), &never()).await
+    let said = sessions::Said {
+        yet: &not_in_traces_yet(),
+        never: &never(),
+        before: &switched_off(),
+    };
+    sessions::wait_untraced(tx, source, since, &said, most).await
+}
+
+/// Whether a session that was told to be over now can have ended then: what is not over yet cannot have.
+fn can_be(ended_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    ended_at <= now && now - ended_at <= LONGEST_AGO
 }
 
 /// An end is told.
@@ -100,16 +122,15 @@ pub async fn wait_for_traces(tx: &mut Tx, source: &str, rules: &SettleRules) -> 
 /// When the database refuses it.
 pub async fn end(tx: &mut Tx, of: Of, end: &ToldEnd) -> Result<Became, DbError> {
     let now = tx.now().await?;
-    // What is not over yet cannot have ended.
-    let ended_at = end.ended_at.filter(|at| *at < now).unwrap_or(now);
-    if !ends::record(tx, end).await? {
+    let said = end.ended_at.filter(|at| can_be(*at, now));
+    let ended_at = said.unwrap_or(now);
+    if !ends::record(tx, end, said).await? {
         return Ok(Became::Repeated);
     }
-    let switched_off = format!("{NOT_IN_TRACES}: its source is switched off, and nobody looks for its traces");
     let reason = if of.enabled {
-        not_in_traces(&of.rules, now, now)
+        not_in_traces_yet()
     } else {
-        switched_off
+        switched_off()
     };
     let session = sessions::tell(tx, &end.key, ended_at, &reason).await?;
     match session.state {
@@ -123,10 +144,34 @@ pub async fn end(tx: &mut Tx, of: Of, end: &ToldEnd) -> Result<Became, DbError> 
     if session.is_untraced() {
         return Ok(Became::NotInTraces);
     }
-    let Some(told) = told(&of.rules, &session) else {
+    if told(&of.rules, &session).is_none() {
         return Ok(Became::WentOn);
+    }
+    let called_for = StoredSession {
+        incomplete: false,
+        ..session
     };
-    let whole_at = of.rules.whole_at(told, session.digest_since);
-    reprocess::settle(tx, &session, false, Some(whole_at)).await?;
+    reprocess::settle(tx, &called_for, false, read_at(&of.rules, &called_for)).await?;
     Ok(Became::CalledFor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_of_the_last_thirty_days_and_not_of_the_future() {
+        let now: DateTime<Utc> = "2026-09-21T13:33:20Z".parse().unwrap();
+        for (text, can) in [
+            ("2026-09-21T13:33:20Z", true),
+            ("2026-08-22T13:33:20Z", true),
+            ("2026-08-22T13:33:19Z", false),
+            ("2026-09-21T13:33:21Z", false),
+            ("1970-01-01T00:00:00Z", false),
+            ("-9999-01-01T00:00:00Z", false),
+            ("+200000-01-01T00:00:00Z", false),
+        ] {
+            assert_eq!(can_be(text.parse().unwrap(), now), can, "{text}");
+        }
+    }
 }

@@ -122,7 +122,12 @@ pub struct SettleRules {
 impl SettleRules {
     /// Whether the deadline has come, counted from when both the last activity and our first sight of it lie behind.
     pub fn is_late(&self, last_activity_at: DateTime<Utc>, open_since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        now >= last_activity_at.max(open_since) + self.settle_deadline
+        now >= self.late_at(last_activity_at, open_since)
+    }
+
+    /// When it comes.
+    pub fn late_at(&self, last_activity_at: DateTime<Utc>, open_since: DateTime<Utc>) -> DateTime<Utc> {
+        last_activity_at.max(open_since) + self.settle_deadline
     }
 
     /// Whether an end that a webhook told is still the end: what came within `settle_after` after it belongs to it (a clock

@@ -24,6 +24,11 @@ pub const LONGEST_ID: usize = 512;
 /// How a waiting reason begins of a session that a webhook told of and no scan has seen.
 pub const NOT_IN_TRACES: &str = "not in traces";
 
+/// Why it waits, until the deadline of its traces.
+pub fn not_in_traces_yet() -> String {
+    format!("{NOT_IN_TRACES}: a webhook told that it ended, and no trace of it has arrived yet")
+}
+
 /// Who sends, and in which shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -23,11 +23,11 @@ pub struct ToldEnd {
     pub reason: Option<String>,
 }
 
-/// Stores it. Answers false when this very request came before.
+/// Stores it; `ended_at` is when it ended, as the sender has it, where that can be. Answers false when this very request came before.
 ///
 /// # Errors
 /// When the database refuses it.
-pub async fn record(tx: &mut Tx, end: &ToldEnd) -> Result<bool, DbError> {
+pub async fn record(tx: &mut Tx, end: &ToldEnd, ended_at: Option<DateTime<Utc>>) -> Result<bool, DbError> {
     let now = tx.now().await?;
     let inserted = tx
         .execute(
@@ -39,7 +39,7 @@ pub async fn record(tx: &mut Tx, end: &ToldEnd) -> Result<bool, DbError> {
                 &end.key.session_id,
                 &end.delivery,
                 end.shape,
-                end.ended_at,
+                ended_at,
                 end.reason.as_deref(),
                 now
             ],

@@ -91,11 +91,9 @@ const MINUTES: &[&str] = &["-- prune_queue_minutes
          SELECT minute, queue, event, wait FROM queue_minutes WHERE minute < $1 ORDER BY minute LIMIT $2)"];
 
 /// A request that is sent again after this long is no longer known. By then what it says is too long ago to end anything.
-const ENDS: &[&str] = &["-- prune_session_ends
+pub(super) const ENDS: &[&str] = &["-- prune_session_ends
      DELETE FROM session_ends WHERE (source, session_id, delivery) IN (
-         SELECT e.source, e.session_id, e.delivery FROM session_ends e
-         JOIN sessions s ON s.source = e.source AND s.session_id = e.session_id
-         WHERE e.received_at < $1 AND s.state = 'done' ORDER BY e.received_at LIMIT $2)"];
+         SELECT source, session_id, delivery FROM session_ends WHERE received_at < $1 ORDER BY received_at LIMIT $2)"];
 
 /// How long each kind is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         grouping::{self, Span},
         session::{SessionKey, digest_of},
+        webhook::not_in_traces_yet,
     },
     params,
     ports::{SeenObservation, SeenSession},
@@ -256,9 +257,11 @@ async fn recount(tx: &mut Tx, source: &str, touched: &[&String]) -> Result<Merge
         for &session_id in some {
             merged.changed += 1;
             let seen = sums.remove(session_id).and_then(|sum| sum.into_session(session_id));
-            match seen {
-                Some(seen) => merged.new += u64::from(sessions::save_seen(tx, source, &seen).await?),
-                None => sessions::forget_unjudged(tx, &SessionKey::new(source, session_id)).await?,
+            if let Some(seen) = seen {
+                merged.new += u64::from(sessions::save_seen(tx, source, &seen).await?);
+            } else {
+                let key = SessionKey::new(source, session_id);
+                sessions::forget_unjudged(tx, &key, &not_in_traces_yet()).await?;
             }
         }
     }

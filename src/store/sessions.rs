@@ -165,10 +165,10 @@ pub async fn save_seen(tx: &mut Tx, source: &str, seen: &SeenSession) -> Result<
                                       THEN sessions.first_activity_at ELSE excluded.first_activity_at END,
              open_since = CASE WHEN sessions.observation_count = 0 OR sessions.last_activity_at < excluded.last_activity_at
                                THEN excluded.open_since ELSE sessions.open_since END,
-             waiting_reason = CASE WHEN sessions.observation_count = 0 THEN excluded.waiting_reason
-                                   ELSE sessions.waiting_reason END,
-             waiting_until = CASE WHEN sessions.observation_count = 0 THEN excluded.waiting_until
-                                  ELSE sessions.waiting_until END,
+             waiting_reason = CASE WHEN sessions.observation_count = 0 AND sessions.state IN ('open', 'reopened')
+                                   THEN excluded.waiting_reason ELSE sessions.waiting_reason END,
+             waiting_until = CASE WHEN sessions.observation_count = 0 AND sessions.state IN ('open', 'reopened')
+                                  THEN excluded.waiting_until ELSE sessions.waiting_until END,
              last_activity_at = excluded.last_activity_at,
              observation_count = excluded.observation_count,
              trace_count = excluded.trace_count,
@@ -226,11 +226,11 @@ pub async fn tell(
 }
 
 /// Its traces turned out to be other sessions': nothing of it is left, and nobody has read it yet. One that was read stays, and
-/// so does one that a webhook told of.
+/// so does one that a webhook told of: it waits for its own, with this reason.
 ///
 /// # Errors
 /// When the database refuses it.
-pub(super) async fn forget_unjudged(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
+pub(super) async fn forget_unjudged(tx: &mut Tx, key: &SessionKey, waiting_reason: &str) -> Result<(), DbError> {
     tx.execute(
         "-- forget_unjudged_session
          DELETE FROM sessions WHERE source = $1 AND session_id = $2 AND state = 'open' AND generation = 1
@@ -240,9 +240,9 @@ pub(super) async fn forget_unjudged(tx: &mut Tx, key: &SessionKey) -> Result<(),
     .await?;
     tx.execute(
         "-- untrace_session
-         UPDATE sessions SET observation_count = 0, trace_count = 0, digest = '', waiting_until = NULL
+         UPDATE sessions SET observation_count = 0, trace_count = 0, digest = '', waiting_reason = $3, waiting_until = NULL
          WHERE source = $1 AND session_id = $2 AND state = 'open' AND generation = 1 AND analyzed_digest IS NULL",
-        &params![&key.source, &key.session_id],
+        &params![&key.source, &key.session_id, waiting_reason],
     )
     .await?;
     Ok(())
@@ -306,8 +306,8 @@ pub async fn settle(tx: &mut Tx, key: &SessionKey, generation: Generation, incom
     Ok(())
 }
 
-/// New activity after the verdict: it waits to come to rest again. The verdict stands until then. An end that was told since is
-/// the end of what began after the verdict; what came late to what was judged is not judged piece by piece.
+/// New activity after the verdict: it waits to come to rest again. The verdict stands until then. An end of after the verdict is
+/// the end of what began after it, an end of before is not; what came late to what was judged is not judged piece by piece.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -316,7 +316,7 @@ pub async fn reopen(tx: &mut Tx, key: &SessionKey) -> Result<(), DbError> {
     tx.execute(
         "-- reopen_session
          UPDATE sessions SET state = 'reopened', open_since = $3, updated_at = $3,
-                told_at = CASE WHEN last_activity_at > done_at THEN told_at END,
+                told_at = CASE WHEN last_activity_at > done_at AND told_at > done_at THEN told_at END,
                 waiting_reason = 'new activity after the verdict: waiting to settle again', waiting_until = $3
          WHERE source = $1 AND session_id = $2",
         &params![&key.source, &key.session_id, now],
@@ -525,8 +525,38 @@ pub async fn unsettled_after(
     rows.iter().map(read).collect()
 }
 
-/// Says of all sessions of a source that only a webhook knows why they wait: `never` of those that do so since then or longer,
-/// `yet` of the others. Answers how many there are. However many, only those are written of which something else is said.
+/// What is said of a session that only a webhook knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// Before its deadline.
+    pub yet: &'a str,
+    /// After it.
+    pub never: &'a str,
+    /// While nobody looked for its traces.
+    pub before: &'a str,
+}
+
+/// Each reads those alone of which something else is to be said: the reason is part of the index.
+macro_rules! wait_untraced {
+    ($those:literal) => {
+        concat!(
+            "-- wait_untraced_sessions
+             UPDATE sessions SET waiting_reason = $4, waiting_until = NULL, updated_at = $5
+             WHERE (source, session_id) IN (
+                 SELECT source, session_id FROM sessions
+                 WHERE state IN ('open', 'reopened') AND observation_count = 0 AND source = $1 AND waiting_reason = $3
+                    AND open_since ",
+            $those,
+            " ORDER BY open_since LIMIT $6)"
+        )
+    };
+}
+
+pub(super) const NO_LONGER: &str = wait_untraced!("<= $2");
+pub(super) const ONCE_MORE: &str = wait_untraced!("> $2");
+
+/// Says of sessions of a source that only a webhook knows why they wait: `never` of those that do so since then or longer, `yet`
+/// of the others. Answers of how many something else is said now, `most` at most.
 ///
 /// # Errors
 /// When the database refuses it.
@@ -534,27 +564,24 @@ pub async fn wait_untraced(
     tx: &mut Tx,
     source: &str,
     since: DateTime<Utc>,
-    yet: &str,
-    never: &str,
+    said: &Said<'_>,
+    most: u32,
 ) -> Result<u64, DbError> {
     let now = tx.now().await?;
-    tx.execute(
-        "-- wait_untraced_sessions
-         UPDATE sessions SET waiting_reason = CASE WHEN open_since <= $2 THEN $4 ELSE $3 END, updated_at = $5
-         WHERE state IN ('open', 'reopened') AND source = $1 AND observation_count = 0
-            AND waiting_reason <> CASE WHEN open_since <= $2 THEN $4 ELSE $3 END",
-        &params![source, since, yet, never, now],
-    )
-    .await?;
-    let row = tx
-        .fetch_optional(
-            "-- count_untraced_sessions
-             SELECT COUNT(*) AS sessions FROM sessions
-             WHERE state IN ('open', 'reopened') AND source = $1 AND observation_count = 0",
-            &params![source],
-        )
-        .await?;
-    row.map_or(Ok(0), |row| row.get("sessions"))
+    let mut changed = 0;
+    for (statement, is, becomes) in [
+        (NO_LONGER, said.yet, said.never),
+        (NO_LONGER, said.before, said.never),
+        (ONCE_MORE, said.before, said.yet),
+        // The deadline is another one since.
+        (ONCE_MORE, said.never, said.yet),
+    ] {
+        let left = u64::from(most).saturating_sub(changed);
+        changed += tx
+            .execute(statement, &params![source, since, is, becomes, now, left])
+            .await?;
+    }
+    Ok(changed)
 }
 
 pub(super) const CHANGED: Sql = Sql::each(

@@ -150,6 +150,20 @@ impl Told {
         answer
     }
 
+    /// A request whose body never comes, from somebody who knows no secret.
+    async fn of_slow_body(&self) -> String {
+        let address = self.url.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST /api/v1/sources/calls/webhooks/vapi HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\nConnection: close\r\n\
+             X-Vapi-Secret: x\r\n\r\n{{"
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
     async fn get(&self, path: &str) -> Value {
         let url = format!("{}/api/v1{path}", self.url);
         Answer::of(self.client.request(Method::GET, url).bearer_auth(&self.token))
@@ -164,6 +178,21 @@ impl Told {
             .iter()
             .filter(|line| (&*line.source, &*line.shape, &*line.outcome) == ("calls", shape, outcome));
         of_it.map(|line| line.events).sum()
+    }
+
+    /// A form as Twilio sends and signs it.
+    fn of_twilio(&self, form: &[(&str, &str)], query: &str) -> RequestBuilder {
+        let text = form
+            .iter()
+            .fold(format!("{URL}{query}"), |text, (name, value)| text + name + value);
+        let signature = STANDARD.encode(tag(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, TWILIO, &text));
+        let body: Vec<String> = form
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
+        self.post(&format!("calls/webhooks/twilio{query}"), body.join("&"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-twilio-signature", signature)
     }
 
     async fn stop(self) {
@@ -317,6 +346,17 @@ async fn one_that_only_a_webhook_knows_is_shown_everywhere_until_its_traces_come
     told.stop().await;
 }
 
+/// What Twilio says of a call, in the order in which it signs.
+fn callback(status: &str) -> [(&str, &str); 5] {
+    [
+        ("AccountSid", "AC00000000000000000000000000000001"),
+        ("CallSid", "CA00000000000000000000000000000001"),
+        ("CallStatus", status),
+        ("From", "+15005550006"),
+        ("Timestamp", "Mon, 21 Sep 2026 13:33:20 +0000"),
+    ]
+}
+
 async fn each_vendors_event_ends_its_call_and_its_other_events_end_nothing() {
     let told = Told::start().await;
     let report = json!({"message": {
@@ -363,29 +403,10 @@ async fn each_vendors_event_ends_its_call_and_its_other_events_end_nothing() {
     );
     assert_eq!(retell("call_analyzed").await["session_id"], "a/b");
 
-    let twilio = async |status: &str, query: &str| {
-        let form = [
-            ("AccountSid", "AC00000000000000000000000000000001"),
-            ("CallSid", "CA00000000000000000000000000000001"),
-            ("CallStatus", status),
-            ("From", "+15005550006"),
-            ("Timestamp", "Mon, 21 Sep 2026 13:33:20 +0000"),
-        ];
-        let text = form
-            .iter()
-            .fold(format!("{URL}{query}"), |text, (name, value)| text + name + value);
-        let signature = STANDARD.encode(tag(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, TWILIO, &text));
-        let body: Vec<String> = form
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encoded(value)))
-            .collect();
-        let request = told.post(&format!("calls/webhooks/twilio{query}"), body.join("&"));
-        let request = request.header("content-type", "application/x-www-form-urlencoded");
-        Answer::of(request.header("x-twilio-signature", signature))
-            .await
-            .is(200)
-    };
-    assert_eq!(twilio("ringing", "").await["session_id"], Value::Null);
+    let twilio = async |status: &str, query: &str| Answer::of(told.of_twilio(&callback(status), query)).await.is(200);
+    for other in ["ringing", "busy", "failed", "no-answer", "canceled"] {
+        assert_eq!(twilio(other, "").await["session_id"], Value::Null, "{other}");
+    }
     for _ in 0..2 {
         assert_eq!(
             twilio("completed", "").await["session_id"],
@@ -393,7 +414,7 @@ async fn each_vendors_event_ends_its_call_and_its_other_events_end_nothing() {
         );
     }
     assert_eq!(
-        twilio("busy", "?x=1%2F2").await["session_id"],
+        twilio("completed", "?x=1%2F2").await["session_id"],
         "CA00000000000000000000000000000001"
     );
 
@@ -405,15 +426,15 @@ async fn each_vendors_event_ends_its_call_and_its_other_events_end_nothing() {
         ("retell", "called_for", 1),
         ("retell", "repeated", 1),
         ("retell", "under_way", 1),
-        ("twilio", "ignored", 1),
-        ("twilio", "not_in_traces", 2),
-        ("twilio", "repeated", 1),
+        ("twilio", "ignored", 5),
+        ("twilio", "not_in_traces", 1),
+        ("twilio", "repeated", 2),
     ] {
         assert_eq!(told.events(shape, outcome).await, events, "{shape} {outcome}");
     }
     let metrics = format!("{}/metrics", told.url);
     let metrics = Answer::of(told.client.request(Method::GET, metrics)).await.text;
-    let line = "aftercall_webhook_events_total{source=\"calls\",shape=\"twilio\",outcome=\"not_in_traces\"} 2";
+    let line = "aftercall_webhook_events_total{source=\"calls\",shape=\"twilio\",outcome=\"not_in_traces\"} 1";
     assert!(metrics.contains(line), "{metrics}");
     told.db.advance_clock(Duration::from_secs(31)).await.unwrap();
     idle(&told.pipeline).await;
@@ -456,7 +477,10 @@ async fn who_does_not_know_the_secret_ends_nothing_and_learns_nothing() {
     for late in [-301, -100_000, 302, 100_000] {
         let refused = Answer::of(told.signed(SECRET, "calls", "s-1", "{}", at + late)).await;
         refused.is_problem(401, "invalid_signature");
-        assert!(refused.text.contains("5 minutes"), "{refused}");
+        assert!(
+            refused.text.contains("5 minutes") && refused.text.contains("clocks"),
+            "{refused}"
+        );
     }
     // What was signed for one session ends no other, and a token is no signature.
     let signed = told.signed(SECRET, "calls", "s-1", "{}", at).build().unwrap();
@@ -485,10 +509,18 @@ async fn who_does_not_know_the_secret_ends_nothing_and_learns_nothing() {
         told.events("generic", "refused").await > 0
     })
     .await;
-    // The window is of the database's clock.
+    // The window is of the database's clock, and a signature of another time is not taken for a wrong one.
     told.db.advance_clock(Duration::from_hours(1)).await.unwrap();
-    let old = Answer::of(told.signed(SECRET, "calls", "s-1", "{}", at)).await;
-    old.is_problem(401, "invalid_signature");
+    until("what is too old is counted", async || {
+        let old = Answer::of(told.signed(SECRET, "calls", "s-1", "{}", at)).await;
+        old.is_problem(401, "invalid_signature");
+        told.events("generic", "stale").await > 0
+    })
+    .await;
+    let log = told.api.err();
+    for said in [" s before the database's clock", "is its secret the sender's?"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
     told.end("s-1").await;
     told.stop().await;
 }
@@ -554,6 +586,29 @@ async fn hostile_requests_are_answered_and_nothing_of_them_is_logged() {
             assert_eq!(answer.status().as_u16(), 413);
         }
     }
+    // A form that nobody signed is small before it is looked at, and says nothing of whether it was.
+    let twilio = |source: &str, body: String| {
+        told.post(&format!("{source}/webhooks/twilio"), body)
+            .header("x-twilio-signature", "AAAA")
+    };
+    let mut said = Vec::new();
+    for source in ["calls", "others", "nosuch"] {
+        for body in ["a&".repeat(30_000), "a&".repeat(900), "%".to_owned()] {
+            let refused = Answer::of(twilio(source, body)).await;
+            refused.is_problem(401, "invalid_signature");
+            said.push(refused.text);
+        }
+        if let Ok(answer) = twilio(source, "a&".repeat(40_000)).send().await {
+            assert_eq!(answer.status().as_u16(), 413);
+        }
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "{said:?}");
+    let nameless = &callback("completed")[1..];
+    let refused = Answer::of(told.of_twilio(nameless, "")).await;
+    refused.is_problem(422, "bad_body");
+    assert!(refused.text.contains("AccountSid"), "{refused}");
+    assert!(told.of_slow_body().await.contains("did not arrive within 5 s"));
     // Not signed at all, it is not read.
     let unsigned = told.post("calls/webhooks/vapi", whole(50_000_000));
     if let Ok(answer) = unsigned.send().await {

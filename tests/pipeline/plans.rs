@@ -115,6 +115,7 @@ async fn no_statement_of_the_flow_reads_all_sessions_of_a_server() {
             "groups_near",
             "use_end_signals",
             "unsettled_sessions",
+            "wait_untraced_sessions",
             "sessions_changed_since_verdict",
             "sessions_in_progress",
             "pending_diagnoses",

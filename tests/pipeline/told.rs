@@ -35,6 +35,10 @@ on_each_engine! {
     a_call_that_goes_on_is_not_over_and_its_next_end_is_one,
     a_source_that_is_switched_off_keeps_the_end_and_analyses_nothing,
     traces_that_turn_out_to_be_another_sessions_leave_the_one_that_was_told_waiting,
+    one_that_no_scan_shows_is_judged_by_the_first_analysis_that_is_called_for_by_hand,
+    content_that_changes_for_ever_is_read_by_the_deadline,
+    an_end_of_before_the_verdict_does_not_end_the_call_that_goes_on_after_it,
+    an_end_that_cannot_be_of_then_is_of_now,
 }
 
 const VERDICTS: &str = "SELECT COUNT(*) AS n FROM verdicts";
@@ -59,6 +63,15 @@ async fn tell(fleet: &Fleet, id: &str, delivery: &str) -> Became {
 }
 
 async fn tell_of(fleet: &Fleet, id: &str, delivery: &str, enabled: bool) -> Became {
+    tell_all(fleet, id, delivery, enabled, None).await
+}
+
+/// The same, and when that was.
+async fn tell_at(fleet: &Fleet, id: &str, delivery: &str, ended_at: Option<DateTime<Utc>>) -> Became {
+    tell_all(fleet, id, delivery, true, ended_at).await
+}
+
+async fn tell_all(fleet: &Fleet, id: &str, delivery: &str, enabled: bool, ended_at: Option<DateTime<Utc>>) -> Became {
     let of = Of {
         rules: fleet.rules(),
         enabled,
@@ -67,7 +80,7 @@ async fn tell_of(fleet: &Fleet, id: &str, delivery: &str, enabled: bool) -> Beca
         key: SessionKey::new(SOURCE, id),
         delivery: delivery.to_owned(),
         shape: "generic",
-        ended_at: None,
+        ended_at,
         reason: None,
     };
     let mut tx = fleet.db.begin().await.unwrap();
@@ -326,4 +339,96 @@ async fn traces_that_turn_out_to_be_another_sessions_leave_the_one_that_was_told
     assert_eq!(told.state.as_str(), "open", "{told:?}");
     assert_eq!(count(&fleet.db, LIVE).await, 0);
     assert_eq!(broken_promises(&fleet.db).await, Vec::<String>::new());
+}
+
+async fn one_that_no_scan_shows_is_judged_by_the_first_analysis_that_is_called_for_by_hand() {
+    let (fleet, window) = fleet(&[ordered("s-1")]).await;
+    assert_eq!(tell(&fleet, "s-1", "d").await, Became::NotInTraces);
+    scan(&fleet).await;
+    // Its traces came later than any scan looks back.
+    window.hold(&held(&ordered("s-1"), ago(&fleet.db, 20).await));
+    let mut tx = fleet.db.begin().await.unwrap();
+    let opened = aftercall::reprocess::reprocess(&mut tx, &SessionKey::new(SOURCE, "s-1")).await;
+    tx.commit().await.unwrap();
+    fleet.rest().await;
+    let judged = state(&fleet, "s-1").await;
+    assert_eq!(
+        (judged.state.as_str(), Some(judged.generation)),
+        ("done", opened.unwrap())
+    );
+    assert_eq!((count(&fleet.db, VERDICTS).await, window.reads()), (1, 1));
+    fleet.cycles(3).await;
+    assert_eq!((count(&fleet.db, VERDICTS).await, window.reads()), (1, 1));
+    assert_eq!(broken_promises(&fleet.db).await, Vec::<String>::new());
+}
+
+async fn content_that_changes_for_ever_is_read_by_the_deadline() {
+    let (fleet, window) = fleet(&[ordered("s-1")]).await;
+    let all = held(&ordered("s-1"), ago(&fleet.db, 20).await);
+    window.page(&all);
+    scan(&fleet).await;
+    assert_eq!(tell(&fleet, "s-1", "d").await, Became::CalledFor);
+    // Every scan shows another content, so that its last spans never have had their time.
+    let step = Duration::from_secs(20);
+    let mut passed = Duration::ZERO;
+    while passed + step < fleet.rules().settle_deadline {
+        fleet.after(step).await;
+        passed += step;
+        let mark = passed.as_secs().to_string();
+        let changed: Vec<_> = all.iter().map(|held| held.clone().changed(&mark)).collect();
+        window.page(&changed);
+        scan(&fleet).await;
+    }
+    assert_eq!(window.reads(), 0, "until then it waits");
+    fleet.after(step + Duration::from_secs(1)).await;
+    fleet.rest().await;
+    assert_eq!((count(&fleet.db, VERDICTS).await, window.reads()), (1, 1));
+}
+
+async fn an_end_of_before_the_verdict_does_not_end_the_call_that_goes_on_after_it() {
+    let (fleet, window) = fleet(&[ordered("s-1")]).await;
+    window.page(&held(&ordered("s-1"), ago(&fleet.db, 20).await));
+    scan(&fleet).await;
+    assert_eq!(tell(&fleet, "s-1", "first").await, Became::CalledFor);
+    fleet.after(LAG).await;
+    fleet.rest().await;
+    assert_eq!(count(&fleet.db, VERDICTS).await, 1);
+    let done = fleet.db.now().await.unwrap();
+    // The vendor's second event says of the same end that it was before.
+    fleet.after(Duration::from_mins(1)).await;
+    assert_eq!(
+        tell_at(&fleet, "s-1", "second", Some(done - TimeDelta::seconds(20))).await,
+        Became::Judged
+    );
+    let resumed = ordered("s-1").turn("Thank you.", "Goodbye.");
+    window.page(&[held(&resumed, ago(&fleet.db, 5).await).pop().unwrap()]);
+    scan(&fleet).await;
+    let reopened = state(&fleet, "s-1").await;
+    assert_eq!(
+        (reopened.state.as_str(), reopened.told_at),
+        ("reopened", None),
+        "it rests first"
+    );
+}
+
+async fn an_end_that_cannot_be_of_then_is_of_now() {
+    let (fleet, _window) = fleet(&[ordered("s-1")]).await;
+    for said in ["1970-01-01T00:00:00Z", "-9999-01-01T00:00:00Z", "+9999-01-01T00:00:00Z"] {
+        let before = fleet.db.now().await.unwrap();
+        let became = tell_at(&fleet, said, "d", Some(said.parse().unwrap())).await;
+        assert_eq!(became, Became::NotInTraces, "{said}");
+        let told = state(&fleet, said).await.told_at.unwrap();
+        assert!(
+            told >= before && told <= fleet.db.now().await.unwrap(),
+            "{said}: {told}"
+        );
+    }
+    assert_eq!(
+        count(
+            &fleet.db,
+            "SELECT COUNT(*) AS n FROM session_ends WHERE ended_at IS NOT NULL"
+        )
+        .await,
+        0
+    );
 }

@@ -5,7 +5,9 @@
 //! | generic | every request | of the path | `ended_at` | ours: docs/webhooks.md |
 //! | vapi | `message.type` is `end-of-call-report` | `message.call.id` | `message.endedAt` | <https://docs.vapi.ai/server-url/events> |
 //! | retell | `event` is `call_ended`, `call_analyzed`, `chat_ended` or `chat_analyzed` | `call.call_id`, `chat.chat_id` | `call.end_timestamp`, in ms | <https://docs.retellai.com/features/webhook> |
-//! | twilio | `CallStatus` is `completed`, `busy`, `failed`, `no-answer` or `canceled` | `CallSid` | `Timestamp`, as RFC 2822 has it | <https://www.twilio.com/docs/voice/api/call-resource#statuscallback> |
+//! | twilio | `CallStatus` is `completed` | `CallSid` | `Timestamp`, as RFC 2822 has it | <https://www.twilio.com/docs/voice/api/call-resource#statuscallback> |
+//!
+//! Of Twilio's other last statuses (`busy`, `failed`, `no-answer`, `canceled`) none has reached an agent: there is no session.
 //!
 //! Nothing else of it is read, and nothing of it is kept but this.
 
@@ -49,6 +51,9 @@ pub enum Unreadable {
     /// It ends a session and does not say which.
     #[error("there is no text at `{0}`, where the session's id should be")]
     NoSession(String),
+    /// A form without what every status callback has.
+    #[error("its form has no `{0}`: it is no status callback of Twilio's")]
+    NoParameter(&'static str),
     /// The id cannot be one.
     #[error("the session's id has 1 to {LONGEST_ID} bytes and no control characters")]
     BadSession,
@@ -159,17 +164,19 @@ fn retell(at: Option<&Pointer>, body: &[u8]) -> Result<Event, Unreadable> {
 fn twilio(at: Option<&Pointer>, request: &Request<'_>) -> Result<Event, Unreadable> {
     let no_form = || Unreadable::Body("it is no form".to_owned());
     let form = form::pairs(request.body).ok_or_else(no_form)?;
+    // What is signed is address and form without a seam: of a form that has all of these, no part was moved into the address.
+    for name in ["AccountSid", "CallSid", "CallStatus"] {
+        if !form.iter().any(|(known, value)| known == name && !value.is_empty()) {
+            return Err(Unreadable::NoParameter(name));
+        }
+    }
     let query = form::pairs(request.query.unwrap_or_default().as_bytes()).ok_or_else(no_form)?;
     let value = |name: &str| {
         let mut all = form.iter().chain(&query);
         all.find(|(known, _)| known == name).map(|(_, value)| value.clone())
     };
     let status = value("CallStatus");
-    let is_over = matches!(
-        status.as_deref(),
-        Some("completed" | "busy" | "failed" | "no-answer" | "canceled")
-    );
-    if !is_over {
+    if status.as_deref() != Some("completed") {
         return Ok(Event::Other);
     }
     let name = at.and_then(Pointer::name).unwrap_or("CallSid");

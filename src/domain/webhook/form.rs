@@ -1,9 +1,15 @@
 //! `application/x-www-form-urlencoded`, as the URL standard has it.
 
-/// Names and values, in their order; `None` where it is none.
+/// Parameters that are read, at most: a status callback has some dozens.
+const PAIRS_MOST: usize = 1_000;
+
+/// Names and values, in their order; `None` where it is none, or has too many.
 pub(super) fn pairs(body: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(body).ok()?;
     let parts = text.split('&').filter(|part| !part.is_empty());
+    if parts.clone().nth(PAIRS_MOST).is_some() {
+        return None;
+    }
     parts
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));

@@ -314,23 +314,65 @@ fn twilios_own_example_is_good_and_no_other_address_order_or_parameter_is() {
 }
 
 #[test]
-fn a_status_of_twilio_ends_its_call_when_it_is_the_last() {
+fn a_status_of_twilio_ends_its_call_when_that_was_one() {
     let status = |status: &str| Sent {
-        body: format!("CallSid=CA1&CallStatus={status}&Timestamp=Mon%2C+21+Sep+2026+13%3A33%3A20+%2B0000"),
+        body: format!(
+            "AccountSid=AC1&CallSid=CA1&CallStatus={status}&Timestamp=Mon%2C+21+Sep+2026+13%3A33%3A20+%2B0000"
+        ),
         query: Some("session=a%2Fb"),
         ..Sent::default()
     };
-    for last in ["completed", "busy", "failed", "no-answer", "canceled"] {
-        let end = status(last).ends(Shape::Twilio, None);
-        assert_eq!((end.session_id.as_str(), end.reason.as_deref()), ("CA1", Some(last)));
-        assert_eq!(end.ended_at, DateTime::from_timestamp(1_789_997_600, 0));
-        assert_eq!(status(last).ends(Shape::Twilio, Some("/session")).session_id, "a/b");
+    let end = status("completed").ends(Shape::Twilio, None);
+    assert_eq!(
+        (end.session_id.as_str(), end.reason.as_deref()),
+        ("CA1", Some("completed"))
+    );
+    assert_eq!(end.ended_at, DateTime::from_timestamp(1_789_997_600, 0));
+    let named = status("completed").ends(Shape::Twilio, Some("/session"));
+    assert_eq!(named.session_id, "a/b");
+    // Under way, or never answered by an agent.
+    for other in [
+        "initiated",
+        "ringing",
+        "in-progress",
+        "answered",
+        "busy",
+        "failed",
+        "no-answer",
+        "canceled",
+    ] {
+        assert_eq!(status(other).says(Shape::Twilio, None), Ok(Event::Other), "{other}");
     }
-    for first in ["initiated", "ringing", "in-progress", "answered", ""] {
-        assert_eq!(status(first).says(Shape::Twilio, None), Ok(Event::Other), "{first}");
-    }
-    let missing = status("busy").says(Shape::Twilio, Some("/call"));
+    let missing = status("completed").says(Shape::Twilio, Some("/call"));
     assert_eq!(missing, Err(Unreadable::NoSession("/call".to_owned())));
+}
+
+#[test]
+fn a_form_of_twilio_without_what_every_callback_has_ends_nothing_whatever_its_address_says() {
+    let form = ["AccountSid=AC1", "CallSid=CA1", "CallStatus=completed"];
+    for (index, name) in ["AccountSid", "CallSid", "CallStatus"].into_iter().enumerate() {
+        let mut rest = form.to_vec();
+        rest.remove(index);
+        for body in [rest.join("&"), format!("{}&{name}=", rest.join("&"))] {
+            let sent = Sent {
+                body,
+                query: Some("AccountSid=AC1&CallSid=CA1&CallStatus=completed"),
+                ..Sent::default()
+            };
+            assert_eq!(sent.says(Shape::Twilio, None), Err(Unreadable::NoParameter(name)));
+        }
+    }
+}
+
+#[test]
+fn a_form_of_more_parameters_than_any_callback_has_is_none() {
+    let of = |parameters: usize| Sent {
+        body: "a&".repeat(parameters),
+        ..twilio()
+    };
+    assert_eq!(of(1_000).refused(Shape::Twilio), None);
+    let refused = of(1_001).refused(Shape::Twilio);
+    assert_eq!(refused, Some(Refusal::Malformed("X-Twilio-Signature")));
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl Code {
             Self::NotUndoable => "nothing: only what a discard gave up can be given back",
             Self::NothingToDiagnose => "GET /api/v1/sessions/{source}/{id} shows its verdict",
             Self::RequestUnderWay => "send it again with the same key after Retry-After seconds",
-            Self::TooLarge => "send at most 1 MB, to a webhook 5 MiB",
+            Self::TooLarge => "send at most 1 MB, to a webhook 5 MiB, to one of Twilio's 64 KiB",
             Self::NotJson => "send `Content-Type: application/json`; where there is nothing to say, the body is {}",
             Self::BadPath | Self::BadQuery | Self::BadBody => "mend what `detail` names; see /api/v1/docs",
             Self::BadIdempotencyKey => "use 1 to 255 visible ASCII letters, such as a UUID",
@@ -285,6 +285,11 @@ impl Problem {
             retry_after: Some(seconds),
             ..self
         }
+    }
+
+    /// The same, where something else is to be done than for others of its kind.
+    pub(super) fn next(self, next_step: &'static str) -> Self {
+        Self { next_step, ..self }
     }
 
     /// A method that the path does not take.

@@ -89,7 +89,7 @@ pub(in crate::http) fn of_llm_calls(calls: &[LlmCalls]) -> [Metric; 3] {
 pub(in crate::http) fn of_webhooks(events: &[WebhookEvents]) -> Metric {
     let mut count = Metric::counter(
         "aftercall_webhook_events_total",
-        "Requests to webhooks by what became of them; refused: their signature was not good.",
+        "Requests to webhooks by what became of them; refused: their signature was not good; stale: it was of another time.",
         &["source", "shape", "outcome"],
     );
     for line in events {
