@@ -184,7 +184,7 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
         tokio::time::sleep(HELD_AGAIN).await;
     }
     Err(DbError::busy(format!(
-        "the {queue} job with the key {unique_key} is being changed by others all the time"
+        "the {queue} job with the key {unique_key} is being changed by others all the time: try it again in a moment"
     )))
 }
 
