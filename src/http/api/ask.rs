@@ -80,14 +80,22 @@ const LONGEST: usize = 500;
 
 impl Why {
     pub(super) fn reason(self) -> Result<String, Problem> {
-        if self.reason.is_empty() || self.reason.chars().count() > LONGEST {
-            return Err(Problem::new(
-                Code::BadBody,
-                format!("`reason` has 1 to {LONGEST} letters"),
-            ));
-        }
+        has_letters("reason", &self.reason, LONGEST)?;
         Ok(self.reason)
     }
+}
+
+/// The same where none has to be given.
+pub(super) fn reason_or_none(reason: Option<String>) -> Result<Option<String>, Problem> {
+    reason.map(|reason| Why { reason }.reason()).transpose()
+}
+
+/// Refuses a text of the body without a letter, or with more than `most`.
+pub(super) fn has_letters(name: &str, text: &str, most: usize) -> Result<(), Problem> {
+    if (1..=most).contains(&text.chars().count()) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::BadBody, format!("`{name}` has 1 to {most} letters")))
 }
 
 /// A whole number, as JSON has them: `3.0` is one.

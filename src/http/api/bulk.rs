@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Api,
-    ask::{Posted, given, integer},
+    ask::{Posted, given, has_letters, integer, reason_or_none},
     change::{Change as Changing, ok},
     operations::CalledFor,
     problem::{Code, Problem},
@@ -19,9 +19,6 @@ use crate::{
     queue::{bulk::Change, inspect::JobRow},
     store::inspect::sessions::SessionLine,
 };
-
-/// Letters of a reason, at most.
-const LONGEST: usize = 500;
 
 /// Jobs, and whether to act.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -252,7 +249,7 @@ pub(super) async fn reprocess(
     Posted(sessions): Posted<Sessions>,
 ) -> Result<Response, Problem> {
     let filter = sessions.filter.filter()?;
-    let reason = reason(sessions.reason)?;
+    let reason = reason_or_none(sessions.reason)?;
     if !sessions.act {
         return Ok(ok(&many::sessions(api.db().await?, &filter).await?));
     }
@@ -265,7 +262,7 @@ const LONGEST_PARTITION: usize = 200;
 impl Jobs {
     async fn call_for(self, api: &Api, changing: Changing, change: Change) -> Result<Response, Problem> {
         let filter = self.filter.filter()?;
-        let reason = reason(self.reason)?;
+        let reason = reason_or_none(self.reason)?;
         let task = Task::Jobs { change, filter };
         if !self.act {
             return Ok(ok(&many::jobs(api.db().await?, &task).await?));
@@ -282,18 +279,4 @@ async fn call_for(api: &Api, change: Changing, task: &Task, reason: Option<&str>
     change
         .commit(tx, StatusCode::ACCEPTED, &CalledFor { matched, operation })
         .await
-}
-
-fn reason(reason: Option<String>) -> Result<Option<String>, Problem> {
-    if let Some(text) = &reason {
-        has_letters("reason", text, LONGEST)?;
-    }
-    Ok(reason)
-}
-
-fn has_letters(name: &str, text: &str, most: usize) -> Result<(), Problem> {
-    if (1..=most).contains(&text.chars().count()) {
-        return Ok(());
-    }
-    Err(Problem::new(Code::BadBody, format!("`{name}` has 1 to {most} letters")))
 }
