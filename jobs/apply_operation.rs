@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     env::Env,
-    operation::{self, Step},
+    operation,
     queue::{Job, JobContext, JobError, Limit, Outcome, Policy, hours},
 };
 
@@ -41,13 +41,15 @@ impl Job for ApplyOperation {
             }
             let began = Instant::now();
             let mut tx = ctx.begin().await?;
-            match operation::step(&mut tx, self.operation).await? {
-                Step::More => ctx.progress(tx).await?,
-                Step::Ended | Step::Unknown => return ctx.finish(tx).await,
+            let step = operation::step(&mut tx, self.operation).await?;
+            if step.is_last() {
+                return ctx.finish(tx).await;
             }
+            ctx.progress(tx).await?;
+            let pause = operation::pause_after(&env.db, step, began.elapsed()).unwrap_or_default();
             tokio::select! {
                 () = ctx.cancelled().cancelled() => {}
-                () = tokio::time::sleep(operation::pause_after(&env.db, began.elapsed())) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

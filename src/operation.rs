@@ -5,6 +5,7 @@
 //! transaction; so that a process that dies loses nothing, and two that work on one take turns. What was made after the operation
 //! is left alone.
 
+mod again;
 mod run;
 mod sessions;
 
@@ -14,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::again::Locked;
 pub use self::run::{Step, step};
 use crate::{
     db::{Db, DbError, Row, Tx},
@@ -85,11 +87,18 @@ impl Task {
 /// The longest pause between two batches.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long to rest after a batch that took so long, so that the queue's own work comes first: as long again; in a file, where only
-/// one writes at a time, three times as long.
-pub fn pause_after(db: &Db, took: Duration) -> Duration {
+/// How long to wait for jobs that other transactions have.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// How long to rest after a step that took so long, so that the queue's own work comes first: as long again; in a file, where only
+/// one writes at a time, three times as long. `None`: it was the last.
+pub fn pause_after(db: &Db, step: Step, took: Duration) -> Option<Duration> {
+    if step.is_last() {
+        return None;
+    }
     let pauses = if db.is_server() { 1 } else { 3 };
-    (took * pauses).min(LONGEST_PAUSE)
+    let pause = if step == Step::Waits { WAIT } else { took * pauses };
+    Some(pause.min(LONGEST_PAUSE))
 }
 
 /// One operation.
@@ -119,6 +128,8 @@ pub struct Operation {
     pub finished_at: Option<DateTime<Utc>>,
     #[serde(skip)]
     position: Option<Position>,
+    #[serde(skip)]
+    locked: Locked,
 }
 
 /// How far an operation is.
@@ -214,6 +225,7 @@ pub async fn load(db: &Db, id: Uuid) -> Result<Option<Operation>, DbError> {
 fn read(row: &Row) -> Result<Operation, DbError> {
     let json = |name: &'static str| row.get::<serde_json::Value>(name);
     let position: Option<serde_json::Value> = row.get("position")?;
+    let locked: Option<serde_json::Value> = row.get("locked")?;
     Ok(Operation {
         id: row.get("id")?,
         task: serde_json::from_value(json("target")?).map_err(|error| row.bad("target", &error.to_string()))?,
@@ -228,5 +240,9 @@ fn read(row: &Row) -> Result<Operation, DbError> {
         position: position
             .map(|position| serde_json::from_value(position).map_err(|error| row.bad("position", &error.to_string())))
             .transpose()?,
+        locked: locked
+            .map(|locked| serde_json::from_value(locked).map_err(|error| row.bad("locked", &error.to_string())))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }

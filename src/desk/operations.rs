@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Desk, Trouble, pages::whole};
 use crate::{
     operate::many::{self, Preview},
-    operation::{self, Operation, Step, Task},
+    operation::{self, Operation, Task},
     queue::{
         bulk::Change,
         inspect::{JobFilter, JobRow},
@@ -147,7 +147,7 @@ impl Desk {
                 let mut tx = here.db.begin().await?;
                 let step = operation::step(&mut tx, id).await?;
                 tx.commit().await?;
-                Ok((step == Step::More).then(|| operation::pause_after(&here.db, began.elapsed())))
+                Ok(operation::pause_after(&here.db, step, began.elapsed()))
             }
             Self::Api(_) => {
                 let operation = self.operation(id).await?;

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Operation, Position, Task, read, sessions};
+use super::{
+    Operation, Position, Task,
+    again::{self, Locked},
+    read, sessions,
+};
 use crate::{
     db::{DbError, Sql, Tx},
     jobs::registry,
@@ -20,10 +24,19 @@ use crate::{
 pub enum Step {
     /// There is more to do.
     More,
+    /// All that is left to do is at jobs that other transactions have.
+    Waits,
     /// It has ended.
     Ended,
     /// There is no such operation.
     Unknown,
+}
+
+impl Step {
+    /// Whether nothing is left to do.
+    pub fn is_last(self) -> bool {
+        matches!(self, Self::Ended | Self::Unknown)
+    }
 }
 
 /// Does the next batch of an operation and writes how far it came.
@@ -54,18 +67,37 @@ pub async fn step(tx: &mut Tx, id: Uuid) -> Result<Step, DbError> {
             // Ids are made by the clock: the operation's own is the end of what was there when it was called for. Jobs that are
             // named were there, whatever the clocks of those say who made them.
             let end = if filter.ids.is_empty() { id } else { Uuid::max() };
-            let batch = bulk::apply(tx, &registry(), &order, operation.after(), end).await?;
-            let more = batch.position < end;
-            Part::of_jobs(batch, more)
+            let mut locked = operation.locked.clone();
+            if operation.after() < end {
+                let mut batch = bulk::apply(tx, &registry(), &order, operation.after(), end).await?;
+                locked.keep(&mut batch);
+                let more = batch.position < end || !locked.is_empty();
+                Part {
+                    locked,
+                    ..Part::of_jobs(batch, more)
+                }
+            } else {
+                let (batch, waits) = again::look(tx, &operation, &order, &mut locked).await?;
+                let more = !locked.is_empty();
+                Part {
+                    locked,
+                    waits,
+                    ..Part::of_jobs(batch, more)
+                }
+            }
         }
         Task::Discarded { operation: of } => match bulk::restore(tx, &registry(), *of, operation.after()).await? {
             Some(batch) => Part::of_jobs(batch, true),
-            None => Part::nothing(),
+            None => Part::default(),
         },
         Task::Sessions { filter } => sessions::reprocess(tx, &operation, filter).await?,
     };
     write(tx, &operation, &part).await?;
-    Ok(if part.more { Step::More } else { Step::Ended })
+    Ok(match part {
+        Part { more: false, .. } => Step::Ended,
+        Part { waits: true, .. } => Step::Waits,
+        Part { .. } => Step::More,
+    })
 }
 
 fn discard_reason(operation: &Operation) -> String {
@@ -75,11 +107,15 @@ fn discard_reason(operation: &Operation) -> String {
 }
 
 /// What one batch did.
+#[derive(Default)]
 pub(super) struct Part {
     pub(super) changed: u64,
     pub(super) skipped: BTreeMap<String, u64>,
     pub(super) position: Option<Position>,
+    pub(super) locked: Locked,
     pub(super) more: bool,
+    /// It was for jobs that other transactions have, each of them.
+    pub(super) waits: bool,
 }
 
 impl Part {
@@ -89,21 +125,13 @@ impl Part {
             skipped: batch.skipped,
             position: Some(Position::Job(batch.position)),
             more,
-        }
-    }
-
-    pub(super) fn nothing() -> Self {
-        Self {
-            changed: 0,
-            skipped: BTreeMap::new(),
-            position: None,
-            more: false,
+            ..Self::default()
         }
     }
 }
 
 impl Operation {
-    fn after(&self) -> Uuid {
+    pub(super) fn after(&self) -> Uuid {
         match self.position {
             Some(Position::Job(id)) => id,
             _ => Uuid::nil(),
@@ -122,12 +150,13 @@ async fn write(tx: &mut Tx, operation: &Operation, part: &Part) -> Result<(), Db
     let now = tx.now().await?;
     tx.execute(
         "-- write_operation
-         UPDATE operations SET done = $2, skipped = $3, position = $4, state = $5, finished_at = $6 WHERE id = $1",
+         UPDATE operations SET done = $2, skipped = $3, position = $4, locked = $5, state = $6, finished_at = $7 WHERE id = $1",
         &params![
             operation.id,
             total,
             json(serde_json::to_value(&skipped))?,
             json(serde_json::to_value(position))?,
+            json(serde_json::to_value(&part.locked))?,
             if part.more { "running" } else { "done" },
             (!part.more).then_some(now)
         ],

@@ -1,7 +1,5 @@
 //! Sessions that are judged again.
 
-use std::collections::BTreeMap;
-
 use super::{Operation, Position, run::Part};
 use crate::{
     db::{DbError, Tx},
@@ -22,10 +20,9 @@ pub(super) async fn reprocess(tx: &mut Tx, operation: &Operation, filter: &Sessi
     let batch = if tx.is_on_server() { AT_SERVER } else { IN_FILE };
     let window = listed::window(tx, filter, &after, operation.created_at, batch).await?;
     let mut part = Part {
-        changed: 0,
-        skipped: BTreeMap::new(),
         more: window.more,
         position: Some(Position::Session(window.end)),
+        ..Part::default()
     };
     for key in &window.matching {
         match reprocess::reprocess(tx, key).await? {

@@ -1,7 +1,8 @@
 //! What an operator does to many jobs: one batch at a time, each in a transaction of the caller's.
 //!
 //! What a change would break is left alone and counted by why: a second live job of one key, a job that runs, one that ended.
-//! A job that a worker has at this moment is passed over.
+//! A job whose row another transaction has at this moment (its worker renews it, claims it, ends it) is passed over, and said:
+//! whoever calls looks at it again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -134,11 +135,18 @@ pub struct Batch {
     pub done: u64,
     /// Jobs that match and were left alone, by why.
     pub skipped: BTreeMap<String, u64>,
+    /// Jobs that match and that other transactions had: nothing was done to them, and they are not counted.
+    pub locked: Vec<Uuid>,
     /// How far it came.
     pub position: Uuid,
 }
 
 impl Batch {
+    /// Leaves alone so many jobs that other transactions had all the time.
+    pub fn leave_busy(&mut self, count: usize) {
+        self.skip("busy", count as u64);
+    }
+
     fn skip(&mut self, why: &str, count: u64) {
         if count > 0 {
             *self.skipped.entry(why.to_owned()).or_default() += count;
@@ -157,9 +165,10 @@ pub async fn apply<E: Send + Sync + 'static>(
     after: Uuid,
     upto: Uuid,
 ) -> Result<Batch, DbError> {
-    let (candidates, position) = select::forward(tx, order.filter, after, upto, size(tx)).await?;
+    let select::Taken { jobs, locked, end } = select::forward(tx, order.filter, after, upto, size(tx)).await?;
     let mut batch = Batch {
-        position,
+        locked,
+        position: end,
         ..Batch::default()
     };
     let named = order.filter.state.is_some();
@@ -167,10 +176,10 @@ pub async fn apply<E: Send + Sync + 'static>(
     let at_once = if kinds_have_a_say {
         BETWEEN_LOOKS as usize
     } else {
-        candidates.len().max(1)
+        jobs.len().max(1)
     };
     let began = Instant::now();
-    for some in candidates.chunks(at_once) {
+    for some in jobs.chunks(at_once) {
         if began.elapsed() > LONGEST {
             break;
         }
@@ -182,11 +191,13 @@ pub async fn apply<E: Send + Sync + 'static>(
             }
         }
         change(tx, registry, order, fit, &mut batch).await?;
-        batch.position = some.last().map_or(position, |job| job.id);
+        batch.position = some.last().map_or(end, |job| job.id);
     }
-    if batch.position == candidates.last().map_or(Uuid::nil(), |job| job.id) {
-        batch.position = position;
+    if batch.position == jobs.last().map_or(Uuid::nil(), |job| job.id) {
+        batch.position = end;
     }
+    // Those after it are in the next window again.
+    batch.locked.retain(|id| *id <= batch.position);
     if batch.done > 0 {
         tx.wake_fleet();
     }

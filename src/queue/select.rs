@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub(super) use self::take::{Candidate, Size, Taken, forward};
 use crate::{
-    db::{Db, DbError, Row, Sql, Tx, Value},
+    db::{Db, DbError, Row, Sql, Value},
     params,
 };
 
@@ -178,6 +179,8 @@ macro_rules! postgres_matches {
     };
 }
 
+mod take;
+
 /// A window going back in time from `$11`, and of it the newest `$13` that match.
 macro_rules! newest {
     ($name:literal, $which:literal, $matches:expr) => {
@@ -295,162 +298,4 @@ pub async fn count(db: &Db, filter: &JobFilter) -> Result<u64, DbError> {
             None => return Ok(total),
         }
     }
-}
-
-/// A job that an operator's change may touch. Until the end of the transaction it stays as it is.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub(super) id: Uuid,
-    pub(super) queue: String,
-    pub(super) state: String,
-    pub(super) unique_key: Option<String>,
-    pub(super) args: String,
-}
-
-/// Going on in time from `$11` to `$12`: those that match, `$13` at most.
-macro_rules! forward {
-    ($name:literal, $which:literal, $matches:expr, $lock:literal) => {
-        concat!(
-            "-- ",
-            $name,
-            "\nSELECT j.id, j.queue, j.state, j.unique_key, j.args FROM jobs AS j WHERE ",
-            $which,
-            "j.id > $11 AND j.id <= $12 AND ",
-            $matches,
-            " ORDER BY j.id LIMIT $13",
-            $lock
-        )
-    };
-}
-
-const FORWARD: Sql = Sql::each(
-    forward!("candidates", "", sqlite_matches!(), ""),
-    forward!(
-        "candidates",
-        "",
-        postgres_matches!(),
-        " FOR NO KEY UPDATE OF j SKIP LOCKED"
-    ),
-);
-const FORWARD_DISCARDED: Sql = Sql::each(
-    forward!(
-        "discarded_candidates",
-        "j.state = 'discarded' AND ",
-        sqlite_matches!(),
-        ""
-    ),
-    forward!(
-        "discarded_candidates",
-        "j.state = 'discarded' AND ",
-        postgres_matches!(),
-        " FOR NO KEY UPDATE OF j SKIP LOCKED"
-    ),
-);
-
-macro_rules! end_forward {
-    ($which:literal) => {
-        concat!(
-            "-- window_forward
-             SELECT id FROM jobs WHERE ",
-            $which,
-            "id > $1 AND id <= $2 ORDER BY id LIMIT 1 OFFSET $3"
-        )
-    };
-}
-
-/// How much of a table one batch takes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    /// Rows that are looked at.
-    pub(super) look: u32,
-    /// Those of them that are taken, at most.
-    pub(super) take: u32,
-}
-
-/// The next window after `after`, up to `upto`: those of its jobs that match, and where it ends. A job that is just claimed or
-/// ends is passed over.
-pub(super) async fn forward(
-    tx: &mut Tx,
-    filter: &JobFilter,
-    after: Uuid,
-    upto: Uuid,
-    size: Size,
-) -> Result<(Vec<Candidate>, Uuid), DbError> {
-    if !filter.ids.is_empty() {
-        return named(tx, filter, after, upto, size.take).await;
-    }
-    let end = if filter.discarded_only() {
-        end_forward!("state = 'discarded' AND ")
-    } else {
-        end_forward!("")
-    };
-    let end = tx.fetch_optional(end, &params![after, upto, size.look - 1]).await?;
-    let end: Uuid = end.map_or(Ok(upto), |row| row.get("id"))?;
-    let mut values = filter.params();
-    values.extend(params![after, end, size.take]);
-    let sql = if filter.discarded_only() {
-        FORWARD_DISCARDED
-    } else {
-        FORWARD
-    };
-    let taken = candidates(&tx.fetch_all(sql, &values).await?)?;
-    let cut = taken.len() >= size.take as usize;
-    let last = taken.last().map(|job| job.id).filter(|_| cut);
-    Ok((taken, last.unwrap_or(end)))
-}
-
-/// The next of the jobs that are named.
-async fn named(
-    tx: &mut Tx,
-    filter: &JobFilter,
-    after: Uuid,
-    upto: Uuid,
-    rows: u32,
-) -> Result<(Vec<Candidate>, Uuid), DbError> {
-    const NAMED: Sql = Sql::each(
-        concat!(
-            "-- named_candidates
-             SELECT j.id, j.queue, j.state, j.unique_key, j.args FROM jobs AS j
-             WHERE j.id IN (SELECT value FROM json_each($11)) AND ",
-            sqlite_matches!(),
-            " ORDER BY j.id"
-        ),
-        concat!(
-            "-- named_candidates
-             SELECT j.id, j.queue, j.state, j.unique_key, j.args FROM jobs AS j
-             WHERE j.id IN (SELECT value::uuid FROM jsonb_array_elements_text($11) AS value) AND ",
-            postgres_matches!(),
-            " ORDER BY j.id FOR NO KEY UPDATE OF j"
-        ),
-    );
-    let mut next: Vec<Uuid> = filter
-        .ids
-        .iter()
-        .copied()
-        .filter(|id| *id > after && *id <= upto)
-        .collect();
-    next.sort_unstable();
-    next.dedup();
-    let cut = next.len() > rows as usize;
-    next.truncate(rows as usize);
-    let end = next.last().copied().filter(|_| cut).unwrap_or(upto);
-    let list: Vec<String> = next.iter().map(Uuid::to_string).collect();
-    let mut values = filter.params();
-    values.extend(params![serde_json::json!(list)]);
-    let rows = tx.fetch_all(NAMED, &values).await?;
-    Ok((candidates(&rows)?, end))
-}
-
-fn candidates(rows: &[Row]) -> Result<Vec<Candidate>, DbError> {
-    rows.iter()
-        .map(|row| {
-            Ok(Candidate {
-                id: row.get("id")?,
-                queue: row.get("queue")?,
-                state: row.get("state")?,
-                unique_key: row.get("unique_key")?,
-                args: row.get("args")?,
-            })
-        })
-        .collect()
 }

@@ -2,6 +2,8 @@
 
 use aftercall::{
     db::Db,
+    operation::{self, Step},
+    params,
     queue::{self, EnqueueOptions},
 };
 use serde_json::Value;
@@ -9,8 +11,10 @@ use serde_json::Value;
 use crate::{
     on_each_engine,
     support::{
+        Engine,
         bakery::{ordered, vanished},
         child::Child,
+        engine,
         state::{broken_promises, count},
         until,
         world::{Plan, World},
@@ -208,6 +212,62 @@ async fn an_operation_goes_on_in_a_worker_after_its_process_was_killed() {
     let operations = json(&world, &["operations", "list"]).await;
     assert_eq!(operations[0]["done"], MANY, "each was counted once: {operations}");
     drop(worker);
+}
+
+/// In a file nobody has a row while another one writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_another_transaction_has_is_changed_once_it_is_free() {
+    engine::on(Engine::Postgres, async {
+        let world = Plan::of(&[]).start().await;
+        let db = world.db().await;
+        scans(&db, 3).await;
+        let mut holder = db.begin().await.unwrap();
+        let hold = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
+        assert!(holder.fetch_optional(hold, &params![]).await.unwrap().is_some());
+        let acting = Child::start(&world, &["jobs", "cancel", "--key", "elsewhere", "--yes"], &[]);
+        let done = "SELECT COUNT(*) AS n FROM operations WHERE done = 2 AND locked IS NOT NULL AND state = 'running'";
+        until("the others are cancelled", async || count(&db, done).await == 1).await;
+        assert_eq!(scheduled(&db).await, 1);
+        drop(holder);
+        let ended = acting.ended().await;
+        assert!(ended.out.contains("cancel: 3 changed"), "{ended}");
+        assert_eq!(scheduled(&db).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_another_transaction_keeps_is_left_alone_and_said() {
+    engine::on(Engine::Postgres, async {
+        let world = Plan::of(&[]).start().await;
+        let db = world.db().await;
+        scans(&db, 3).await;
+        said(
+            &world,
+            &["jobs", "cancel", "--key", "elsewhere", "--yes", "--background"],
+        )
+        .await;
+        let operation = operation::list(&db, 1).await.unwrap()[0].id;
+        let mut holder = db.begin().await.unwrap();
+        let hold = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
+        assert!(holder.fetch_optional(hold, &params![]).await.unwrap().is_some());
+        let mut waited = 0;
+        loop {
+            let mut tx = db.begin().await.unwrap();
+            let step = operation::step(&mut tx, operation).await.unwrap();
+            tx.commit().await.unwrap();
+            waited += u32::from(step == Step::Waits);
+            if step.is_last() {
+                break;
+            }
+        }
+        assert!(waited > 10, "it looked again: {waited}");
+        let operation = operation::load(&db, operation).await.unwrap().unwrap();
+        assert_eq!((operation.done, operation.skipped["busy"]), (2, 1));
+        drop(holder);
+        assert_eq!(scheduled(&db).await, 1);
+    })
+    .await;
 }
 
 async fn an_operation_whose_job_was_cancelled_is_taken_up_again() {

@@ -51,7 +51,7 @@ macro_rules! on_each_database {
 }
 
 /// How long a condition may take to come true: long, since the machine may be busy; nobody waits for it in a good run.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether tests take their real time and size (`scripts/soak`).
 pub(crate) fn is_soak() -> bool {
