@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{AnalyzeSession, ApplyOperation, DiagnoseSession, VerifySession};
 use crate::{
-    db::{DbError, Tx},
+    db::{Db, DbError, Tx},
     domain::session::{Generation, SessionKey, SessionState},
     env::Env,
     operation,
@@ -88,8 +88,8 @@ impl Job for Reconcile {
     }
 }
 
-/// Enqueues what is called for and not live. What became live meanwhile is caught by the unique key: a twin is no harm. And
-/// a job that is no longer called for when it starts finds that out by itself.
+/// Enqueues what is called for and not live. What became live meanwhile is caught by the unique key: a twin is no harm. What
+/// ended between the two looks is no longer called for: its state, which moved on with its end, is read once more.
 async fn enqueue_missing(ctx: &JobContext, env: &Env, wanted: Vec<Wanted>) -> Result<u64, JobError> {
     let mut live = BTreeMap::new();
     for queue in [
@@ -115,6 +115,9 @@ async fn enqueue_missing(ctx: &JobContext, env: &Env, wanted: Vec<Wanted>) -> Re
     let mut rebuilt = 0;
     let mut tx = ctx.begin().await?;
     for job in missing {
+        if !job.is_called_for(&env.db, &mut tx).await? {
+            continue;
+        }
         rebuilt += u64::from(job.enqueue(&mut tx).await?);
     }
     ctx.progress(tx).await?;
@@ -148,6 +151,24 @@ impl Wanted {
             Self::Apply(job) => job.unique_key(),
         }
         .unwrap_or_default()
+    }
+
+    /// Whether its state calls for it, as of now.
+    async fn is_called_for(&self, db: &Db, tx: &mut Tx) -> Result<bool, DbError> {
+        let key = match self {
+            Self::Analyze(job) => SessionKey::new(&job.source, &job.session_id),
+            Self::Verify(job) => SessionKey::new(&job.source, &job.session_id),
+            Self::Diagnose(job) => {
+                let key = SessionKey::new(&job.source, &job.session_id);
+                return diagnoses::is_pending(tx, &key, job.generation).await;
+            }
+            Self::Apply(job) => {
+                let operation = operation::load(db, job.operation).await?;
+                return Ok(operation.is_some_and(|operation| operation.state == "running"));
+            }
+        };
+        let session = sessions::load(db, &key).await?;
+        Ok(session.as_ref().and_then(job_called_for).as_ref() == Some(self))
     }
 
     /// Answers true when it was not live.

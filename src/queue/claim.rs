@@ -416,7 +416,8 @@ const PROBES: Sql = Sql::each(probes_of_key!(sqlite_shut!()), probes_of_key!(pos
 /// Answers those that were still there to be claimed. On PostgreSQL without a join, which may be done the wrong way round, and
 /// with the state asked for in a way that no index answers: by that of the waiting jobs it would read them all.
 /// Dated by the clock of this statement: a job is not claimed before whatever made it available, and what was counted for its
-/// key before is not younger. In a file nothing is written in between, and it is the transaction's moment.
+/// key before is not younger. And gates are asked for once more: one may have closed since the pass began. In a file nothing is
+/// written in between, and it is the transaction's moment.
 const CLAIM: Sql = Sql::each(
     "-- claim_jobs
      UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = 1, lease = c.value ->> 'lease',
@@ -426,7 +427,7 @@ const CLAIM: Sql = Sql::each(
      RETURNING lease, started_at",
     concat!(
         "-- claim_jobs
-         UPDATE jobs SET state = 'running', attempt = attempt + 1, rate_charged = true,
+         UPDATE jobs AS j SET state = 'running', attempt = attempt + 1, rate_charged = true,
                 lease = ($1 -> id::text ->> 'lease')::uuid, slot = ($1 -> id::text ->> 'slot')::bigint,
                 lease_expires_at = (SELECT ",
         postgres_now!(),
@@ -434,6 +435,9 @@ const CLAIM: Sql = Sql::each(
         postgres_now!(),
         "), cancel_requested_at = NULL, wait_reason = NULL
          WHERE id = ANY (ARRAY(SELECT jsonb_object_keys($1)::uuid)) AND state || '' = 'available'
+            AND (NOT EXISTS (SELECT 1 FROM gates WHERE state <> 'open') OR NOT ",
+        postgres_shut!(),
+        ")
          RETURNING lease, started_at"
     ),
 );

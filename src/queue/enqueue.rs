@@ -19,6 +19,8 @@ const TWINS_MOST: u32 = 20;
 /// Times that a job which waits is looked for again when others have its row, and how long after.
 const HELD_MOST: u32 = 500;
 const HELD_AGAIN: Duration = Duration::from_millis(2);
+/// The same of a job that runs: its heartbeat has the row for a few milliseconds, its own end for as long as that takes.
+const HELD_RUNNING: u32 = 25;
 
 /// What an enqueue found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,26 +161,25 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
             )
         };
     }
-    // Nobody who has the row is waited for: a run that is just writing its end may wait for what this transaction holds. It ends by
-    // itself, and finds out that what it worked for no longer counts.
+    // Nobody who has the row is waited for to the end: a run that is just writing its end may wait for what this transaction
+    // holds. It ends by itself, and finds out that what it worked for no longer counts.
     const CANCEL: Sql = Sql::each(cancel!(""), cancel!(" FOR NO KEY UPDATE SKIP LOCKED"));
+    const LEFT: &str = "-- left_by_key
+        SELECT state FROM jobs WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL
+            AND state IN ('available', 'scheduled', 'running', 'retryable')
+            AND (state <> 'running' OR cancel_requested_at IS NULL)";
     let now = tx.now().await?;
-    for _ in 0..HELD_MOST {
+    for tried in 0..HELD_MOST {
         let cancelled = tx.execute(CANCEL, &params![queue, unique_key, why, now]).await?;
         if cancelled > 0 {
             tx.wake_fleet();
             return Ok(cancelled);
         }
+        let Some(left) = tx.fetch_optional(LEFT, &params![queue, unique_key]).await? else {
+            return Ok(0);
+        };
         // One that is just claimed waited when it was looked for, and runs in a moment.
-        let waits = tx
-            .fetch_optional(
-                "-- waits_by_key
-                 SELECT 1 AS one FROM jobs WHERE queue = $1 AND unique_key = $2 AND unique_key IS NOT NULL AND state <> 'running'
-                    AND state IN ('available', 'scheduled', 'running', 'retryable')",
-                &params![queue, unique_key],
-            )
-            .await?;
-        if waits.is_none() {
+        if left.get::<String>("state")? == "running" && tried >= HELD_RUNNING {
             return Ok(0);
         }
         tokio::time::sleep(HELD_AGAIN).await;

@@ -222,10 +222,13 @@ impl<E: Send + Sync + 'static> Heart<E> {
         let term = i64::try_from(self.lease.as_micros()).unwrap_or(i64::MAX / 4);
         let clock = machine::clock();
         let mut tx = db.begin().await?;
+        tx.execute(SEEN, &params![&*self.worker, clock]).await?;
         let mut held: HashMap<Uuid, bool> = HashMap::new();
         for row in tx.fetch_all(RENEW, &params![ours, term]).await? {
             held.insert(row.get("lease")?, row.get("cancelled")?);
         }
+        // At once: who wants one of these jobs comes by, or waits.
+        tx.commit().await?;
         let missing: Json = leases
             .iter()
             .filter(|lease| !held.contains_key(&lease.id))
@@ -233,12 +236,10 @@ impl<E: Send + Sync + 'static> Heart<E> {
             .collect();
         let mut still_ours: HashSet<Uuid> = HashSet::new();
         if missing.as_object().is_some_and(|missing| !missing.is_empty()) {
-            for row in tx.fetch_all(STILL_OURS, &params![missing]).await? {
+            for row in db.fetch_all(STILL_OURS, &params![missing]).await? {
                 still_ours.insert(row.get("lease")?);
             }
         }
-        tx.execute(SEEN, &params![&*self.worker, clock]).await?;
-        tx.commit().await?;
         for lease in leases {
             match held.get(&lease.id) {
                 Some(cancelled) => {

@@ -213,9 +213,7 @@ async fn accept(
             }
             () = holds(&mut modes, |mode| !mode.listens) => {
                 drop(listener);
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.set_reuseaddr(true).unwrap();
-                socket.bind(address).unwrap();
+                let socket = bind_again(address).await;
                 tell.send_replace(false);
                 holds(&mut modes, |mode| mode.listens).await;
                 listener = socket.listen(1_024).unwrap();
@@ -223,6 +221,23 @@ async fn accept(
             }
         }
     }
+}
+
+/// Takes a port of ours again once nobody listens at it: a process that another test is just starting has what we had open until
+/// it runs its program.
+async fn bind_again(address: SocketAddr) -> TcpSocket {
+    let bound = async {
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            match socket.bind(address) {
+                Ok(()) => return socket,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{address}"),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, bound).await.unwrap()
 }
 
 /// Waits until the mode is so; for ever, when it never will be.
