@@ -282,7 +282,7 @@ fn disk_level(ran: &Ran) -> &'static str {
 fn a_hanging_upstream_delays_no_other_check() {
     let hanging = Upstream::start(|_| {
         // Longer than any time-out of this test; the server's runtime is dropped with it.
-        std::thread::sleep(Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(30));
         StatusCode::OK.into_response()
     });
     let records = records();
@@ -290,7 +290,7 @@ fn a_hanging_upstream_delays_no_other_check() {
     database(&program);
     let began = Instant::now();
     let ran = doctor(&program, &["--json", "--timeout", "1s"]).exits(1);
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_row(&ran, "llm:default", "fail", "no answer within 1s");
     assert_row(&ran, "records:airline", "ok", "it answers");
     assert_row(&ran, "database", "ok", "pages are sound");

@@ -104,7 +104,11 @@ fn families(metrics: &str) -> Vec<(String, String)> {
 
 async fn the_api_answers_in_figures_what_the_database_holds() {
     let sessions = bakery::every_way();
-    let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
+    let world = Plan::of(&sessions)
+        .model(bakery::model(&sessions))
+        .set("queue", "lease", "'30s'")
+        .start()
+        .await;
     let db = world.db().await;
     world.run_until_idle(&db).await;
     let mut tx = db.begin().await.unwrap();
@@ -362,7 +366,7 @@ async fn a_database_that_is_gone_or_locked_away_is_said_and_so_is_its_return() {
 
 async fn every_role_says_how_it_is_where_it_was_told_to() {
     let sessions = [bakery::ordered("s-1")];
-    let world = Plan::of(&sessions).start().await;
+    let world = Plan::of(&sessions).set("queue", "lease", "'30s'").start().await;
     for role in ["run", "worker", "scheduler"] {
         let child = Child::start(&world, &[role, "--health", "127.0.0.1:0"], &[]);
         let url = child.url().await;

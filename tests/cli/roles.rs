@@ -169,14 +169,11 @@ async fn a_process_that_cannot_start_yet_can_be_stopped() {
     // Nobody can write, so that no process gets to write that it is there.
     let held = db.begin().await.unwrap();
     for role in ["run", "worker", "scheduler"] {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let child = Child::start(&world, &[role, "--health", &port.to_string()], &[]);
+        let address = format!("127.0.0.1:{}", aftercall::sandbox::postgres::port::free().unwrap());
+        let child = Child::start(&world, &[role, "--health", &address], &[]);
         // The port is taken once signals are heard.
         until("it takes its port", async || {
-            tokio::net::TcpStream::connect(port).await.is_ok()
+            tokio::net::TcpStream::connect(&address).await.is_ok()
         })
         .await;
         child.signal(Signal::TERM);

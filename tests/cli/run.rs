@@ -159,7 +159,7 @@ fn work_that_is_left_after_max_wait_exits_1_and_goes_on_at_the_next_run() {
         "run",
         "--until-idle",
         "--max-wait",
-        "2s",
+        "8s",
         "--json",
         "--bundle",
         "sessions.jsonl",
@@ -193,7 +193,7 @@ fn a_system_of_record_that_is_down_is_not_a_verdict() {
         "run",
         "--until-idle",
         "--max-wait",
-        "2s",
+        "8s",
         "--bundle",
         "sessions.jsonl",
         "--playbook",
@@ -223,7 +223,7 @@ fn what_is_down_is_listed_tried_and_closed_by_hand() {
         "sessions.jsonl",
         &session("a", "I want to cancel my reservation ABC123."),
     );
-    let arguments = ["run", "--until-idle", "--max-wait", "2s", "--bundle", "sessions.jsonl"];
+    let arguments = ["run", "--until-idle", "--max-wait", "8s", "--bundle", "sessions.jsonl"];
     let where_to = ["--playbook", "airline", "--records", "http://127.0.0.1:9"];
     program
         .run_with(&[&arguments[..], &where_to].concat(), &[LOOK_ONCE])

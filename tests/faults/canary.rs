@@ -289,6 +289,7 @@ async fn practice_world() -> (World, Server) {
     let plan = Plan::of(&sessions)
         .bundle("")
         .practice(practice)
+        .set_practice("timeout", "'500ms'")
         .model(model)
         .set("llm", "api_key", "'file:key'")
         .set("schedule", "discover_sessions", "'* * * * *'")

@@ -59,6 +59,10 @@ async fn i12_a_tick_fires_once_however_many_schedulers_run() {
         })
         .await;
     }
+    until("the session is judged", async || {
+        count(&db, "SELECT COUNT(*) AS n FROM verdicts").await == 1
+    })
+    .await;
     for (pipeline, _) in running {
         pipeline.shutdown().await;
     }

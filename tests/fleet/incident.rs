@@ -74,6 +74,7 @@ impl Incident {
         let world = world(&all, &server.url(), &Scale::now(), |plan| {
             plan.model(model)
                 .bundle(lines(&before))
+                .set("records", "timeout", "'500ms'")
                 .set("verification", "outage_wait", "'10s'")
                 .set("verification", "outage_wait_most", "'2m'")
                 // The clock is moved by a minute at a time: nobody's lease may end of it.

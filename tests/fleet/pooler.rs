@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::{Command, Stdio},
 };
 
+use aftercall::sandbox::postgres::port;
 use rustix::process::Signal;
 
 use super::{Scale, Server, world};
@@ -55,7 +56,7 @@ impl Drop for Pooler {
 
 impl Pooler {
     async fn start(server: &Server, mode: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free().unwrap()));
         let folder = tempfile::tempdir().unwrap();
         let prepared = if keeps_prepared_statements() {
             "max_prepared_statements = 500"

@@ -475,6 +475,8 @@ async fn who_does_not_know_the_secret_ends_nothing_and_learns_nothing() {
     said.dedup();
     assert_eq!(said.len(), 1, "which of them exists is not said: {said:?}");
     for late in [-301, -100_000, 302, 100_000] {
+        // Of this moment: time goes by between two requests.
+        let at = told.db.now().await.unwrap().timestamp();
         let refused = Answer::of(told.signed(SECRET, "calls", "s-1", "{}", at + late)).await;
         refused.is_problem(401, "invalid_signature");
         assert!(

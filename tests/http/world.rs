@@ -137,7 +137,13 @@ impl Served {
     /// With these words on its command line.
     pub(super) async fn with(more: &[&str]) -> Self {
         let sessions = sessions();
-        let world = Plan::of(&sessions).model(bakery::model(&sessions)).start().await;
+        let world = Plan::of(&sessions)
+            .model(bakery::model(&sessions))
+            // Two looks come between two signs of life, and a process that is not heard of for a moment is alive.
+            .set("queue", "lease", "'30s'")
+            .set("queue", "heartbeat", "'5s'")
+            .start()
+            .await;
         let db = world.db().await;
         world.run_until_idle(&db).await;
         let operate = token(&world, "operator", "operate", &[]).await;

@@ -36,13 +36,14 @@ on_each_engine! {
 }
 
 /// One session that fails and one that passes, with this model.
-async fn world(model: ScriptedModel) -> World {
+fn plan(model: ScriptedModel) -> Plan {
     Plan::of(&[vanished("s-fail"), ordered("s-pass")])
         .model(model)
-        .set("llm", "timeout", "'1s'")
         .set("verification", "look_again", "['50ms']")
-        .start()
-        .await
+}
+
+async fn world(model: ScriptedModel) -> World {
+    plan(model).start().await
 }
 
 async fn assert_right_verdicts(db: &Db, what: &str) {
@@ -142,14 +143,20 @@ async fn waits_out(what: &str, reason: &str, trouble: Reply) {
     let sessions = [vanished("s-fail"), ordered("s-pass")];
     let down = Arc::new(AtomicBool::new(true));
     let is_down = Arc::clone(&down);
-    let world = world(ScriptedModel::new(move |asked| {
+    let hangs = matches!(trouble, Reply::Hang);
+    let plan = plan(ScriptedModel::new(move |asked| {
         if is_down.load(Ordering::SeqCst) {
             trouble.clone()
         } else {
             bakery::answer(&sessions, asked)
         }
-    }))
-    .await;
+    }));
+    let plan = if hangs {
+        plan.set("llm", "timeout", "'1s'")
+    } else {
+        plan
+    };
+    let world = plan.start().await;
     let db = world.db().await;
     let pipeline = world.pipeline(&db).await;
     until("both sessions wait for the model, not for the first time", async || {

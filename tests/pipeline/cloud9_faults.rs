@@ -68,7 +68,10 @@ async fn waits_out(fault: Fault, reason: &str) {
     nearly_open(&practice);
     practice.fail("", fault.clone(), u64::MAX);
     let what = format!("{fault:?}").chars().take(60).collect::<String>();
-    let world = agreed(&[ada("s")], practice).start().await;
+    let world = agreed(&[ada("s")], practice)
+        .set_practice("timeout", "'500ms'")
+        .start()
+        .await;
     let db = world.db().await;
     let pipeline = world.pipeline(&db).await;
     until(&format!("{what} is waited out as {reason}"), async || {
@@ -140,7 +143,7 @@ async fn a_night_of_trouble_changes_no_verdict_and_burns_no_attempt() {
         practice.fail("", fault, times);
     }
     nearly_open(&practice);
-    let troubled = Rested::of(agreed(&sessions(), practice)).await;
+    let troubled = Rested::of(agreed(&sessions(), practice).set_practice("timeout", "'2s'")).await;
     assert_eq!(verdicts(&troubled.db).await, verdicts(&quiet.db).await);
     let refused = troubled.practice().requests().len() - quiet.practice().requests().len();
     assert_eq!(refused, 16, "each fault was met once and each question asked again");

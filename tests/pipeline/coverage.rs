@@ -87,7 +87,7 @@ async fn i2_losing_all_jobs_in_the_middle_loses_nothing() {
     let plan = || {
         Plan::of(&sessions)
             .model(bakery::model(&sessions))
-            .set("records", "pace", "'10ms'")
+            .set("records", "pace", "'30ms'")
     };
     let undisturbed = plan().start().await;
     let expected = undisturbed.db().await;

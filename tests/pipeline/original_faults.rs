@@ -73,7 +73,10 @@ async fn original_fault_2_two_instances_do_the_work_once_and_leave_nothing_half_
     let sessions: Vec<Session> = (0..8).map(|number| ada(&format!("s-{number}"))).collect();
     let practice = holding(&family());
     practice.fail("", Fault::Hang, u64::MAX);
-    let world = plan(&sessions, practice).start().await;
+    let world = plan(&sessions, practice)
+        .set_practice("timeout", "'500ms'")
+        .start()
+        .await;
     let db = world.db().await;
     let (first, second) = (world.child(&[]), world.child(&[]));
     // One of them is in the middle of a session; neither can come to an end.

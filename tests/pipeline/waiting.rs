@@ -29,7 +29,11 @@ on_each_engine! {
 }
 
 async fn sessions_of_a_source_that_nobody_scans_do_not_keep_a_run_from_ending() {
-    let world = Plan::of(&[ordered("s-1")]).start().await;
+    let world = Plan::of(&[ordered("s-1")])
+        // Not in between, whatever the time is.
+        .set("schedule", "discover_sessions", "'0 3 1 1 *'")
+        .start()
+        .await;
     let db = world.db().await;
     let mut tx = db.begin().await.unwrap();
     let now = tx.now().await.unwrap();

@@ -46,9 +46,23 @@ async fn apply(db: &Db, change: &Change, filter: &JobFilter, after: Uuid, upto: 
     batch
 }
 
-/// To all that match, also to those whose rows a worker has at this moment: its heartbeat renews them.
+fn add(all: &mut Batch, batch: Batch) {
+    all.done += batch.done;
+    for (why, count) in batch.skipped {
+        *all.skipped.entry(why).or_default() += count;
+    }
+    all.locked.extend(batch.locked);
+}
+
+/// To all that match, batch by batch, and then to those whose rows a worker had at that moment: its heartbeat renews them.
 async fn to_all(db: &Db, change: &Change, filter: &JobFilter) -> Batch {
-    let mut all = apply(db, change, filter, Uuid::nil(), Uuid::now_v7()).await;
+    let upto = Uuid::now_v7();
+    let mut all = Batch::default();
+    while all.position < upto {
+        let batch = apply(db, change, filter, all.position, upto).await;
+        all.position = batch.position;
+        add(&mut all, batch);
+    }
     let until_free = async {
         while !all.locked.is_empty() {
             let again = JobFilter {
@@ -56,11 +70,7 @@ async fn to_all(db: &Db, change: &Change, filter: &JobFilter) -> Batch {
                 ..filter.clone()
             };
             let batch = apply(db, change, &again, Uuid::nil(), Uuid::max()).await;
-            all.done += batch.done;
-            for (why, count) in batch.skipped {
-                *all.skipped.entry(why).or_default() += count;
-            }
-            all.locked = batch.locked;
+            add(&mut all, batch);
         }
     };
     tokio::time::timeout(PATIENCE, until_free).await.unwrap();

@@ -343,7 +343,10 @@ async fn waits_rates_and_the_trend_come_from_what_was_noted(database: TestDb) {
     db.advance_clock(seconds(60)).await.unwrap();
     let world = Arc::new(World::default());
     let running = start(db, &world).await;
-    until("they are done", async || world.starts().len() == 19).await;
+    until("they are done", async || {
+        depth(db, "plain").await.by_state.get("completed") == Some(&19)
+    })
+    .await;
     until("all of it is added up", async || notes(db).await == 0).await;
     db.advance_clock(seconds(60)).await.unwrap();
     for key in ["a", "b", "c"] {

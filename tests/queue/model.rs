@@ -194,8 +194,9 @@ async fn follow(database: &TestDb, history: &[Op]) {
                 let does = match *what {
                     Kind::Done => What::Done,
                     Kind::Fail => What::Fail,
-                    Kind::Retry => What::Retry,
-                    Kind::Snooze(times) => What::Snooze { seconds: 60, times },
+                    // Longer than the test takes: only an advance makes them due.
+                    Kind::Retry => What::RetryAfter(600),
+                    Kind::Snooze(times) => What::Snooze { seconds: 600, times },
                 };
                 let mut job = Plain::of("model", does);
                 job.gate = behind.then(|| GATE.to_owned());

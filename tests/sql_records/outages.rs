@@ -56,10 +56,7 @@ async fn a_connection_that_died_is_replaced(shop: Shop) {
 }
 
 async fn what_keeps_us_out_is_told_apart(shop: Shop) {
-    let nobody = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let nobody = aftercall::sandbox::postgres::port::free().unwrap();
     let (scheme, password) = of(
         shop.kind,
         ("sqlite", ""),
@@ -142,9 +139,7 @@ async fn a_file_that_is_written_to_is_read_and_one_that_is_locked_is_waited_for(
         .execute(&mut writer)
         .await
         .unwrap();
-    let mut config = config(shop.url());
-    config.timeout = Duration::from_millis(200);
-    let records = records(&config, &BY_ID);
+    let records = records(&config(shop.url()), &BY_ID);
     let asked = by_id("order", "o-1");
     assert!(matches!(
         records.look_up(&asked).await.unwrap().fact,
@@ -157,7 +152,7 @@ async fn a_file_that_is_written_to_is_read_and_one_that_is_locked_is_waited_for(
     let shop = Shop::open(Kind::Sqlite).await;
     let mut writer = shop.connect_to_file().await;
     sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut writer).await.unwrap();
-    let locked = down_within(&shop.url(), Duration::from_millis(200)).await;
+    let locked = down_within(&shop.url(), Duration::from_secs(1)).await;
     assert_eq!(locked.reason, UpstreamReason::Unreachable);
     assert!(locked.detail.contains("locked"), "{locked}");
 }

@@ -189,7 +189,7 @@ impl Plan {
             toml.set(&section, "kind", "'http'");
             toml.set(&section, "base_url", &format!("'{}'", records_server.url()));
             toml.set(&section, "pace", "'0s'");
-            toml.set(&section, "timeout", "'500ms'");
+            toml.set(&section, "timeout", "'10s'");
         }
         servers.push(records_server);
         let practice = self.practice.map(Arc::new);
@@ -214,14 +214,14 @@ impl Plan {
             toml.remove(&section, "base_url");
             toml.set(&section, "kind", "'sql'");
             toml.set(&section, "url", &format!("'{url}'"));
-            toml.set(&section, "timeout", "'5s'");
+            toml.set(&section, "timeout", "'10s'");
         }
         let model = self.model.map(Arc::new);
         if let Some(model) = &model {
             let server = language_model::start(Arc::clone(model)).await.unwrap();
             toml.set("[llm]", "base_url", &format!("'{}/v1'", server.url()));
             toml.set("[llm]", "model", "'scripted'");
-            toml.set("[llm]", "timeout", "'2s'");
+            toml.set("[llm]", "timeout", "'10s'");
             servers.push(server);
         }
         toml.set("[verification]", "look_again", "['100ms', '100ms', '100ms']");

@@ -4,7 +4,7 @@
 mod error;
 mod keeper;
 mod options;
-mod port;
+pub mod port;
 mod programs;
 mod shared;
 mod user;

@@ -13,7 +13,10 @@ const COUNT: u128 = 12_000;
 const TRIED: u32 = 100;
 
 /// A port of 127.0.0.1 that nobody listens on.
-pub(super) fn free() -> Result<u16, ClusterError> {
+///
+/// # Errors
+/// When others have all that were tried.
+pub fn free() -> Result<u16, ClusterError> {
     for _ in 0..TRIED {
         let any = FIRST + Uuid::new_v4().as_u128() % COUNT;
         let Ok(port) = u16::try_from(any) else { continue };

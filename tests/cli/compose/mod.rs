@@ -6,7 +6,6 @@ mod manual;
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -57,7 +56,7 @@ impl Drop for Container {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    aftercall::sandbox::postgres::port::free().unwrap()
 }
 
 /// Runs the program or one of PostgreSQL's in this environment and no other.

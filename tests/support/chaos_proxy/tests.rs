@@ -1,7 +1,8 @@
 //! Between a client and a server that says everything back.
 
-use std::{io, time::Instant};
+use std::{io, net::Ipv4Addr, time::Instant};
 
+use aftercall::sandbox::postgres::port;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -226,10 +227,7 @@ async fn a_cut_does_not_wait_for_what_is_delayed_or_stuck() {
 #[tokio::test]
 async fn a_server_that_is_away_looks_away_through_the_proxy() {
     let (echo, _proxy) = world().await;
-    let gone = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
+    let gone = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free().unwrap()));
     drop(echo);
     let proxy = ChaosProxy::start(gone).await;
     is_reset(&mut client(&proxy).await).await;
