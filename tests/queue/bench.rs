@@ -56,7 +56,7 @@ async fn the_bench_runs_every_case_and_a_claim_reads_no_more_beside_many_rows_th
         let (without, with) = (statements(What::Alone), statements(What::AloneLimited));
         println!("{database:?}: {without:.2} statements a job, {with:.2} with a limit");
         assert!(
-            with <= without + 1.0,
+            with <= without + 0.75,
             "{database:?}: {without:.2} statements a job, and {with:.2} with a limit that does not bind"
         );
     }
