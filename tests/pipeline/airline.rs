@@ -18,8 +18,8 @@ use super::airline_judge;
 use crate::{
     on_each_engine,
     support::{
+        PATIENCE,
         state::{broken_promises, verdicts},
-        world::PATIENCE,
     },
 };
 

@@ -51,7 +51,7 @@ macro_rules! on_each_database {
 }
 
 /// How long a condition may take to come true: long, since the machine may be busy; nobody waits for it in a good run.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Whether tests take their real time and size (`scripts/soak`).
 pub(crate) fn is_soak() -> bool {
@@ -60,7 +60,7 @@ pub(crate) fn is_soak() -> bool {
 
 /// Waits until the condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
-    let patience = if is_soak() { 10 * PATIENCE } else { PATIENCE };
+    let patience = if is_soak() { 4 * PATIENCE } else { PATIENCE };
     until_within(patience, what, holds).await;
 }
 

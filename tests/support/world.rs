@@ -6,7 +6,6 @@ use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use aftercall::{
@@ -23,13 +22,11 @@ use aftercall::{
 };
 
 use super::{
+    PATIENCE,
     bakery::{self, Session},
     child::Child,
     engine::Home,
 };
-
-/// Nobody waits this long in a good run: it is there so that a bad one ends.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Name of the source.
 pub(crate) const SOURCE: &str = "calls";
