@@ -140,6 +140,26 @@ enum Position {
     Session(crate::domain::session::SessionKey),
 }
 
+impl Operation {
+    /// What gives back what it took away.
+    ///
+    /// # Errors
+    /// Why it cannot be undone, and what to do.
+    pub fn undone_by(&self) -> Result<Task, String> {
+        let Self { id, .. } = self;
+        let verb = self.task.verb();
+        if verb != "discard" {
+            return Err(format!("operation {id} is a {verb}: only a discard can be undone"));
+        }
+        if self.state == "running" {
+            return Err(format!(
+                "operation {id} still discards: `aftercall operations stop {id}` stops it, then it can be undone"
+            ));
+        }
+        Ok(Task::Discarded { operation: *id })
+    }
+}
+
 /// Calls for an operation: a worker does it. `matched` is what its preview counted.
 ///
 /// # Errors

@@ -112,14 +112,7 @@ impl Operations {
             }
             Verb::Undo(undo) => {
                 let operation = known(&desk, undo.id).await?;
-                if operation.task.verb() != "discard" {
-                    return Err(Failure::Fault(format!(
-                        "operation {} is a {}: only a discard can be undone",
-                        undo.id,
-                        operation.task.verb()
-                    )));
-                }
-                let task = Task::Discarded { operation: undo.id };
+                let task = operation.undone_by().map_err(Failure::Fault)?;
                 let matched = desk.preview_jobs(&task).await?.matched;
                 perform(context, &desk, &task, matched, None, undo.background).await?;
                 Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -15,19 +16,18 @@ use crate::{
     },
 };
 
-/// Jobs that are kept for a second look: some MB of ids. Those beyond are counted as `busy`.
+/// Jobs that are kept for a second look. Those beyond are counted as `busy`.
 const MOST: usize = 20_000;
 /// Jobs of one look.
 const AT_ONCE: usize = 500;
-/// Looks in vain, one after the other, until what is left counts as `busy`: with the pause between them some 10 s, while a worker
-/// has a row for milliseconds.
-const LOOKS: u32 = 40;
+/// When all looks were in vain for so long, what is left counts as `busy`: a worker has a row for milliseconds.
+const PATIENCE: TimeDelta = TimeDelta::seconds(30);
 
 /// What is looked at again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Locked {
     jobs: VecDeque<Uuid>,
-    in_vain: u32,
+    in_vain_since: Option<DateTime<Utc>>,
 }
 
 impl Locked {
@@ -55,6 +55,14 @@ pub(super) async fn look(
     locked: &mut Locked,
 ) -> Result<(Batch, bool), DbError> {
     let some: Vec<Uuid> = locked.jobs.drain(..locked.jobs.len().min(AT_ONCE)).collect();
+    if some.is_empty() {
+        // Without ids a filter is for all.
+        let nothing = Batch {
+            position: operation.after(),
+            ..Batch::default()
+        };
+        return Ok((nothing, false));
+    }
     let filter = JobFilter {
         ids: some.clone(),
         ..order.filter.clone()
@@ -68,8 +76,10 @@ pub(super) async fn look(
     let in_vain = batch.locked.len() == some.len();
     locked.jobs.extend(not_reached);
     locked.keep(&mut batch);
-    locked.in_vain = if in_vain { locked.in_vain + 1 } else { 0 };
-    if locked.in_vain >= LOOKS {
+    let now = tx.now().await?;
+    let since = locked.in_vain_since.filter(|_| in_vain).unwrap_or(now);
+    locked.in_vain_since = in_vain.then_some(since);
+    if since + PATIENCE <= now {
         batch.leave_busy(locked.jobs.len());
         locked.jobs.clear();
     }

@@ -180,9 +180,6 @@ pub async fn apply<E: Send + Sync + 'static>(
     };
     let began = Instant::now();
     for some in jobs.chunks(at_once) {
-        if began.elapsed() > LONGEST {
-            break;
-        }
         let mut fit: Vec<Candidate> = Vec::new();
         for job in some {
             match order.change.refuses(&job.state, named) {
@@ -192,6 +189,9 @@ pub async fn apply<E: Send + Sync + 'static>(
         }
         change(tx, registry, order, fit, &mut batch).await?;
         batch.position = some.last().map_or(end, |job| job.id);
+        if began.elapsed() > LONGEST {
+            break;
+        }
     }
     if batch.position == jobs.last().map_or(Uuid::nil(), |job| job.id) {
         batch.position = end;

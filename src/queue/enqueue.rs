@@ -169,7 +169,8 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
             AND state IN ('available', 'scheduled', 'running', 'retryable')
             AND (state <> 'running' OR cancel_requested_at IS NULL)";
     let now = tx.now().await?;
-    for tried in 0..HELD_MOST {
+    let mut ran = 0;
+    for _ in 0..HELD_MOST {
         let cancelled = tx.execute(CANCEL, &params![queue, unique_key, why, now]).await?;
         if cancelled > 0 {
             tx.wake_fleet();
@@ -179,8 +180,11 @@ pub async fn cancel_live(tx: &mut Tx, queue: &str, unique_key: &str, why: &str) 
             return Ok(0);
         };
         // One that is just claimed waited when it was looked for, and runs in a moment.
-        if left.get::<String>("state")? == "running" && tried >= HELD_RUNNING {
-            return Ok(0);
+        if left.get::<String>("state")? == "running" {
+            ran += 1;
+            if ran > HELD_RUNNING {
+                return Ok(0);
+            }
         }
         tokio::time::sleep(HELD_AGAIN).await;
     }

@@ -229,6 +229,13 @@ impl<E: Send + Sync + 'static> Heart<E> {
         }
         // At once: who wants one of these jobs comes by, or waits.
         tx.commit().await?;
+        for lease in &leases {
+            let Some(cancelled) = held.get(&lease.id) else { continue };
+            lease.renewed(sent);
+            if *cancelled {
+                lease.stop(Stop::Cancelled);
+            }
+        }
         let missing: Json = leases
             .iter()
             .filter(|lease| !held.contains_key(&lease.id))
@@ -241,18 +248,13 @@ impl<E: Send + Sync + 'static> Heart<E> {
             }
         }
         for lease in leases {
-            match held.get(&lease.id) {
-                Some(cancelled) => {
-                    lease.renewed(sent);
-                    if *cancelled {
-                        lease.stop(Stop::Cancelled);
-                    }
-                }
-                // Held at this moment; or its end is committed, and its run about to say so.
-                None if still_ours.contains(&lease.id) => {}
-                // Off the list in the meantime, or given to somebody else.
-                None if self.leases.get(lease.id).is_some() => lease.stop(Stop::Lost),
-                None => {}
+            // Renewed; or held at this moment; or its end is committed, and its run about to say so.
+            if held.contains_key(&lease.id) || still_ours.contains(&lease.id) {
+                continue;
+            }
+            // Given to somebody else, or off the list in the meantime.
+            if self.leases.get(lease.id).is_some() {
+                lease.stop(Stop::Lost);
             }
         }
         Ok(())

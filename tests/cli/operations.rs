@@ -159,6 +159,30 @@ async fn a_discard_ends_sessions_with_the_reason_and_is_undone() {
     .await;
     pipeline.shutdown().await;
     assert_eq!(broken_promises(&db).await, Vec::<String>::new());
+    // What still discards would discard again.
+    scans(&db, 3).await;
+    let act = [
+        "jobs",
+        "discard",
+        "--key",
+        "elsewhere",
+        "--reason",
+        "x",
+        "--yes",
+        "--background",
+    ];
+    said(&world, &act).await;
+    let running = json(&world, &["operations", "list"]).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let early = Child::start(&world, &["operations", "undo", &running], &[])
+        .ended()
+        .await;
+    assert!(early.err.contains("still discards"), "{early}");
+    said(&world, &["operations", "stop", &running]).await;
+    let stopped = said(&world, &["operations", "undo", &running, "--background"]).await;
+    assert!(!stopped.is_empty());
     // Only a discard takes something away that can be given back.
     let undo = json(&world, &["operations", "list"]).await[0]["id"]
         .as_str()
@@ -225,7 +249,7 @@ async fn a_job_that_another_transaction_has_is_changed_once_it_is_free() {
         let hold = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
         assert!(holder.fetch_optional(hold, &params![]).await.unwrap().is_some());
         let acting = Child::start(&world, &["jobs", "cancel", "--key", "elsewhere", "--yes"], &[]);
-        let done = "SELECT COUNT(*) AS n FROM operations WHERE done = 2 AND locked IS NOT NULL AND state = 'running'";
+        let done = "SELECT COUNT(*) AS n FROM operations WHERE done = 2 AND state = 'running'";
         until("the others are cancelled", async || count(&db, done).await == 1).await;
         assert_eq!(scheduled(&db).await, 1);
         drop(holder);
@@ -251,17 +275,17 @@ async fn a_job_that_another_transaction_keeps_is_left_alone_and_said() {
         let mut holder = db.begin().await.unwrap();
         let hold = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
         assert!(holder.fetch_optional(hold, &params![]).await.unwrap().is_some());
-        let mut waited = 0;
-        loop {
+        let step = async || {
             let mut tx = db.begin().await.unwrap();
             let step = operation::step(&mut tx, operation).await.unwrap();
             tx.commit().await.unwrap();
-            waited += u32::from(step == Step::Waits);
-            if step.is_last() {
-                break;
-            }
-        }
-        assert!(waited > 10, "it looked again: {waited}");
+            step
+        };
+        until("the others are changed", async || step().await == Step::Waits).await;
+        let early = operation::load(&db, operation).await.unwrap().unwrap();
+        assert_eq!((early.done, early.state.as_str()), (2, "running"));
+        db.advance_clock(std::time::Duration::from_secs(31)).await.unwrap();
+        assert_eq!(step().await, Step::Ended);
         let operation = operation::load(&db, operation).await.unwrap().unwrap();
         assert_eq!((operation.done, operation.skipped["busy"]), (2, 1));
         drop(holder);

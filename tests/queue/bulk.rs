@@ -450,6 +450,14 @@ async fn jobs_are_listed_counted_and_changed_in_windows_not_by_reading_the_whole
         to_all(&db, &Change::Retry, &nobody).await;
     }
     assert_eq!(to_all(&db, &Change::Retry, &in_state("discarded")).await.done, 60);
+    let page = inspect::job_page(&db, &of_plain(), None, 200).await.unwrap();
+    let named = JobFilter {
+        ids: page.jobs.iter().map(|job| job.id).collect(),
+        ..of_plain()
+    };
+    for priority in 0..6 {
+        to_all(&db, &Change::Reprioritise { priority }, &named).await;
+    }
     let (reads, names) = plans.whole_reads(&["jobs"]);
     for name in [
         "jobs_by_filter",
@@ -458,6 +466,8 @@ async fn jobs_are_listed_counted_and_changed_in_windows_not_by_reading_the_whole
         "window_forward",
         "candidates",
         "candidates_there",
+        "named_candidates",
+        "named_candidates_there",
         "discarded_candidates",
         "discarded_candidates_there",
         "revive_jobs",

@@ -160,7 +160,8 @@ const PARTS: &[Part] = &[
         name: "left",
         sql: "SELECT 'job' AS what, queue, unique_key FROM jobs
               WHERE state IN ('available', 'scheduled', 'running', 'retryable')
-                AND queue NOT IN ('discover_sessions', 'evaluate_alerts', 'reconcile', 'prune_history')
+                AND NOT (state = 'available' AND attempt = 0
+                         AND queue IN ('discover_sessions', 'evaluate_alerts', 'reconcile', 'prune_history'))
               UNION ALL SELECT 'facts', session_id, NULL FROM facts
               UNION ALL SELECT 'call', state, NULL FROM llm_calls WHERE state = 'started'",
         columns: &[(Text, "what"), (Text, "queue"), (Text, "unique_key")],

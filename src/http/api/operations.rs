@@ -11,7 +11,7 @@ use super::{
     cursor::{self, Page},
     problem::{Code, Problem},
 };
-use crate::operation::{self, Operation, Task};
+use crate::operation::{self, Operation};
 
 /// Operations that are listed, unless asked for more or fewer.
 const LISTED: u32 = 100;
@@ -117,15 +117,10 @@ pub(super) async fn undo(
     let Some(operation) = operation::load(api.db().await?, id).await? else {
         return Err(unknown(id));
     };
-    let verb = operation.task.verb();
-    if verb != "discard" {
-        return Err(Problem::new(
-            Code::NotUndoable,
-            format!("operation {id} is a {verb}: only a discard can be undone"),
-        ));
-    }
+    let task = operation
+        .undone_by()
+        .map_err(|why| Problem::new(Code::NotUndoable, why))?;
     let db = api.db().await?;
-    let task = Task::Discarded { operation: id };
     let matched = task.count(db).await?;
     let mut tx = db.begin().await?;
     let operation = operation::begin(&mut tx, &task, change.actor(), None, matched).await?;
