@@ -32,9 +32,14 @@ fn visits_are_few(point: FaultPoint) -> bool {
     matches!(point, FaultPoint::AfterSlice | FaultPoint::AfterRescue)
 }
 
-async fn world() -> World {
+/// With leases of so long: where nobody dies, none is to run out, however slow the machine is.
+async fn world(lease: &str) -> World {
     let sessions = bakery::every_way();
-    Plan::of(&sessions).model(bakery::model(&sessions)).start().await
+    Plan::of(&sessions)
+        .model(bakery::model(&sessions))
+        .set("queue", "lease", lease)
+        .start()
+        .await
 }
 
 /// One way to die.
@@ -53,7 +58,7 @@ struct Undisturbed {
 }
 
 async fn undisturbed() -> Undisturbed {
-    let world = world().await;
+    let world = world("'30s'").await;
     world.run_child_until_idle().await;
     let db = world.db().await;
     let questions = count(&db, "SELECT COUNT(*) AS n FROM llm_answers").await;
@@ -91,7 +96,7 @@ async fn verdict_rows(world: &World) -> String {
 /// Kills at the point's visit, restarts, compares. `Ok(false)`: there was no such visit.
 async fn killed_at(case: Case, undisturbed: &Undisturbed) -> Result<bool, String> {
     let Case { point, visit, robbed } = case;
-    let world = world().await;
+    let world = world("'2400ms'").await;
     let fault = format!("{}:{visit}", point.name());
     if point == FaultPoint::AfterRescue {
         // There is nothing to rescue before somebody died.

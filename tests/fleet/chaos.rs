@@ -126,6 +126,7 @@ async fn chaos_costs_no_session_and_breaks_no_limit() {
     };
     let began = Instant::now();
     let (mut next_kill, mut next_outage) = (began + scale.kills_every, began + scale.outages_every / 5);
+    let mut done_before = 0;
     let mut healthy_until = None;
     loop {
         let done = asked(&db, DONE).await.unwrap_or_default();
@@ -142,7 +143,8 @@ async fn chaos_costs_no_session_and_breaks_no_limit() {
         } else if Instant::now() >= next_outage {
             fleet.outage(&mut dice).await;
             next_outage = Instant::now() + scale.outages_every;
-        } else if Instant::now() >= next_kill {
+        } else if Instant::now() >= next_kill && done >= done_before + scale.done_between_kills {
+            done_before = done;
             fleet.kill(&mut dice).await;
             next_kill = Instant::now() + scale.kills_every;
         }

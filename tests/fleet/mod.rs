@@ -31,6 +31,8 @@ struct Scale {
     workers: usize,
     /// Between two kills.
     kills_every: Duration,
+    /// Sessions that end between two kills: a slow machine has as many kills for its work as a fast one.
+    done_between_kills: u64,
     /// Between two faults that the whole fleet notices. After each of them nobody trusts an expiry for a lease: were they
     /// closer to each other, a dead worker's job could never be told from one that could not be renewed.
     outages_every: Duration,
@@ -46,6 +48,7 @@ impl Scale {
                 sessions: 2_000,
                 workers: 8,
                 kills_every: Duration::from_secs(1),
+                done_between_kills: 0,
                 outages_every: Duration::from_mins(1),
                 diagnoses: (3, Duration::from_secs(1)),
             }
@@ -55,6 +58,7 @@ impl Scale {
                 sessions: 120,
                 workers: 8,
                 kills_every: Duration::from_millis(700),
+                done_between_kills: 2,
                 outages_every: Duration::from_secs(5),
                 diagnoses: (3, Duration::from_millis(150)),
             }
