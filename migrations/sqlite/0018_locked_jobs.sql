@@ -1,2 +1,2 @@
 -- Jobs that an operation came by while other transactions had their rows: it looks at them again.
-ALTER TABLE operations ADD COLUMN locked TEXT;  -- JSON: which, and how often it looked in vain
+ALTER TABLE operations ADD COLUMN locked TEXT;  -- JSON: which, and since when it looked in vain
