@@ -451,12 +451,12 @@ async fn jobs_are_listed_counted_and_changed_in_windows_not_by_reading_the_whole
     }
     assert_eq!(to_all(&db, &Change::Retry, &in_state("discarded")).await.done, 60);
     let page = inspect::job_page(&db, &of_plain(), None, 200).await.unwrap();
-    let named = JobFilter {
+    let of_ids = JobFilter {
         ids: page.jobs.iter().map(|job| job.id).collect(),
         ..of_plain()
     };
     for priority in 0..6 {
-        to_all(&db, &Change::Reprioritise { priority }, &named).await;
+        to_all(&db, &Change::Reprioritise { priority }, &of_ids).await;
     }
     let (reads, names) = plans.whole_reads(&["jobs"]);
     for name in [
