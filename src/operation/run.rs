@@ -68,22 +68,18 @@ pub async fn step(tx: &mut Tx, id: Uuid) -> Result<Step, DbError> {
             // named were there, whatever the clocks of those say who made them.
             let end = if filter.ids.is_empty() { id } else { Uuid::max() };
             let mut locked = operation.locked.clone();
-            if operation.after() < end {
+            let (batch, waits) = if operation.after() < end {
                 let mut batch = bulk::apply(tx, &registry(), &order, operation.after(), end).await?;
                 locked.keep(&mut batch);
-                let more = batch.position < end || !locked.is_empty();
-                Part {
-                    locked,
-                    ..Part::of_jobs(batch, more)
-                }
+                (batch, false)
             } else {
-                let (batch, waits) = again::look(tx, &operation, &order, &mut locked).await?;
-                let more = !locked.is_empty();
-                Part {
-                    locked,
-                    waits,
-                    ..Part::of_jobs(batch, more)
-                }
+                again::look(tx, &operation, &order, &mut locked).await?
+            };
+            let more = batch.position < end || !locked.is_empty();
+            Part {
+                locked,
+                waits,
+                ..Part::of_jobs(batch, more)
             }
         }
         Task::Discarded { operation: of } => match bulk::restore(tx, &registry(), *of, operation.after()).await? {

@@ -1,7 +1,7 @@
 //! What an operator does to many jobs or sessions at once: shown first, done, resumed after a `kill -9`, undone.
 
 use aftercall::{
-    db::Db,
+    db::{Db, Tx},
     operation::{self, Step},
     params,
     queue::{self, EnqueueOptions},
@@ -238,6 +238,14 @@ async fn an_operation_goes_on_in_a_worker_after_its_process_was_killed() {
     drop(worker);
 }
 
+/// Has the row of one of the scans until its end.
+async fn holds_one(db: &Db) -> Tx {
+    const HOLD: &str = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
+    let mut holder = db.begin().await.unwrap();
+    assert!(holder.fetch_optional(HOLD, &params![]).await.unwrap().is_some());
+    holder
+}
+
 /// In a file nobody has a row while another one writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_another_transaction_has_is_changed_once_it_is_free() {
@@ -245,9 +253,7 @@ async fn a_job_that_another_transaction_has_is_changed_once_it_is_free() {
         let world = Plan::of(&[]).start().await;
         let db = world.db().await;
         scans(&db, 3).await;
-        let mut holder = db.begin().await.unwrap();
-        let hold = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
-        assert!(holder.fetch_optional(hold, &params![]).await.unwrap().is_some());
+        let holder = holds_one(&db).await;
         let acting = Child::start(&world, &["jobs", "cancel", "--key", "elsewhere", "--yes"], &[]);
         let done = "SELECT COUNT(*) AS n FROM operations WHERE done = 2 AND state = 'running'";
         until("the others are cancelled", async || count(&db, done).await == 1).await;
@@ -272,9 +278,7 @@ async fn a_job_that_another_transaction_keeps_is_left_alone_and_said() {
         )
         .await;
         let operation = operation::list(&db, 1).await.unwrap()[0].id;
-        let mut holder = db.begin().await.unwrap();
-        let hold = "SELECT id FROM jobs WHERE unique_key LIKE '%elsewhere-1%' FOR UPDATE";
-        assert!(holder.fetch_optional(hold, &params![]).await.unwrap().is_some());
+        let holder = holds_one(&db).await;
         let step = async || {
             let mut tx = db.begin().await.unwrap();
             let step = operation::step(&mut tx, operation).await.unwrap();

@@ -211,7 +211,6 @@ impl Plan {
             toml.remove(&section, "base_url");
             toml.set(&section, "kind", "'sql'");
             toml.set(&section, "url", &format!("'{url}'"));
-            toml.set(&section, "timeout", "'10s'");
         }
         let model = self.model.map(Arc::new);
         if let Some(model) = &model {

@@ -32,9 +32,23 @@ pub(in crate::queue) struct Taken {
     pub(in crate::queue) end: Uuid,
 }
 
+/// Those of a [`Candidate`].
+macro_rules! columns {
+    () => {
+        "j.id, j.queue, j.state, j.unique_key, j.args"
+    };
+}
+
+/// The ids of a JSON array.
+macro_rules! postgres_list {
+    () => {
+        "(SELECT value::uuid FROM jsonb_array_elements_text($11) AS value)"
+    };
+}
+
 /// Going on in time from `$11` to `$12`: those that match, `$13` at most.
 macro_rules! forward {
-    ($name:literal, $columns:literal, $which:literal, $matches:expr, $lock:literal) => {
+    ($name:literal, $columns:expr, $which:literal, $matches:expr, $lock:literal) => {
         concat!(
             "-- ",
             $name,
@@ -52,7 +66,7 @@ macro_rules! forward {
 
 /// The same of jobs that are named in the list `$11`.
 macro_rules! named {
-    ($name:literal, $columns:literal, $list:literal, $matches:expr, $lock:literal) => {
+    ($name:literal, $columns:expr, $list:expr, $matches:expr, $lock:literal) => {
         concat!(
             "-- ",
             $name,
@@ -72,16 +86,10 @@ macro_rules! named {
 macro_rules! take {
     ($name:literal, $which:literal) => {
         Sql::each(
+            forward!($name, columns!(), $which, sqlite_matches!(), ""),
             forward!(
                 $name,
-                "j.id, j.queue, j.state, j.unique_key, j.args",
-                $which,
-                sqlite_matches!(),
-                ""
-            ),
-            forward!(
-                $name,
-                "j.id, j.queue, j.state, j.unique_key, j.args",
+                columns!(),
                 $which,
                 postgres_matches!(),
                 " FOR NO KEY UPDATE OF j SKIP LOCKED"
@@ -95,15 +103,15 @@ const FORWARD_DISCARDED: Sql = take!("discarded_candidates", "j.state = 'discard
 const NAMED: Sql = Sql::each(
     named!(
         "named_candidates",
-        "j.id, j.queue, j.state, j.unique_key, j.args",
+        columns!(),
         "(SELECT value FROM json_each($11))",
         sqlite_matches!(),
         ""
     ),
     named!(
         "named_candidates",
-        "j.id, j.queue, j.state, j.unique_key, j.args",
-        "(SELECT value::uuid FROM jsonb_array_elements_text($11) AS value)",
+        columns!(),
+        postgres_list!(),
         postgres_matches!(),
         " FOR NO KEY UPDATE OF j SKIP LOCKED"
     ),
@@ -121,7 +129,7 @@ const DISCARDED_THERE: &str = forward!(
 const NAMED_THERE: &str = named!(
     "named_candidates_there",
     "j.id",
-    "(SELECT value::uuid FROM jsonb_array_elements_text($11) AS value)",
+    postgres_list!(),
     postgres_matches!(),
     ""
 );
